@@ -1,0 +1,43 @@
+# Each target is one line over a Python command; `make` alone prints help.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+PRESET ?= base
+OUT ?= build/verilog
+SIZE ?= 70b
+
+.PHONY: help verilog test test-fast lint demo report bench clean
+help:  ## print this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version.split()[0])'
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[sim,test]'
+	touch $@
+
+verilog: $(STAMP)  ## RTL of PRESET=base, or of ROWS= COLS= LANES=, into OUT=build/verilog
+	$(PY) -m hw verilog --preset $(PRESET) $(if $(ROWS),--rows $(ROWS)) $(if $(COLS),--cols $(COLS)) $(if $(LANES),--lanes $(LANES)) --out $(OUT)
+
+test: lint  ## lint and the whole suite (TIME)
+	$(PY) -m pytest -n 2 --dist worksteal
+
+test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
+	$(PY) -m pytest -n 2 -m 'not slow'
+
+lint: $(STAMP)  ## ruff, check and format
+	$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (TIME)
+	$(PY) -m sim demo
+
+report: $(STAMP)  ## BitNet b1.58 next to FP16 LLaMA, SIZE=70b
+	$(PY) -m energy_model report --size $(SIZE)
+
+bench: $(STAMP)  ## the figures that the README quotes (TIME)
+	$(PY) -m sim bench
+
+clean:  ## remove what was built; the virtual environment stays
+	rm -rf build

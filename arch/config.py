@@ -1,0 +1,145 @@
+"""The array's parameters, and every width and depth that follows from them.
+
+This file is the source of truth for widths: the gateware, the golden model and the cost model
+read them here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from .errors import InputError, require_int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayConfig:
+    """Parameters of one output-stationary ternary array.
+
+    Attributes
+    ----------
+    rows, cols : int
+        PEs down (tokens) and across (output features).
+    lanes : int
+        Trit x act slots of one PE's adder tree.
+    act_bits : int
+        Width of a two's complement act.
+    max_k : int
+        Largest reduction length the accumulator must hold without overflow.
+    cols_per_hop : int
+        Neighbouring columns that share one set of act registers; divides `cols`. 1 is the
+        textbook systolic array.
+    levels_per_stage : int
+        Adder-tree levels between two pipeline registers.
+    clock_hz : float
+        Clock assumed when cycles are turned into seconds.
+
+    Raises
+    ------
+    InputError
+        A parameter is out of its range.
+    """
+
+    rows: int
+    cols: int
+    lanes: int
+    act_bits: int = 8
+    max_k: int = 32768
+    cols_per_hop: int = 1
+    levels_per_stage: int = 2
+    clock_hz: float = 500e6
+
+    def __post_init__(self):
+        for name in ("rows", "cols", "lanes"):
+            require_int(name, getattr(self, name), high=1024)
+        require_int("act_bits", self.act_bits, low=2, high=16)
+        require_int("max_k", self.max_k, high=1 << 30)
+        require_int("cols_per_hop", self.cols_per_hop)
+        require_int("levels_per_stage", self.levels_per_stage)
+        if self.cols % self.cols_per_hop:
+            raise InputError(
+                f"cols_per_hop must divide cols = {self.cols}, which {self.cols_per_hop} does not"
+            )
+        clock = self.clock_hz
+        if isinstance(clock, bool) or not isinstance(clock, int | float) or not 0 < clock < 1e12:
+            raise InputError(f"clock_hz must be a number of hertz above 0, not {clock!r}")
+
+    @property
+    def psum_bits(self) -> int:
+        """Width of a two's complement psum that holds max_k products of the largest magnitude.
+
+        The extreme is max_k * 2**(act_bits - 1), reached with trit -1 on the most negative act.
+        """
+        extreme = self.max_k << (self.act_bits - 1)
+        return extreme.bit_length() + 1
+
+    @property
+    def hops(self) -> int:
+        """Act registers along one row."""
+        return self.cols // self.cols_per_hop
+
+    @property
+    def tree_levels(self) -> int:
+        """Levels of two-input adders that sum `lanes` operands."""
+        return (self.lanes - 1).bit_length()
+
+    @property
+    def tree_stages(self) -> int:
+        """Pipeline registers inside the adder tree."""
+        return -(-self.tree_levels // self.levels_per_stage)
+
+    @property
+    def tree_bits(self) -> int:
+        """Width of the tree's two's complement sum: lanes operands of up to 2**(act_bits - 1)."""
+        return ((self.lanes << (self.act_bits - 1)).bit_length()) + 1
+
+    @property
+    def macs_per_cycle(self) -> int:
+        """Ternary multiply-accumulates in one cycle of a full array."""
+        return self.rows * self.cols * self.lanes
+
+    @property
+    def acts_bits(self) -> int:
+        """Width of one beat of the act stream."""
+        return self.rows * self.lanes * self.act_bits
+
+    @property
+    def trits_bits(self) -> int:
+        """Width of one beat of the trit stream."""
+        return self.cols * self.lanes * 2
+
+    @property
+    def psums_bits(self) -> int:
+        """Width of one beat of the psum stream."""
+        return self.cols * self.psum_bits
+
+    @property
+    def shape(self) -> str:
+        """`rows` x `cols` x `lanes` as text."""
+        return f"{self.rows}x{self.cols}x{self.lanes}"
+
+    def replace(self, **changes) -> ArrayConfig:
+        """A copy with some parameters changed; derived values follow."""
+        return dataclasses.replace(self, **changes)
+
+
+# Each comment states the result: multiply-accumulates a cycle, and cycles from the last beat of a
+# tile to its first psum. tests/test_config.py recomputes both.
+PRESETS = {
+    # 16 a cycle, 6 cycles latency
+    "tiny": ArrayConfig(rows=2, cols=2, lanes=4),
+    # 256 a cycle, 20 cycles latency
+    "decode": ArrayConfig(rows=1, cols=16, lanes=16),
+    # 4096 a cycle, 35 cycles latency
+    "base": ArrayConfig(rows=16, cols=16, lanes=16),
+    # 65536 a cycle, 83 cycles latency
+    "large": ArrayConfig(rows=64, cols=64, lanes=16, cols_per_hop=4),
+}
+
+
+def preset(name: str) -> ArrayConfig:
+    """The named preset; an unknown name raises `InputError` that lists the known ones."""
+    try:
+        return PRESETS[name]
+    except (KeyError, TypeError):
+        raise InputError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}") from None

@@ -1,0 +1,128 @@
+"""What happens how often. Counts know no joules; `energy_model.costs` knows no dataflow.
+
+An action is a string that a cost table can price:
+
+- `add_int<w>`, `add_fp16`, `mul_fp16`, ...: one arithmetic operation of that width.
+- `select`: one trit chooses +act, -act or 0.
+- `<what>_hop_bits`, `<what>_buffer_bits`, `<what>_dram_bits`: bits that a register of the array
+  takes, that the on-chip buffer delivers or takes, that cross the memory interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from .tiling import Plan
+from .workload import Layer, Trace
+
+
+class Counts(Mapping):
+    """Immutable action counts that add and scale.
+
+    >>> Counts(select=3) + 2 * Counts(select=1, add_int8=4)
+    Counts(add_int8=8, select=5)
+    """
+
+    def __init__(self, **counts: int):
+        self._counts = dict(sorted(counts.items()))
+
+    def __getitem__(self, action: str) -> int:
+        return self._counts[action]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def __add__(self, other: Counts) -> Counts:
+        keys = self._counts | other._counts
+        return Counts(**{key: self.get(key, 0) + other.get(key, 0) for key in keys})
+
+    def __rmul__(self, factor: int) -> Counts:
+        return Counts(**{key: factor * value for key, value in self.items()})
+
+    def __repr__(self) -> str:
+        return f"Counts({', '.join(f'{k}={v}' for k, v in self.items())})"
+
+
+def product_counts(layer: Layer) -> Counts:
+    """Arithmetic of a layer's matrix product alone, one addition per multiply-accumulate.
+
+    A ternary product adds int8 acts (the papers price each of those additions at 8 bits);
+    an FP16 one multiplies and adds.
+    """
+    if layer.weight == "ternary":
+        return Counts(add_int8=layer.macs)
+    if layer.weight == "int8":
+        return Counts(mul_int8=layer.macs, add_int32=layer.macs)
+    return Counts(mul_fp16=layer.macs, add_fp16=layer.macs)
+
+
+def scale_counts(layer: Layer) -> Counts:
+    """Multiplies by quantisation scales: one per input element, one per output element."""
+    if not layer.scaled:
+        return Counts()
+    gemm = layer.gemm
+    return Counts(mul_fp16=layer.count * (gemm.m * gemm.k + gemm.m * gemm.n))
+
+
+def arithmetic_counts(trace: Trace) -> Counts:
+    """Arithmetic of a trace: every product and every scale."""
+    total = Counts()
+    for layer in trace:
+        total = total + product_counts(layer) + scale_counts(layer)
+    return total
+
+
+def tree_adds(lanes: int, act_bits: int) -> dict[int, int]:
+    """Two-input additions of one adder tree, by the width of their result.
+
+    Operands are paired level by level, an odd one passes on; each level is a bit wider.
+    """
+    adds: dict[int, int] = {}
+    operands, width = lanes, act_bits
+    while operands > 1:
+        width += 1
+        adds[width] = operands // 2
+        operands = -(-operands // 2)
+    return adds
+
+
+def array_counts(plan: Plan, *, bits_per_trit: float) -> Counts:
+    """Actions of the array and of its memories for one Gemm, padding included.
+
+    Parameters
+    ----------
+    bits_per_trit : float
+        Of the packed weight stream (2 for trit2, 1.6 for trit5).
+
+    Notes
+    -----
+    Acts cross the memory interface once, packed weights once per group of tokens, psums once.
+    The act buffer is read once per beat. A drain register takes a psum when the tile ends, and
+    again for every psum that passes it on the way south.
+    """
+    config, gemm, beats = plan.config, plan.gemm, plan.beats
+    pe_beats = beats * config.rows * config.cols
+    counts = {
+        "select": pe_beats * config.lanes,
+        f"add_int{config.psum_bits}": pe_beats,
+        "act_hop_bits": beats * config.rows * config.hops * config.lanes * config.act_bits,
+        "trit_hop_bits": pe_beats * config.lanes * 2,
+        "act_buffer_bits": beats * config.acts_bits,
+        "weight_buffer_bits": beats * config.trits_bits,
+        "act_dram_bits": gemm.m * gemm.k * config.act_bits,
+        "weight_dram_bits": round(
+            plan.token_groups * plan.padded_k * plan.padded_n * bits_per_trit
+        ),
+        "psum_dram_bits": gemm.m * gemm.n * config.psum_bits,
+    }
+    for width, adds in tree_adds(config.lanes, config.act_bits).items():
+        counts[f"add_int{width}"] = counts.get(f"add_int{width}", 0) + pe_beats * adds
+    # Token i of a tile passes i registers below its own; every PE's register loads once.
+    full, ragged = config.rows, plan.last_tokens
+    passes = (plan.token_groups - 1) * full * (full - 1) // 2 + ragged * (ragged - 1) // 2
+    moves = plan.tiles * config.rows * config.cols + plan.feature_groups * config.cols * passes
+    counts["psum_hop_bits"] = moves * config.psum_bits
+    return Counts(**counts)

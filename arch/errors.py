@@ -1,0 +1,19 @@
+"""The one exception that means "the user's input is wrong"."""
+
+
+class InputError(ValueError):
+    """Bad input from outside: its message is one line that names the thing and the value.
+
+    Command lines print the message alone and exit with status 2.
+    """
+
+
+def require_int(name: str, value: object, *, low: int = 1, high: int | None = None) -> int:
+    """Return `value` if it is an integer in [low, high], else raise `InputError` naming it."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{name} must be an integer, not {value!r}")
+    if value < low:
+        raise InputError(f"{name} must be at least {low}, not {value}")
+    if high is not None and value > high:
+        raise InputError(f"{name} must be at most {high}, not {value}")
+    return value

@@ -1,0 +1,72 @@
+"""Cycles of the output-stationary array, as closed formulas.
+
+Every cycle here is a cycle in which the array advances; backpressure on the psum stream freezes
+it and adds its length, and a beat that arrives late adds its lateness. The co-simulation
+(`sim/test_array.py`) holds each formula equal to the RTL.
+"""
+
+from __future__ import annotations
+
+from .config import ArrayConfig
+from .tiling import Plan
+
+# Registers that a slice passes in the PE of the corner: the hop register, the accumulator and the
+# drain register. The adder tree's own are config.tree_stages.
+HOP, ACCUMULATE, LOAD = 1, 1, 1
+
+
+def skew(config: ArrayConfig) -> int:
+    """Cycles by which the last PE (south-east) lags the first (north-west)."""
+    return config.rows - 1 + config.hops - 1
+
+
+def drain_latency(config: ArrayConfig) -> int:
+    """Cycles from accepting a tile's last beat to offering its first psum.
+
+    The same count is the depth of the control delay line at the array's edge.
+    """
+    return skew(config) + HOP + config.tree_stages + ACCUMULATE + LOAD
+
+
+def tile_period(config: ArrayConfig, *, slices: int, tokens: int) -> int:
+    """Cycles from a tile's last beat to the next tile's last beat, both streams always ready.
+
+    Parameters
+    ----------
+    slices : int
+        Beats of the next tile.
+    tokens : int
+        Psum beats of the tile that drains meanwhile. Its drain registers in the first column are
+        free again `tokens` + hops - 1 cycles after they were loaded, so a shorter tile waits.
+    """
+    return max(slices, drain_gap(config, tokens=tokens))
+
+
+def drain_gap(config: ArrayConfig, *, tokens: int) -> int:
+    """Fewest cycles between the last beats of a tile of `tokens` tokens and of the next one."""
+    return tokens + config.hops - 1
+
+
+def gemm_cycles(plan: Plan) -> int:
+    """Cycles of a whole Gemm with all three streams always ready.
+
+    From the cycle that accepts the first beat to the cycle that delivers the last psum beat, both
+    included.
+    """
+    config, slices = plan.config, plan.slices
+    # A period follows every tile but the last; all those of full groups drain `rows` tokens.
+    full = (plan.token_groups - 1) * plan.feature_groups
+    ragged = plan.feature_groups - 1
+    return (
+        slices
+        + full * tile_period(config, slices=slices, tokens=config.rows)
+        + ragged * tile_period(config, slices=slices, tokens=plan.last_tokens)
+        + drain_latency(config)
+        + plan.last_tokens
+        - 1
+    )
+
+
+def utilisation(plan: Plan) -> float:
+    """Share of the array's multiply-accumulate slots that do useful work over `gemm_cycles`."""
+    return plan.gemm.macs / (gemm_cycles(plan) * plan.config.macs_per_cycle)

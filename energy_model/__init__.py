@@ -1,0 +1,1 @@
+"""Costs, energy, latency and reports: counts times costs."""

@@ -1,0 +1,1 @@
+"""Amaranth gateware and the Verilog generator."""

@@ -1,0 +1,1 @@
+"""NumPy golden model: numerics of BitNet, and the array cycle by cycle."""
