@@ -1,0 +1,201 @@
+"""The output-stationary array: rows of PEs, the skew at its edges, the drain, the streams.
+
+    acts -> skew -> row 0 (north)     trits come from the north, skewed by hop
+    acts -> skew -> row 1             psums stay in their PE for a whole tile, then go south
+             ...                      through the drain registers and leave
+    acts -> skew -> row R-1 (south)
+
+Protocol. One beat of `acts` and one of `trits` are taken together: `lanes` input features of every
+token, and the trits of the same features for every output feature. `acts_last` ends a tile.
+`acts_tokens` is read with it and says how many of its tokens (1 to `rows`) are to be drained.
+A cycle without a beat sends a bubble through the array, so what has entered always comes out.
+`psums` then offers the tokens one beat each, token 0 first. Token 0 is in the southernmost row,
+which is why the skew of acts grows with the distance from it.
+
+Backpressure on `psums` freezes the array as a whole (`advance` low); nothing inside it needs a
+handshake. Streams are AXI4-Stream: valid never drops, a payload holds until it is taken.
+
+Drain. When the last PE (south-east) has loaded its drain register, psums go south, one row a
+cycle. Row p takes from its north until the tile's last token has passed it, so the rows further
+north are free for the next tile earlier; that is why tiles may follow each other so closely.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import (
+    Cat,
+    ClockSignal,
+    Const,
+    Instance,
+    Module,
+    Mux,
+    ResetSignal,
+    Signal,
+)
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from arch import timing
+from arch.config import ArrayConfig
+
+from .delay import delayed
+from .row import CONTROL, stack_name
+
+PERF_BITS = 32
+
+# name -> (direction, width of a config, description): the ports of the array in the order of the
+# Verilog module; also the sidecar's table.
+PORTS = {
+    "acts_data": (In, lambda c: c.acts_bits, "act [token][lane], token 0 lane 0 in the low bits"),
+    "acts_last": (In, lambda c: 1, "last beat of a tile"),
+    "acts_tokens": (In, lambda c: c.rows.bit_length(), "with last: tokens to drain, 1 to rows"),
+    "acts_valid": (In, lambda c: 1, "a beat of acts is offered"),
+    "acts_ready": (Out, lambda c: 1, "and taken, together with a beat of trits"),
+    "trits_data": (In, lambda c: c.trits_bits, "trit code [feature][lane], 00 zero 01 +1 11 -1"),
+    "trits_valid": (In, lambda c: 1, "a beat of trits is offered"),
+    "trits_ready": (Out, lambda c: 1, "and taken, together with a beat of acts"),
+    "psums_data": (Out, lambda c: c.psums_bits, "psum [feature] of one token, two's complement"),
+    "psums_last": (Out, lambda c: 1, "last token of a tile"),
+    "psums_valid": (Out, lambda c: 1, "a beat of psums is offered"),
+    "psums_ready": (In, lambda c: 1, "and taken; low freezes the array"),
+    "illegal": (Out, lambda c: 1, "sticky: a beat held trit code 10, which counted as zero"),
+    "perf_beats": (Out, lambda c: PERF_BITS, "cycles that took a beat"),
+    "perf_wait_acts": (Out, lambda c: PERF_BITS, "cycles that waited for acts, trits offered"),
+    "perf_wait_trits": (Out, lambda c: PERF_BITS, "cycles that waited for trits, acts offered"),
+    "perf_wait_drain": (Out, lambda c: PERF_BITS, "cycles a last beat waited for the drain"),
+    "perf_blocked": (Out, lambda c: PERF_BITS, "cycles frozen by backpressure on psums"),
+}
+
+
+class Array(wiring.Component):
+    """The array with its streams.
+
+    Members
+    -------
+    As in `PORTS`.
+    """
+
+    def __init__(self, config: ArrayConfig, *, prefix: str):
+        self.config = config
+        self.prefix = prefix
+        super().__init__({name: flow(width(config)) for name, (flow, width, _) in PORTS.items()})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        advance = Signal()
+        m.d.comb += advance.eq(~self.psums_valid | self.psums_ready)
+
+        beat = Signal()
+        shifts = self._drain(m, advance, beat)
+        control, blocked = self._accept(m, advance, beat)
+        self._count(m, advance, beat, blocked)
+        self._grid(m, advance, control, shifts=shifts)
+        return m
+
+    def _accept(self, m, advance, beat):
+        """Take a beat from both streams; control bits of the beat, and whether a last one waits."""
+        config = self.config
+        # Cycles until a tile's last beat may enter again (timing.drain_gap).
+        gap = Signal(range(timing.drain_gap(config, tokens=config.rows)))
+        blocked = Signal()
+        first = Signal(init=1)
+        m.d.comb += [
+            blocked.eq(self.acts_last & (gap != 0)),
+            self.acts_ready.eq(advance & ~blocked & self.trits_valid),
+            self.trits_ready.eq(advance & ~blocked & self.acts_valid),
+            beat.eq(self.acts_valid & self.acts_ready),
+        ]
+        with m.If(advance & (gap != 0)):
+            m.d.sync += gap.eq(gap - 1)
+        with m.If(beat):
+            m.d.sync += first.eq(self.acts_last)
+            with m.If(self.acts_last):
+                # One less than the gap: this cycle is the first of it.
+                m.d.sync += gap.eq(self.acts_tokens + (config.hops - 2))
+        control = Signal(CONTROL)
+        m.d.comb += [
+            control.valid.eq(beat),
+            control.first.eq(first),
+            control.last.eq(self.acts_last),
+        ]
+        return control, blocked
+
+    def _drain(self, m, advance, beat):
+        """Psums go out, token 0 first; returns the shift enable of every row, north to south."""
+        config = self.config
+        tokens_in = Signal.like(self.acts_tokens)
+        m.d.comb += tokens_in.eq(Mux(beat & self.acts_last, self.acts_tokens, 0))
+        # A tile's token count (0 while there is none) waits until the last PE has loaded.
+        waiting = Signal((timing.drain_latency(config) - 1) * len(tokens_in))
+        with m.If(advance):
+            m.d.sync += waiting.eq(Cat(tokens_in, waiting))
+        tokens = waiting[-len(tokens_in) :]
+
+        left = Signal(range(config.rows + 1))
+        shifts = Signal(config.rows)
+        with m.If(advance):
+            with m.If(tokens != 0):
+                m.d.sync += left.eq(tokens)
+                # Row p shifts p - (rows - tokens) times, and not at all where that is below 1.
+                m.d.sync += shifts.eq(Cat(tokens > config.rows - row for row in range(config.rows)))
+            with m.Elif(left != 0):
+                m.d.sync += [left.eq(left - 1), shifts.eq(shifts << 1)]
+        m.d.comb += [self.psums_valid.eq(left != 0), self.psums_last.eq(left == 1)]
+        return shifts
+
+    def _count(self, m, advance, beat, blocked):
+        """Sticky error and performance counters, each free-running from reset."""
+        # Code 10: negative, yet not non-zero.
+        with m.If(beat & (self.trits_data[1::2] & ~self.trits_data[::2]).any()):
+            m.d.sync += self.illegal.eq(1)
+        both = self.acts_valid & self.trits_valid
+        for counter, event in (
+            (self.perf_blocked, ~advance),
+            (self.perf_beats, beat),
+            (self.perf_wait_drain, advance & both & blocked),
+            (self.perf_wait_acts, advance & ~self.acts_valid & self.trits_valid),
+            (self.perf_wait_trits, advance & self.acts_valid & ~self.trits_valid),
+        ):
+            with m.If(event):
+                m.d.sync += counter.eq(counter + 1)
+
+    def _grid(self, m, advance, control, *, shifts):
+        """Skew, and the rows."""
+        config = self.config
+        # Code 10 counts as zero: a negative bit needs its non-zero bit.
+        nonzero, negative = self.trits_data[::2], self.trits_data[1::2]
+        safe = Signal(config.trits_bits)
+        m.d.comb += [safe[::2].eq(nonzero), safe[1::2].eq(negative & nonzero)]
+        trits = Cat(
+            delayed(m, advance, slice_, hop, prefix=self.prefix, name=f"trits_{hop}")
+            for hop, slice_ in enumerate(_words(safe, config.hops))
+        )
+        # Token 0 is in the southernmost row.
+        tokens = reversed(_words(self.acts_data, config.rows))
+        acts = Cat(
+            delayed(m, advance, slice_, row, prefix=self.prefix, name=f"acts_{row}")
+            for row, slice_ in enumerate(tokens)
+        )
+        skewed = Signal((config.rows - 1) * CONTROL.size)
+        controls = Cat(control, skewed)
+        with m.If(advance):
+            m.d.sync += skewed.eq(controls)
+        m.submodules.rows = Instance(
+            stack_name(self.prefix, config.rows),
+            i_clk=ClockSignal(),
+            i_rst=ResetSignal(),
+            i_advance=advance,
+            i_shift=shifts,
+            i_acts_west=acts,
+            i_control_west=controls,
+            i_trits_north=trits,
+            i_psums_north=Const(0, config.psums_bits),
+            o_psums_south=self.psums_data,
+        )
+
+
+def _words(value, count):
+    """`value` cut into `count` equal slices, low bits first."""
+    width = len(value) // count
+    return [value[i * width : (i + 1) * width] for i in range(count)]

@@ -1,0 +1,61 @@
+"""A delay line, emitted once per power of two and composed by instance.
+
+The skew of a side of n blocks needs n (n - 1) / 2 registers of a whole slice. Written out, they
+would be most of the Verilog of a large array; composed from lines of 1, 2, 4, ... cycles they are
+a handful of modules.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+
+class Delay(wiring.Component):
+    """`width` bits, `cycles` advancing cycles later; no reset.
+
+    Members
+    -------
+    advance : In(1)
+    before, after : In, Out(width)
+    """
+
+    def __init__(self, *, width: int, cycles: int):
+        self.cycles = cycles
+        super().__init__({"advance": In(1), "before": In(width), "after": Out(width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        width = len(self.before)
+        # One wide shift register rather than one signal a stage: the netlist stays small.
+        line = Signal(self.cycles * width)
+        with m.If(self.advance):
+            m.d.sync += line.eq(Cat(self.before, line))
+        m.d.comb += self.after.eq(line[-width:])
+        return m
+
+
+def delay_name(prefix: str, *, width: int, cycles: int) -> str:
+    """Module name of a delay line."""
+    return f"{prefix}_delay_{width}x{cycles}"
+
+
+def powers(cycles: int) -> list[int]:
+    """The powers of two that sum to `cycles`."""
+    return [1 << bit for bit in range(cycles.bit_length()) if cycles >> bit & 1]
+
+
+def delayed(m: Module, advance: Value, value: Value, cycles: int, *, prefix: str, name: str):
+    """`value` through instances of delay lines that add up to `cycles`."""
+    for part in powers(cycles):
+        after = Signal(len(value), name=f"{name}_{part}")
+        m.submodules[f"delay_{name}_{part}"] = Instance(
+            delay_name(prefix, width=len(value), cycles=part),
+            i_clk=ClockSignal(),
+            i_advance=advance,
+            i_before=value,
+            o_after=after,
+        )
+        value = after
+    return value

@@ -1,0 +1,122 @@
+"""The processing element: selects of `lanes` trits, adder tree, accumulator, drain register.
+
+There is no multiplier: a trit passes its act, the act's complement, or zero. The one that completes
+a two's complement negation (-a = ~a + 1) is not added at the lane. Every adder of the tree has a
+spare carry-in and every lane contributes one carry; a tree of `lanes` operands has `lanes` - 1
+adders, so one carry is left over and enters the accumulator's adder. A negation costs no adder.
+
+Acts come from the hop's shared registers (see hw/row.py). All registers hold while `advance` is
+low. None needs a reset: the control bits that arrive with the data are reset in the hop.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from arch.config import ArrayConfig
+
+
+def add_with_carry(a: Value, b: Value, carry: Value, width: int) -> Value:
+    """The sum a + b + carry of two signed values in one carry chain, cut to `width` bits.
+
+    A one below a and the carry below b make the chain's own carry-in, in the form that synthesis
+    maps onto a single chain on every target.
+    """
+    total = Cat(Const(1, 1), a).as_signed() + Cat(carry, b).as_signed()
+    return total[1 : width + 1].as_signed()
+
+
+class PE(wiring.Component):
+    """One PE of the output-stationary array.
+
+    Members
+    -------
+    advance : In(1)
+        Clock enable of every register.
+    acts : In(lanes * act_bits)
+        Registered acts of the hop, lane 0 in the low bits.
+    trits_north, trits_south : In, Out(lanes * 2)
+        Trit codes; they go south one PE a cycle.
+    valid, first : In(1)
+        Aligned with the tree's output: accumulate it; start from zero.
+    load : In(1)
+        The cycle after a tile's last `valid`: move the accumulator to the drain register.
+    shift : In(1)
+        Take `psum_north` into the drain register.
+    psum_north, psum_south : In, Out(psum_bits)
+        Drain registers of the column, southward.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "advance": In(1),
+                "acts": In(config.lanes * config.act_bits),
+                "trits_north": In(config.lanes * 2),
+                "trits_south": Out(config.lanes * 2),
+                "valid": In(1),
+                "first": In(1),
+                "load": In(1),
+                "shift": In(1),
+                "psum_north": In(config.psum_bits),
+                "psum_south": Out(config.psum_bits),
+            }
+        )
+
+    def elaborate(self, platform):
+        config = self.config
+        m = Module()
+
+        trits = Signal(config.lanes * 2)
+        psum = Signal(signed(config.psum_bits))
+        accumulator = Signal(signed(config.psum_bits))
+
+        total, carry = self._tree(m, self._select(m, trits))
+        start = Mux(self.first, 0, accumulator)
+        with m.If(self.advance):
+            m.d.sync += trits.eq(self.trits_north)
+            with m.If(self.valid):
+                m.d.sync += accumulator.eq(add_with_carry(start, total, carry, config.psum_bits))
+            with m.If(self.load):
+                m.d.sync += psum.eq(accumulator)
+            with m.Elif(self.shift):
+                m.d.sync += psum.eq(self.psum_north)
+        m.d.comb += [self.trits_south.eq(trits), self.psum_south.eq(psum)]
+        return m
+
+    def _select(self, m, trits):
+        """(operand, carry) of every lane: act and 0, complement and 1, or zero and 0."""
+        bits = self.config.act_bits
+        lanes = []
+        for lane in range(self.config.lanes):
+            act = self.acts.word_select(lane, bits)
+            nonzero, negative = trits.word_select(lane, 2)
+            operand = Signal(signed(bits), name=f"operand_{lane}")
+            m.d.comb += operand.eq((act ^ negative.replicate(bits)) & nonzero.replicate(bits))
+            lanes.append((operand, negative))
+        return lanes
+
+    def _tree(self, m, nodes):
+        """(sum, carry still to be added), registered every `levels_per_stage` levels."""
+        config = self.config
+        for level in range(1, config.tree_levels + 1):
+            width = config.act_bits + level
+            pairs = zip(nodes[::2], nodes[1::2], strict=False)
+            summed = [
+                (add_with_carry(a, b, carry, width), pending) for (a, carry), (b, pending) in pairs
+            ]
+            nodes = summed + nodes[len(summed) * 2 :]
+            if level % config.levels_per_stage == 0 or level == config.tree_levels:
+                nodes = [self._register(m, node, level, i) for i, node in enumerate(nodes)]
+        return nodes[0]
+
+    def _register(self, m, node, level, index):
+        value, carry = node
+        value_q = Signal(value.shape(), name=f"sum_{level}_{index}")
+        carry_q = Signal(name=f"carry_{level}_{index}")
+        with m.If(self.advance):
+            m.d.sync += [value_q.eq(value), carry_q.eq(carry)]
+        return value_q, carry_q

@@ -1,0 +1,215 @@
+"""A hop (act registers and the columns that share them), a row of hops, a stack of rows.
+
+Acts and their control bits go east one hop a cycle in plain registers: the array advances as a
+whole or not at all, so no handshake is needed inside it.
+
+Each level instantiates the one below by name instead of containing it. A PE and a hop are so
+elaborated and emitted once, however large the array; a stack of n rows is two stacks of n / 2, so
+the wide buses between rows are written out once for each power of two rather than for each row.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from arch.config import ArrayConfig
+
+# Rides with every slice of acts.
+CONTROL = data.StructLayout(
+    {
+        "valid": 1,  # the slice is a beat, not a bubble
+        "first": 1,  # of a tile
+        "last": 1,  # of a tile
+    }
+)
+
+
+def _columns(config: ArrayConfig, count: int, *, rows: int = 1) -> dict:
+    """Ports that run north to south through `count` columns, and their enables."""
+    return {
+        "advance": In(1),
+        "shift": In(rows),
+        "trits_north": In(count * config.lanes * 2),
+        "trits_south": Out(count * config.lanes * 2),
+        "psums_north": In(count * config.psum_bits),
+        "psums_south": Out(count * config.psum_bits),
+    }
+
+
+def _acts(config: ArrayConfig) -> dict:
+    """Ports that run west to east."""
+    width = config.lanes * config.act_bits
+    return {
+        "acts_west": In(width),
+        "acts_east": Out(width),
+        "control_west": In(CONTROL),
+        "control_east": Out(CONTROL),
+    }
+
+
+def _north_south(outer, config: ArrayConfig, index: int, count: int) -> dict:
+    """Connections of block `index` of `count` columns to the ports of `outer`."""
+    trits, psums = count * config.lanes * 2, count * config.psum_bits
+    return {
+        "i_advance": outer.advance,
+        "i_shift": outer.shift,
+        "i_trits_north": outer.trits_north.word_select(index, trits),
+        "o_trits_south": outer.trits_south.word_select(index, trits),
+        "i_psums_north": outer.psums_north.word_select(index, psums),
+        "o_psums_south": outer.psums_south.word_select(index, psums),
+    }
+
+
+class Hop(wiring.Component):
+    """Act and control registers, and `cols_per_hop` PEs that read them.
+
+    Members
+    -------
+    acts_west, acts_east : In, Out(lanes * act_bits)
+    control_west, control_east : In, Out(CONTROL)
+    advance, shift, trits_*, psums_*
+        As of `PE`, for `cols_per_hop` columns, column 0 in the low bits.
+    """
+
+    def __init__(self, config: ArrayConfig, *, prefix: str):
+        self.config = config
+        self.prefix = prefix
+        super().__init__(_acts(config) | _columns(config, config.cols_per_hop))
+
+    def elaborate(self, platform):
+        config = self.config
+        m = Module()
+
+        acts = Signal(config.lanes * config.act_bits, reset_less=True)
+        control = Signal(CONTROL)
+        with m.If(self.advance):
+            m.d.sync += [acts.eq(self.acts_west), control.eq(self.control_west)]
+        m.d.comb += [self.acts_east.eq(acts), self.control_east.eq(control)]
+
+        # The control bits wait for the tree.
+        for stage in range(config.tree_stages):
+            delayed = Signal(CONTROL, name=f"control_{stage}")
+            with m.If(self.advance):
+                m.d.sync += delayed.eq(control)
+            control = delayed
+        load = Signal()
+        with m.If(self.advance):
+            m.d.sync += load.eq(control.valid & control.last)
+
+        for index in range(config.cols_per_hop):
+            trits, psums = config.lanes * 2, config.psum_bits
+            m.submodules[f"pe_{index}"] = Instance(
+                f"{self.prefix}_pe",
+                i_clk=ClockSignal(),
+                i_advance=self.advance,
+                i_acts=acts,
+                i_trits_north=self.trits_north.word_select(index, trits),
+                o_trits_south=self.trits_south.word_select(index, trits),
+                i_valid=control.valid,
+                i_first=control.first,
+                i_load=load,
+                i_shift=self.shift,
+                i_psum_north=self.psums_north.word_select(index, psums),
+                o_psum_south=self.psums_south.word_select(index, psums),
+            )
+        return m
+
+
+class Row(wiring.Component):
+    """Hops from west to east.
+
+    Members
+    -------
+    acts_west : In(lanes * act_bits)
+    control_west : In(CONTROL)
+    advance, shift, trits_*, psums_*
+        As of `PE`, for `cols` columns, column 0 in the low bits.
+    """
+
+    def __init__(self, config: ArrayConfig, *, prefix: str):
+        self.config = config
+        self.prefix = prefix
+        west = {name: flow for name, flow in _acts(config).items() if name.endswith("west")}
+        super().__init__(west | _columns(config, config.cols))
+
+    def elaborate(self, platform):
+        config = self.config
+        m = Module()
+        acts, control = self.acts_west, self.control_west
+        for index in range(config.hops):
+            acts_east = Signal.like(acts, name=f"acts_{index}")
+            control_east = Signal(CONTROL, name=f"control_{index}")
+            m.submodules[f"hop_{index}"] = Instance(
+                f"{self.prefix}_hop",
+                i_clk=ClockSignal(),
+                i_rst=ResetSignal(),
+                i_acts_west=acts,
+                i_control_west=control,
+                o_acts_east=acts_east,
+                o_control_east=control_east,
+                **_north_south(self, config, index, config.cols_per_hop),
+            )
+            acts, control = acts_east, control_east
+        return m
+
+
+def stack_name(prefix: str, rows: int) -> str:
+    """Module name of a stack of rows."""
+    return f"{prefix}_rows_{rows}" if rows > 1 else f"{prefix}_row"
+
+
+def halves(rows: int) -> tuple[int, int]:
+    """Rows of the northern and of the southern half of a stack."""
+    return rows - rows // 2, rows // 2
+
+
+class Stack(wiring.Component):
+    """At least two rows, from north to south.
+
+    Members
+    -------
+    acts_west : In(rows * lanes * act_bits)
+        Skewed acts, row 0 (north) in the low bits.
+    control_west : In(ArrayLayout(CONTROL, rows))
+    shift : In(rows)
+    advance, trits_*, psums_*
+        As of `Row`.
+    """
+
+    def __init__(self, config: ArrayConfig, *, rows: int, prefix: str):
+        self.config = config
+        self.rows = rows
+        self.prefix = prefix
+        west = {
+            "acts_west": In(rows * config.lanes * config.act_bits),
+            "control_west": In(data.ArrayLayout(CONTROL, rows)),
+        }
+        super().__init__(west | _columns(config, config.cols, rows=rows))
+
+    def elaborate(self, platform):
+        config = self.config
+        m = Module()
+        acts_bits, control = config.lanes * config.act_bits, self.control_west.as_value()
+        trits, psums, start = self.trits_north, self.psums_north, 0
+        for half, rows in zip(("north", "south"), halves(self.rows), strict=True):
+            end = start + rows
+            trits_south = Signal.like(trits, name=f"trits_{half}")
+            psums_south = Signal.like(psums, name=f"psums_{half}")
+            m.submodules[half] = Instance(
+                stack_name(self.prefix, rows),
+                i_clk=ClockSignal(),
+                i_rst=ResetSignal(),
+                i_advance=self.advance,
+                i_shift=self.shift[start:end],
+                i_acts_west=self.acts_west[start * acts_bits : end * acts_bits],
+                i_control_west=control[start * CONTROL.size : end * CONTROL.size],
+                i_trits_north=trits,
+                o_trits_south=trits_south,
+                i_psums_north=psums,
+                o_psums_south=psums_south,
+            )
+            trits, psums, start = trits_south, psums_south, end
+        m.d.comb += [self.trits_south.eq(trits), self.psums_south.eq(psums)]
+        return m

@@ -1,0 +1,140 @@
+"""Verilog of an array, and the sidecar that describes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.hdl import ClockDomain
+
+from arch import timing
+from arch.config import ArrayConfig
+
+from . import yosys
+from .array import PORTS, Array
+from .delay import Delay, delay_name
+from .pe import PE
+from .row import Hop, Row, Stack, halves, stack_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rtl:
+    """Generated RTL.
+
+    Attributes
+    ----------
+    top : str
+        Name of the top module.
+    config : ArrayConfig
+    verilog : str
+        Verilog-2005, all modules.
+    cells : dict of str to int
+        Yosys cells of the flattened design by type, before optimisation and mapping.
+    """
+
+    top: str
+    config: ArrayConfig
+    verilog: str
+    cells: dict[str, int]
+
+    def sidecar(self) -> dict:
+        """What a script around the Verilog needs: configuration, ports, cells."""
+        config = self.config
+        derived = ("psum_bits", "hops", "tree_stages", "macs_per_cycle")
+        return {
+            "top": self.top,
+            "configuration": dataclasses.asdict(config)
+            | {name: getattr(config, name) for name in derived}
+            | {"drain_latency_cycles": timing.drain_latency(config)},
+            "ports": [
+                {"name": "clk", "direction": "in", "width": 1, "what": "rising edge"},
+                {"name": "rst", "direction": "in", "width": 1, "what": "synchronous, active high"},
+            ]
+            + [
+                {"name": name, "direction": flow.value, "width": width(config), "what": what}
+                for name, (flow, width, what) in PORTS.items()
+            ],
+            "cells": self.cells,
+        }
+
+
+def generate(config: ArrayConfig, *, name: str | None = None) -> Rtl:
+    """Elaborate the array of `config` and write it as Verilog.
+
+    Parameters
+    ----------
+    name : str, optional
+        Distinguishes this array's modules from another's in the same design; its shape by default.
+    """
+    top = f"tritloom_{name or config.shape}"
+    modules = {
+        f"{top}_pe": PE(config),
+        f"{top}_hop": Hop(config, prefix=top),
+        f"{top}_row": Row(config, prefix=top),
+        top: Array(config, prefix=top),
+    }
+    sizes = [config.rows]  # grows while it is walked
+    for rows in sizes:
+        if rows > 1:
+            modules[stack_name(top, rows)] = Stack(config, rows=rows, prefix=top)
+            sizes += set(halves(rows)) - set(sizes)
+    for width, blocks in (
+        (config.lanes * config.act_bits, config.rows),
+        (config.cols_per_hop * config.lanes * 2, config.hops),
+    ):
+        for bit in range((blocks - 1).bit_length()):
+            name = delay_name(top, width=width, cycles=1 << bit)
+            if name not in modules:
+                modules[name] = Delay(width=width, cycles=1 << bit)
+    with tempfile.TemporaryDirectory() as folder:
+        source, verilog, stat = (Path(folder, file) for file in ("in.il", "out.v", "stat.json"))
+        source.write_text("\n".join(_rtlil(name, module) for name, module in modules.items()))
+        yosys.run(
+            f"read_rtlil {source}\n"
+            f"hierarchy -check -top {top}\n"
+            "proc -nomux -norom\n"
+            "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy\n"
+            "attrmap -modattr -remove generator -remove src\n"
+            f"write_verilog -noattr -norename {verilog}\n"
+            # Processes become multiplexers and flip-flops, so that the cells are complete.
+            "proc\n"
+            f"tee -q -o {stat} stat -json -top {top}"
+        )
+        design = json.loads(stat.read_text())["design"]["num_cells_by_type"]
+        cells = {kind: n for kind, n in sorted(design.items()) if kind.startswith("$")}
+        return Rtl(top=top, config=config, verilog=verilog.read_text(), cells=cells)
+
+
+def write(rtl: Rtl, folder: Path, *, stem: str) -> tuple[Path, Path]:
+    """Write `stem`.v and `stem`.json into `folder`; neither exists half-written at any time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {
+        folder / f"{stem}.v": rtl.verilog,
+        folder / f"{stem}.json": json.dumps(rtl.sidecar(), indent=2) + "\n",
+    }
+    for path, text in files.items():
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    return tuple(files)
+
+
+def _rtlil(name, component) -> str:
+    # Components that hold data alone have no reset, hence no reset port.
+    reset_less = isinstance(component, PE | Delay)
+    return rtlil.convert(
+        component,
+        name=name,
+        emit_src=False,
+        missing_domain=lambda domain: ClockDomain(domain, reset_less=reset_less),
+    )

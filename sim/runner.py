@@ -1,0 +1,129 @@
+"""Builds the generated RTL for a simulator and runs the lockstep bench on it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cocotb_tools.config
+from cocotb_tools.runner import get_runner
+
+from arch.config import ArrayConfig
+from hw.verilog import generate
+
+from . import verilator
+from .scenarios import SCENARIOS
+
+ROOT = Path(__file__).parent.parent
+
+
+@contextlib.contextmanager
+def _variables(changes):
+    saved = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+
+
+def build(config: ArrayConfig, *, simulator: str, folder: Path, verilog: str | None = None) -> Path:
+    """Compile the array of `config`, or changed RTL of it, once; returns the build folder."""
+    rtl = generate(config, name="dut")
+    text = verilog or rtl.verilog
+    key = hashlib.sha256(f"{simulator} {text}".encode()).hexdigest()[:16]
+    target = folder.resolve() / f"{simulator}-{config.shape}-{key}"
+    target.mkdir(parents=True, exist_ok=True)
+    source = target / "dut.v"
+    source.write_text(text)
+    if simulator == "verilator":
+        _verilate(source, top=rtl.top, folder=target)
+    else:
+        get_runner(simulator).build(
+            sources=[source],
+            hdl_toplevel=rtl.top,
+            build_dir=target,
+            timescale=("1ns", "1ps"),
+            always=True,
+            log_file=target / "build.log",
+        )
+    return target
+
+
+def _verilate(source: Path, *, top: str, folder: Path):
+    libraries = cocotb_tools.config.libs_dir
+    main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
+    verilator.build(
+        folder,
+        *("--vpi", "--timescale", "1ns/1ps"),
+        # The bench looks at the ports only; everything else may be optimised.
+        *("--public-depth", "1"),
+        *("-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"),
+        *(str(main), str(source)),
+        top=top,
+    )
+
+
+def lockstep(
+    config: ArrayConfig,
+    gemms: list[tuple[int, int, int]],
+    *,
+    seed: int,
+    simulator: str,
+    folder: Path,
+    verilog: str | None = None,
+) -> str:
+    """Run every scenario of `sim.lockstep`; what failed, or "" where all ran and passed.
+
+    Parameters
+    ----------
+    gemms : list of (m, k, n), streamed back to back
+    verilog : str, optional
+        RTL to test instead of what `generate` gives (for injected faults).
+    """
+    target = build(config, simulator=simulator, folder=folder, verilog=verilog)
+    run = {
+        "config": dataclasses.asdict(config),
+        "gemms": gemms,
+        "seed": seed,
+    }
+    # Runs may share a build, so each has a folder of its own for what it writes.
+    results = target / f"seed-{seed}"
+    results.mkdir(exist_ok=True)
+    report = results / "results.xml"
+    report.unlink(missing_ok=True)
+    environment = {
+        "TRITLOOM_RUN": json.dumps(run),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+    }
+    # Outside pytest's own process the runner neither raises on a failing test nor notices a bench
+    # that could not be imported; the results file tells, and its absence is a failure.
+    with _variables(environment), contextlib.suppress(SystemExit, AssertionError):
+        get_runner(simulator).test(
+            test_module="sim.lockstep",
+            hdl_toplevel="tritloom_dut",
+            hdl_toplevel_lang="verilog",
+            build_dir=target,
+            test_dir=results,
+            results_xml=str(report),
+            extra_env=environment,
+            log_file=results / "run.log",
+        )
+    log = results / "run.log"
+    if not report.exists():
+        return f"the simulation ended without a report, see {log}"
+    cases = ElementTree.parse(report).getroot().findall(".//testcase")
+    failures = [
+        f"{case.get('name')}: {problem.get('message') or problem.text}"
+        for case in cases
+        for problem in (*case.findall("failure"), *case.findall("error"))
+    ]
+    if len(cases) != len(SCENARIOS):
+        failures.append(f"{len(cases)} of {len(SCENARIOS)} scenarios ran, see {log}")
+    return "\n".join(failures)

@@ -1,0 +1,11 @@
+"""How willing the sides of a lockstep run are."""
+
+# Share of cycles in which a side is willing, by stream.
+SCENARIOS = {
+    "steady": {"acts": 1.0, "trits": 1.0, "psums": 1.0},
+    "stalled": {"acts": 0.7, "trits": 0.6, "psums": 0.5},
+    "starved": {"acts": 0.2, "trits": 0.9, "psums": 0.9},
+    "clogged": {"acts": 1.0, "trits": 1.0, "psums": 0.15},
+    "illegal": {"acts": 0.9, "trits": 0.9, "psums": 0.8},
+    "reset": {"acts": 0.9, "trits": 0.9, "psums": 0.6},
+}

