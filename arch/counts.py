@@ -89,6 +89,28 @@ def tree_adds(lanes: int, act_bits: int) -> dict[int, int]:
     return adds
 
 
+def traffic_counts(
+    plan: Plan, *, weight_bits: float, act_bits: int, psum_bits: int, padded: bool = True
+) -> Counts:
+    """Bits that cross the memory interface for one Gemm, by operand width.
+
+    Acts cross once, weights once per group of tokens, psums once.
+
+    Parameters
+    ----------
+    padded : bool
+        Whether the weights lie in memory with their ragged edges filled up, as packed trits do.
+        Operands made at run time (keys and values) do not.
+    """
+    gemm = plan.gemm
+    weights = plan.padded_k * plan.padded_n if padded else gemm.k * gemm.n
+    return Counts(
+        act_dram_bits=gemm.m * gemm.k * act_bits,
+        weight_dram_bits=round(plan.token_groups * weights * weight_bits),
+        psum_dram_bits=gemm.m * gemm.n * psum_bits,
+    )
+
+
 def array_counts(plan: Plan, *, bits_per_trit: float) -> Counts:
     """Actions of the array and of its memories for one Gemm, padding included.
 
@@ -99,11 +121,11 @@ def array_counts(plan: Plan, *, bits_per_trit: float) -> Counts:
 
     Notes
     -----
-    Acts cross the memory interface once, packed weights once per group of tokens, psums once.
-    The act buffer is read once per beat. A drain register takes a psum when the tile ends, and
-    again for every psum that passes it on the way south.
+    The memory interface is that of `traffic_counts`. The act buffer is read once per beat. A
+    drain register takes a psum when the tile ends, and again for every psum that passes it on the
+    way south.
     """
-    config, gemm, beats = plan.config, plan.gemm, plan.beats
+    config, beats = plan.config, plan.beats
     pe_beats = beats * config.rows * config.cols
     counts = {
         "select": pe_beats * config.lanes,
@@ -112,11 +134,12 @@ def array_counts(plan: Plan, *, bits_per_trit: float) -> Counts:
         "trit_hop_bits": pe_beats * config.lanes * 2,
         "act_buffer_bits": beats * config.acts_bits,
         "weight_buffer_bits": beats * config.trits_bits,
-        "act_dram_bits": gemm.m * gemm.k * config.act_bits,
-        "weight_dram_bits": round(
-            plan.token_groups * plan.padded_k * plan.padded_n * bits_per_trit
+        **traffic_counts(
+            plan,
+            weight_bits=bits_per_trit,
+            act_bits=config.act_bits,
+            psum_bits=config.psum_bits,
         ),
-        "psum_dram_bits": gemm.m * gemm.n * config.psum_bits,
     }
     for width, adds in tree_adds(config.lanes, config.act_bits).items():
         counts[f"add_int{width}"] = counts.get(f"add_int{width}", 0) + pe_beats * adds
