@@ -78,6 +78,6 @@ MODELS = SIZES | FIGURE3
 def find_model(name: str) -> ModelShape:
     """The model of that name; an unknown name raises `InputError` that lists the known ones."""
     try:
-        return MODELS[name.lower()]
+        return MODELS[str(name).lower()]
     except KeyError:
         raise InputError(f"unknown model {name!r}; known: {', '.join(MODELS)}") from None

@@ -29,7 +29,7 @@ _CODE_TO_TRIT = np.array([0, 1, 2, -1], np.int8)  # 2 marks the illegal code
 def check_trits(trits) -> np.ndarray:
     """Return `trits` as int8; raise `InputError` naming the first value outside {-1, 0, +1}."""
     array = np.asarray(trits)
-    wrong = ~np.isin(array, (-1, 0, 1))
+    wrong = (array != -1) & (array != 0) & (array != 1)
     if wrong.any():
         raise InputError(f"trits must be -1, 0 or +1, not {array[wrong].flat[0]}")
     return array.astype(np.int8)
@@ -41,15 +41,16 @@ def to_codes(trits) -> np.ndarray:
 
 
 def from_codes(codes) -> np.ndarray:
-    """Trits (int8, same shape) of hardware codes; an illegal code raises `InputError`."""
-    codes = np.asarray(codes, np.uint8)
-    if codes.size and codes.max() > 3:
-        raise InputError(f"trit code must be at most 3, not {codes.max()}")
-    trits = _CODE_TO_TRIT[codes]
-    wrong = np.flatnonzero(trits == 2)
+    """Trits (int8, same shape) of hardware codes.
+
+    An illegal code raises `InputError` that names its value and flat index.
+    """
+    codes = np.asarray(codes)
+    wrong = np.flatnonzero((codes != ZERO) & (codes != POS) & (codes != NEG))
     if wrong.size:
-        raise InputError(f"trit code 10 is illegal, found at index {wrong[0]}")
-    return trits
+        value = codes.flat[wrong[0]]
+        raise InputError(f"trit code must be 0, 1 or 3, not {value} at index {wrong[0]}")
+    return _CODE_TO_TRIT[codes.astype(np.uint8)]
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,12 @@ class Packing:
         Without `k`, every trit of every byte is returned. An illegal byte raises `InputError`
         that names its value and flat index.
         """
-        packed = np.asarray(packed, np.uint8)
-        wrong = np.flatnonzero(~self.legal[packed])
+        values = np.asarray(packed)
+        with np.errstate(invalid="ignore"):
+            packed = values.astype(np.uint8)
+        wrong = np.flatnonzero((packed != values) | ~self.legal[packed])
         if wrong.size:
-            value = packed.flat[wrong[0]]
+            value = values.flat[wrong[0]]
             raise InputError(f"byte {value} at index {wrong[0]} is not a legal {self.name} code")
         total = packed.shape[-1] * self.trits_per_byte
         if k is not None and not 0 <= k <= total:

@@ -1,0 +1,141 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from arch import config, timing
+from arch.config import PRESETS, ArrayConfig, preset
+from arch.errors import InputError
+
+
+def smallest_width(low, high):
+    """Bits of the narrowest two's complement word that holds both, found by trying."""
+    bits = 1
+    while not -(2 ** (bits - 1)) <= low <= high <= 2 ** (bits - 1) - 1:
+        bits += 1
+    return bits
+
+
+def extreme_sums(terms, act_bits):
+    """Least and greatest sum of so many trit x act products, from the extreme acts themselves."""
+    acts = (-(2 ** (act_bits - 1)), 2 ** (act_bits - 1) - 1)
+    products = [trit * act for trit in (-1, 0, 1) for act in acts]
+    return terms * min(products), terms * max(products)
+
+
+def array(**changes):
+    return ArrayConfig(**{"rows": 2, "cols": 4, "lanes": 4} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rows": 0}, "rows must be at least 1, not 0"),
+        ({"cols": -3}, "cols must be at least 1, not -3"),
+        ({"lanes": 1025}, "lanes must be at most 1024, not 1025"),
+        ({"rows": 2.0}, "rows must be an integer, not 2.0"),
+        ({"cols": "4"}, "cols must be an integer, not '4'"),
+        ({"lanes": True}, "lanes must be an integer, not True"),
+        ({"rows": None}, "rows must be an integer, not None"),
+        ({"act_bits": 1}, "act_bits must be at least 2, not 1"),
+        ({"act_bits": 17}, "act_bits must be at most 16, not 17"),
+        ({"max_k": 0}, "max_k must be at least 1, not 0"),
+        ({"max_k": 2**30 + 1}, "max_k must be at most 1073741824, not 1073741825"),
+        ({"cols_per_hop": 0}, "cols_per_hop must be at least 1, not 0"),
+        ({"cols_per_hop": 3}, "cols_per_hop must divide cols = 4, which 3 does not"),
+        ({"cols_per_hop": 8}, "cols_per_hop must divide cols = 4, which 8 does not"),
+        ({"levels_per_stage": 0}, "levels_per_stage must be at least 1, not 0"),
+        ({"clock_hz": 0}, "clock_hz must be a number of hertz above 0, not 0"),
+        ({"clock_hz": -1e9}, "clock_hz must be a number of hertz above 0, not -1000000000.0"),
+        ({"clock_hz": float("nan")}, "clock_hz must be a number of hertz above 0, not nan"),
+        ({"clock_hz": float("inf")}, "clock_hz must be a number of hertz above 0, not inf"),
+        ({"clock_hz": "500e6"}, "clock_hz must be a number of hertz above 0, not '500e6'"),
+        ({"clock_hz": True}, "clock_hz must be a number of hertz above 0, not True"),
+    ],
+)
+def test_bad_parameter_is_named_with_its_value(changes, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        array(**changes)
+
+
+@pytest.mark.parametrize("value", [1, 7, 1024])
+@pytest.mark.parametrize("name", ["rows", "cols", "lanes"])
+def test_smallest_odd_and_largest_sides_are_accepted(name, value):
+    assert getattr(array(**{name: value}), name) == value
+
+
+def test_replace_validates_and_follows():
+    changed = array().replace(lanes=16)
+    assert changed.tree_levels == 4
+    with pytest.raises(InputError, match="rows must be at least 1, not 0"):
+        array().replace(rows=0)
+
+
+@pytest.mark.parametrize("act_bits", [2, 3, 4, 8, 16])
+@pytest.mark.parametrize("max_k", [1, 2, 3, 127, 128, 4096, 11008, 32768, 2**30])
+def test_psum_is_the_narrowest_that_never_overflows(max_k, act_bits):
+    assert array(max_k=max_k, act_bits=act_bits).psum_bits == smallest_width(
+        *extreme_sums(max_k, act_bits)
+    )
+
+
+@pytest.mark.parametrize("act_bits", [2, 8, 16])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4, 5, 7, 8, 16, 17, 1024])
+def test_tree_is_the_narrowest_that_never_overflows(lanes, act_bits):
+    assert array(lanes=lanes, act_bits=act_bits).tree_bits == smallest_width(
+        *extreme_sums(lanes, act_bits)
+    )
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4, 5, 8, 9, 16, 31, 32, 33, 1024])
+@pytest.mark.parametrize("levels_per_stage", [1, 2, 3, 20])
+def test_tree_levels_and_stages_match_a_tree_built_by_pairing(lanes, levels_per_stage):
+    operands, levels, stages, since_register = lanes, 0, 0, 0
+    while operands > 1:
+        operands = operands // 2 + operands % 2
+        levels += 1
+        since_register += 1
+        if since_register == levels_per_stage:
+            stages, since_register = stages + 1, 0
+    stages += since_register > 0
+    cut = array(lanes=lanes, levels_per_stage=levels_per_stage)
+    assert (cut.tree_levels, cut.tree_stages) == (levels, stages)
+
+
+@pytest.mark.parametrize(
+    ("cols", "cols_per_hop", "hops"), [(1, 1, 1), (6, 1, 6), (6, 2, 3), (6, 6, 1)]
+)
+def test_hops_count_groups_of_columns(cols, cols_per_hop, hops):
+    assert array(cols=cols, cols_per_hop=cols_per_hop).hops == hops
+
+
+def test_stream_widths_hold_what_one_beat_carries():
+    shape = array(rows=3, cols=5, lanes=7, act_bits=6)
+    assert shape.acts_bits == sum(6 for _row in range(3) for _lane in range(7))
+    assert shape.trits_bits == sum(2 for _col in range(5) for _lane in range(7))
+    assert shape.psums_bits == 5 * shape.psum_bits
+    assert shape.macs_per_cycle == 105
+    assert shape.shape == "3x5x7"
+
+
+STATED = {
+    name: comment
+    for comment, name in re.findall(
+        r'# (\d+ a cycle, \d+ cycles latency)\n\s+"(\w+)": ArrayConfig',
+        Path(config.__file__).read_text(),
+    )
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_comment_states_the_result(name):
+    chosen = preset(name)
+    macs = sum(1 for _ in range(chosen.rows) for _ in range(chosen.cols)) * chosen.lanes
+    assert STATED[name] == f"{macs} a cycle, {timing.drain_latency(chosen)} cycles latency"
+
+
+@pytest.mark.parametrize("name", ["huge", "", "BASE", None, 3, []])
+def test_unknown_preset_is_named_and_known_ones_listed(name):
+    message = f"unknown preset {name!r}; known: tiny, decode, base, large"
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        preset(name)
