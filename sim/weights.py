@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -180,8 +181,17 @@ _SAFETENSORS_DTYPES = {
     "F16": np.float16,
     "BF16": ml_dtypes.bfloat16,
 } | {f"{sign}{bits}": None for sign in "IU" for bits in (8, 16, 32, 64)}
-# What the three parsers are known to raise on damaged files.
-_MALFORMED = (ValueError, IndexError, KeyError, TypeError, OverflowError, SafetensorError)
+# What the three parsers raise on damaged files; NumPy's tokenises a header that it cannot parse.
+_MALFORMED = (
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    SyntaxError,
+    tokenize.TokenError,
+    SafetensorError,
+)
 
 
 def _choose(path: Path, shapes: Mapping[str, Collection[int]], tensor: str | None) -> str:

@@ -9,6 +9,8 @@ import gguf
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from arch.errors import InputError
@@ -247,6 +249,32 @@ def test_file_under_anothers_suffix_is_not_sound(tmp_path, suffix, other):
             load_matrix(path)
     else:
         assert load_matrix(path, None if other == ".npy" else "v").shape == MATRIX.shape
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".safetensors", ".gguf"])
+@given(damage=st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), min_size=1, max_size=4))
+def test_damaged_header_gives_a_matrix_or_one_line(tmp_path_factory, suffix, damage):
+    folder = tmp_path_factory.getbasetemp()
+    content = bytearray(whole_file(folder, suffix).read_bytes())
+    for place, value in damage:
+        content[place] = value
+    path = folder / f"damaged{suffix}"
+    path.write_bytes(content)
+    message = ""
+    try:
+        matrix = load_matrix(path, None if suffix == ".npy" else "w")
+    except InputError as error:
+        message = str(error)
+    assert message.startswith(str(path)) if message else np.isfinite(matrix).all()
+    assert "\n" not in message
+
+
+def test_npy_header_that_does_not_end_is_not_sound(tmp_path):
+    path = write_npy(tmp_path / "w.npy", MATRIX)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"(3, 256)", b"(3, 256("))
+    with rejects_in_one_line(path, "is not a sound .npy file: "):
+        load_matrix(path)
 
 
 class Explosive:

@@ -30,7 +30,7 @@ def ternary_gemm(acts, trits) -> np.ndarray:
 
     Notes
     -----
-    NumPy multiplies integer matrices without BLAS, some hundred times slower. Products and all
+    NumPy multiplies integer matrices without BLAS, about ten times slower. Products and all
     partial sums here, in whatever order, are integers of at most k * max |act|. Up to 2**24 each
     is exact in float32 (int8 acts: k up to 131072), up to 2**53 in float64, so BLAS gives the
     integer result. The widest psum of any `ArrayConfig` has 47 bits.
