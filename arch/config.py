@@ -136,7 +136,8 @@ PRESETS = {
     "decode": ArrayConfig(rows=1, cols=16, lanes=16),
     # 4096 a cycle, 35 cycles latency
     "base": ArrayConfig(rows=16, cols=16, lanes=16),
-    # 65536 a cycle, 26 cycles latency; takes 2 TB/s of trits at 2 bit
+    # Keeps pace with 2 TB/s of weights at 2 bit, as an A100's DRAM gives:
+    # 65536 a cycle, 24 cycles latency
     "large": ArrayConfig(rows=4, cols=256, lanes=64, cols_per_hop=16),
 }
 

@@ -78,11 +78,11 @@ def arithmetic_counts(trace: Trace) -> Counts:
 def tree_adds(lanes: int, act_bits: int) -> dict[int, int]:
     """Two-input additions of one adder tree, by the width of their result.
 
-    Operands are paired level by level, an odd one passes on; each level is a bit wider. A select
-    already delivers one bit more than an act has: the negative of the most negative act.
+    Operands are paired level by level, an odd one passes on; each level is a bit wider. A negated
+    act enters as its complement, as wide as the act: see `config.ArrayConfig.tree_bits`.
     """
     adds: dict[int, int] = {}
-    operands, width = lanes, act_bits + 1
+    operands, width = lanes, act_bits
     while operands > 1:
         width += 1
         adds[width] = operands // 2

@@ -1,10 +1,17 @@
-"""The one exception that means "the user's input is wrong"."""
+"""What can go wrong that a user must be told in one line."""
 
 
 class InputError(ValueError):
     """Bad input from outside: its message is one line that names the thing and the value.
 
     Command lines print the message alone and exit with status 2.
+    """
+
+
+class MismatchError(RuntimeError):
+    """Two witnesses disagree: the message names both and the first difference.
+
+    Command lines print the message alone and exit with status 1.
     """
 
 

@@ -52,11 +52,21 @@ class Rtl:
             | {name: getattr(config, name) for name in derived}
             | {"drain_latency_cycles": timing.drain_latency(config)},
             "ports": [
-                {"name": "clk", "direction": "in", "width": 1, "what": "rising edge"},
-                {"name": "rst", "direction": "in", "width": 1, "what": "synchronous, active high"},
+                {"name": "clk", "direction": "input", "width": 1, "what": "rising edge"},
+                {
+                    "name": "rst",
+                    "direction": "input",
+                    "width": 1,
+                    "what": "synchronous, active high",
+                },
             ]
             + [
-                {"name": name, "direction": flow.value, "width": width(config), "what": what}
+                {
+                    "name": name,
+                    "direction": f"{flow.value.lower()}put",
+                    "width": width(config),
+                    "what": what,
+                }
                 for name, (flow, width, what) in PORTS.items()
             ],
             "cells": self.cells,

@@ -75,7 +75,7 @@ def pack_fields(values: np.ndarray, bits: int) -> np.ndarray:
     """
     values = np.asarray(values)
     if bits == 8:
-        packed = (values & 0xFF).astype(np.uint8)
+        packed = values.astype(np.uint8)
     else:
         planes = (values[..., None] >> np.arange(bits)) & 1
         flat = planes.reshape(*values.shape[:-1], -1).astype(np.uint8)

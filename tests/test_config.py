@@ -82,9 +82,10 @@ def test_psum_is_the_narrowest_that_never_overflows(max_k, act_bits):
 @pytest.mark.parametrize("act_bits", [2, 8, 16])
 @pytest.mark.parametrize("lanes", [1, 2, 3, 4, 5, 7, 8, 16, 17, 1024])
 def test_tree_is_the_narrowest_that_never_overflows(lanes, act_bits):
-    assert array(lanes=lanes, act_bits=act_bits).tree_bits == smallest_width(
-        *extreme_sums(lanes, act_bits)
-    )
+    least, greatest = extreme_sums(lanes, act_bits)
+    # The greatest is reached by negations alone, and one of their carries stays outside the sum.
+    wanted = smallest_width(least, greatest - 1)
+    assert array(lanes=lanes, act_bits=act_bits).tree_bits == wanted
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3, 4, 5, 8, 9, 16, 31, 32, 33, 1024])

@@ -31,9 +31,9 @@ def width(low, high):
 
 
 def add_tree(lanes, act_bits):
-    """Widths of the adders of one tree, by pairing the operands that a select can produce."""
+    """Widths of the adders of one tree, by pairing the acts and complements that a select gives."""
     most_negative = -(2 ** (act_bits - 1))
-    operands, adders = [width(most_negative, -most_negative)] * lanes, Counter()
+    operands, adders = [width(most_negative, ~most_negative)] * lanes, Counter()
     while len(operands) > 1:
         pairs = list(zip(operands[::2], operands[1::2], strict=False))
         sums = [max(pair) + 1 for pair in pairs]

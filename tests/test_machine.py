@@ -2,13 +2,12 @@
 
 import pytest
 
-from arch.config import preset
 from arch.errors import InputError
 from arch.workload import Gemm, Layer
 from energy_model.machine import Dram, Machine, load_dram, parse_array
 from energy_model.tiers import Tier
 
-LARGE = Machine(name="large", array=preset("large"), dram=load_dram())
+SQUARE = Machine(name="square", array=parse_array("64x64x16/4"), dram=load_dram())
 
 
 def layer(m, k, n, *, weight="ternary", count=1, stationary=True):
@@ -37,7 +36,7 @@ def test_a_dram_without_bandwidth_is_rejected():
 
 def test_decode_layer_takes_the_cycles_counted_by_hand():
     # 8192 / 16 = 512 beats for each of 8192 / 64 = 128 tiles; the last psum beat leaves 83 later.
-    time = LARGE.run(layer(1, 8192, 8192, count=80))
+    time = SQUARE.run(layer(1, 8192, 8192, count=80))
     assert time.cycles == 80 * (128 * 512 + 83)
     assert time.compute_s == pytest.approx(time.cycles / 500e6)
     # Weights at 2 bits, acts at 8, psums at 24.
@@ -48,8 +47,8 @@ def test_decode_layer_takes_the_cycles_counted_by_hand():
 
 
 def test_fp16_layer_takes_the_same_cycles_and_eight_times_the_weight_bytes():
-    ternary = LARGE.run(layer(1, 8192, 8192))
-    fp16 = LARGE.run(layer(1, 8192, 8192, weight="fp16"))
+    ternary = SQUARE.run(layer(1, 8192, 8192))
+    fp16 = SQUARE.run(layer(1, 8192, 8192, weight="fp16"))
     assert fp16.cycles == ternary.cycles
     assert fp16.dram_bytes == 2 * 8192 * 8192 + 2 * 8192 + 2 * 8192
 
@@ -63,18 +62,18 @@ def test_an_array_as_fast_as_its_dram_makes_decode_eight_times_faster():
 
 
 def test_weight_bandwidth_of_the_array():
-    assert LARGE.weight_bytes_per_s("ternary") == 64 * 16 / 4 * 500e6
-    assert LARGE.weight_bytes_per_s("fp16") == 64 * 16 * 2 * 500e6
+    assert SQUARE.weight_bytes_per_s("ternary") == 64 * 16 / 4 * 500e6
+    assert SQUARE.weight_bytes_per_s("fp16") == 64 * 16 * 2 * 500e6
 
 
 def test_run_time_operands_are_not_padded():
-    stored = LARGE.run(layer(1, 100, 10, weight="fp16"))
-    made = LARGE.run(layer(1, 100, 10, weight="fp16", stationary=False))
+    stored = SQUARE.run(layer(1, 100, 10, weight="fp16"))
+    made = SQUARE.run(layer(1, 100, 10, weight="fp16", stationary=False))
     assert stored.dram_bytes - made.dram_bytes == 2 * (112 * 64 - 100 * 10)
 
 
 def test_context_longer_than_a_psum_allows_still_fits_the_fp16_array():
-    assert LARGE.run(layer(1, 1 << 20, 128, weight="fp16", stationary=False)).cycles > 1 << 16
+    assert SQUARE.run(layer(1, 1 << 20, 128, weight="fp16", stationary=False)).cycles > 1 << 16
 
 
 @pytest.mark.parametrize(

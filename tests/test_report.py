@@ -183,10 +183,11 @@ def test_latency_is_at_least_that_of_either_resource_and_at_most_their_sum():
             assert both <= (c + d) * (1 + 1e-12)
 
 
-def test_large_is_bound_by_compute_and_a_wide_array_by_dram():
-    wide = Machine(name="wide", array=parse_array("4x1024x16/64"), dram=load_dram())
-    assert report_of("70b").figure("latency").bounds == ("compute", "compute")
-    latency = report_of("70b", machine=wide).figure("latency")
+def test_decode_is_bound_by_a_square_array_and_by_the_dram_of_a_wide_one():
+    # Of 64 rows one holds a token, and 64 columns take 128 GB/s of weights.
+    square = Machine(name="square", array=parse_array("64x64x16/4"), dram=load_dram())
+    assert report_of("70b", machine=square).figure("latency").bounds == ("compute", "compute")
+    latency = report_of("70b").figure("latency")
     assert latency.bounds == ("dram", "dram")
     # 2 bytes a weight against 1/4 of one; attention and head are FP16 in both.
     assert 6.5 < latency.ratio.nominal < 8

