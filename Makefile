@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 verilog: $(STAMP)  ## RTL of PRESET=base, or of ROWS= COLS= LANES=, into OUT=build/verilog
 	$(PY) -m hw verilog --preset $(PRESET) $(if $(ROWS),--rows $(ROWS)) $(if $(COLS),--cols $(COLS)) $(if $(LANES),--lanes $(LANES)) --out $(OUT)
 
-test: lint  ## lint and the whole suite (TIME)
+test: lint  ## lint and the whole suite (about 8 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal
 
 test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
@@ -30,13 +30,13 @@ test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 lint: $(STAMP)  ## ruff, check and format
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
-demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (TIME)
+demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (1 minute)
 	$(PY) -m sim demo
 
 report: $(STAMP)  ## BitNet b1.58 next to FP16 LLaMA, SIZE=70b
 	$(PY) -m energy_model report --size $(SIZE)
 
-bench: $(STAMP)  ## the figures that the README quotes (TIME)
+bench: $(STAMP)  ## the figures that the README quotes (3 minutes)
 	$(PY) -m sim bench
 
 clean:  ## remove what was built; the virtual environment stays

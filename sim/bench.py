@@ -1,0 +1,117 @@
+"""The figures that the README quotes, measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from arch import timing
+from arch.config import ArrayConfig, preset
+from arch.tiling import Plan
+from arch.workload import Gemm
+from hw.verilog import generate
+
+from . import runner, weights
+from .layer import BUILDS, run_layer
+
+REPORT = Path("build/bench.json")
+
+
+def bench() -> int:
+    """Measure everything, print a table, write `build/bench.json`; 0 where every target is met."""
+    figures = [
+        *_generation(),
+        *_utilisation(preset("base"), 4096),
+        *_lockstep(preset("base")),
+        _demo(preset("base")),
+        _report_time(),
+    ]
+    table = Table(box=None, pad_edge=False)
+    for heading in ("figure", "measured", "target", ""):
+        table.add_column(heading)
+    for figure in figures:
+        table.add_row(
+            figure["figure"],
+            f"{figure['measured']:,.4g} {figure['unit']}",
+            figure.get("target_text", ""),
+            {True: "met", False: "MISSED", None: ""}[figure.get("met")],
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    machine = {"python": platform.python_version(), "cores": os.cpu_count()}
+    temporary = REPORT.with_suffix(".part")
+    temporary.write_text(json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")
+    temporary.replace(REPORT)
+    print(f"tier MEASURED, wall time on {machine['cores']} cores; written to {REPORT}")
+    return 0 if all(figure.get("met") is not False for figure in figures) else 1
+
+
+def _figure(name, measured, unit, *, below=None, above=None) -> dict:
+    figure = {"figure": name, "measured": measured, "unit": unit, "tier": "MEASURED"}
+    if below is not None:
+        figure |= {"target_text": f"< {below:g} {unit}", "met": bool(measured < below)}
+    if above is not None:
+        figure |= {"target_text": f">= {above:g} {unit}", "met": bool(measured >= above)}
+    return figure
+
+
+def _generation():
+    for side, seconds, megabytes in ((16, 3, None), (64, 10, 3), (128, 30, None)):
+        config = ArrayConfig(rows=side, cols=side, lanes=16)
+        start = time.perf_counter()
+        verilog = generate(config).verilog
+        spent = time.perf_counter() - start
+        yield _figure(f"generate {config.shape}", spent, "s", below=seconds)
+        yield _figure(f"size of {config.shape}", len(verilog) / 1e6, "MB", below=megabytes)
+
+
+def _utilisation(config, side):
+    trits = np.random.default_rng(0).integers(-1, 1, (side, side), endpoint=True)
+    run = run_layer(trits.astype(np.float32), config)
+    after_fill = run.rtl.cycles - timing.drain_latency(config)
+    name = f"{side} x {side} at m = {config.rows} on {config.shape}"
+    busy = 100 * run.rtl.perf["beats"] / after_fill
+    yield _figure(f"{name}: busy after fill, RTL's counters", busy, "%", above=98)
+    yield _figure(f"{name}: slots used, fill and drain included", 100 * run.utilisation, "%")
+    macs = run.rtl.cycles * config.macs_per_cycle
+    yield _figure(f"{name}: plain harness", macs / run.simulate_s / 1e6, "M ternary op/s")
+
+
+def _lockstep(config):
+    gemm = (config.rows, 2048, 4 * config.cols)
+    failure = runner.lockstep(config, [gemm], seed=0, simulator="verilator", folder=BUILDS)
+    if failure:
+        raise RuntimeError(failure)
+    target = runner.build(config, simulator="verilator", folder=BUILDS)
+    for case in ElementTree.parse(target / "seed-0" / "results.xml").getroot().iter("testcase"):
+        if "steady" in case.get("name"):
+            # Each Gemm runs alone, for its cycles, and once more among the others.
+            macs = 2 * Plan(config, Gemm(*gemm)).executed_macs
+            speed = macs / float(case.get("time")) / 1e6
+            yield _figure(f"{config.shape}: cocotb in lockstep", speed, "M ternary op/s")
+
+
+def _demo(config):
+    matrix = weights.load_matrix(weights.fetch_demo_model(), weights.DEMO_TENSOR)
+    with tempfile.TemporaryDirectory() as empty:
+        start = time.perf_counter()
+        run_layer(matrix, config, builds=Path(empty) / "builds")
+        return _figure("demo layer, build included", time.perf_counter() - start, "s", below=180)
+
+
+def _report_time():
+    command = [sys.executable, "-m", "energy_model", "report", "--size", "70b"]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return _figure("energy_model report --size 70b", time.perf_counter() - start, "s", below=2)
