@@ -34,7 +34,7 @@ class Rtl:
     verilog : str
         Verilog-2005, all modules.
     cells : dict of str to int
-        Yosys cells of the flattened design by type, before optimisation and mapping.
+        Yosys cells of the flattened design by type, before mapping.
     """
 
     top: str
@@ -107,12 +107,16 @@ def generate(config: ArrayConfig, *, name: str | None = None) -> Rtl:
         yosys.run(
             f"read_rtlil {source}\n"
             f"hierarchy -check -top {top}\n"
-            "proc -nomux -norom\n"
+            # Processes become multiplexers and registers, which become clock enables and resets:
+            # plain text without `always @*`, that every simulator starts alike.
+            "proc\n"
+            "opt_clean\n"
+            "opt_dff\n"
+            "opt_dff\n"
+            "opt_clean\n"
             "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy\n"
             "attrmap -modattr -remove generator -remove src\n"
-            f"write_verilog -noattr -norename {verilog}\n"
-            # Processes become multiplexers and flip-flops, so that the cells are complete.
-            "proc\n"
+            f"write_verilog -noattr {verilog}\n"
             f"tee -q -o {stat} stat -json -top {top}"
         )
         design = json.loads(stat.read_text())["design"]["num_cells_by_type"]
