@@ -1,4 +1,4 @@
-"""Command line of the generator: `python -m hw verilog --preset base`."""
+"""Command line of the generators: `python -m hw verilog --preset base`, `python -m hw regmap`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from arch import timing
+from arch import regmap, timing
 from arch.config import PRESETS, ArrayConfig, preset
 from arch.errors import InputError
+
+from .files import write_files
 
 # Options that change one parameter of the preset.
 PARAMETERS = {
@@ -23,7 +25,9 @@ PARAMETERS = {
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command line."""
-    main = argparse.ArgumentParser(prog="python -m hw", description="Generates the array's RTL.")
+    main = argparse.ArgumentParser(
+        prog="python -m hw", description="Generates RTL and register maps."
+    )
     commands = main.add_subparsers(dest="command", required=True)
     verilog = commands.add_parser(
         "verilog",
@@ -35,6 +39,12 @@ def parser() -> argparse.ArgumentParser:
         option = f"--{name.replace('_', '-')}"
         verilog.add_argument(option, dest=name, type=int, metavar="N", help=f"{what} [preset's]")
     verilog.add_argument("--out", type=Path, default=Path("build/verilog"), help="[%(default)s]")
+    registers = commands.add_parser(
+        "regmap",
+        help="write the register map as a C header and as a page",
+        description="Writes tritloom_regs.h and registers.md.",
+    )
+    registers.add_argument("--out", type=Path, default=Path("build/regmap"), help="[%(default)s]")
     return main
 
 
@@ -52,33 +62,48 @@ def stem(name: str, config: ArrayConfig) -> str:
     return "_".join([config.shape, *changed])
 
 
+def generate_verilog(options: argparse.Namespace) -> tuple[Path, ...]:
+    """Write Verilog and sidecar; returns the files."""
+    changes = {name: getattr(options, name) for name in PARAMETERS}
+    config = preset(options.preset).replace(
+        **{name: value for name, value in changes.items() if value is not None}
+    )
+    # Amaranth takes a quarter of a second to import: not before the options are sound.
+    from .verilog import generate, write
+
+    name = stem(options.preset, config)
+    rtl = generate(config, name=name)
+    if "$mul" in rtl.cells:
+        raise AssertionError(f"{rtl.cells['$mul']} multipliers in {rtl.top}")
+    files = write(rtl, options.out, stem=name)
+    print(
+        f"{rtl.top}: {config.macs_per_cycle:,} ternary multiply-accumulates a cycle, "
+        f"{sum(rtl.cells.values()):,} cells, none of them $mul; "
+        f"{timing.drain_latency(config)} cycles from a tile's last beat to its first psum"
+    )
+    return files
+
+
+def generate_regmap(options: argparse.Namespace) -> tuple[Path, ...]:
+    """Write the C header and the page; returns the files."""
+    texts = {"tritloom_regs.h": regmap.c_header(), "registers.md": regmap.markdown()}
+    files = write_files(options.out, texts)
+    print(f"{len(regmap.REGISTERS)} registers in {1 << regmap.ADDRESS_BITS} bytes of addresses")
+    return files
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parser().parse_args(argv)
-    changes = {name: getattr(options, name) for name in PARAMETERS}
+    command = {"verilog": generate_verilog, "regmap": generate_regmap}[options.command]
     try:
-        config = preset(options.preset).replace(
-            **{name: value for name, value in changes.items() if value is not None}
-        )
-        # Amaranth takes a quarter of a second to import: not before the options are sound.
-        from .verilog import generate, write
-
-        name = stem(options.preset, config)
-        rtl = generate(config, name=name)
-        if "$mul" in rtl.cells:
-            raise AssertionError(f"{rtl.cells['$mul']} multipliers in {rtl.top}")
-        files = write(rtl, options.out, stem=name)
+        files = command(options)
     except InputError as error:
         print(f"hw: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"hw: cannot write to {options.out}: {error.strerror}", file=sys.stderr)
         return 2
-    print(
-        f"{rtl.top}: {config.macs_per_cycle:,} ternary multiply-accumulates a cycle, "
-        f"{sum(rtl.cells.values()):,} cells, none of them $mul; "
-        f"{timing.drain_latency(config)} cycles from a tile's last beat to its first psum"
-    )
     for file in files:
         print(f"{file}  {file.stat().st_size:,} bytes")
     return 0

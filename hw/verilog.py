@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain
+from amaranth.lib import wiring
 
 from arch import timing
 from arch.config import ArrayConfig
@@ -18,6 +18,7 @@ from arch.config import ArrayConfig
 from . import yosys
 from .array import PORTS, Array
 from .delay import Delay, delay_name
+from .files import write_files
 from .pe import PE
 from .row import Hop, Row, Stack, halves, stack_name
 
@@ -101,6 +102,17 @@ def generate(config: ArrayConfig, *, name: str | None = None) -> Rtl:
             name = delay_name(top, width=width, cycles=1 << bit)
             if name not in modules:
                 modules[name] = Delay(width=width, cycles=1 << bit)
+    verilog, cells = emit(modules, top=top)
+    return Rtl(top=top, config=config, verilog=verilog, cells=cells)
+
+
+def emit(modules: dict[str, wiring.Component], *, top: str) -> tuple[str, dict[str, int]]:
+    """Write components that instantiate each other by name as one Verilog text.
+
+    Returns
+    -------
+    Verilog-2005, and the Yosys cells of the flattened design by type
+    """
     with tempfile.TemporaryDirectory() as folder:
         source, verilog, stat = (Path(folder, file) for file in ("in.il", "out.v", "stat.json"))
         source.write_text("\n".join(_rtlil(name, module) for name, module in modules.items()))
@@ -121,26 +133,13 @@ def generate(config: ArrayConfig, *, name: str | None = None) -> Rtl:
         )
         design = json.loads(stat.read_text())["design"]["num_cells_by_type"]
         cells = {kind: n for kind, n in sorted(design.items()) if kind.startswith("$")}
-        return Rtl(top=top, config=config, verilog=verilog.read_text(), cells=cells)
+        return verilog.read_text(), cells
 
 
-def write(rtl: Rtl, folder: Path, *, stem: str) -> tuple[Path, Path]:
+def write(rtl: Rtl, folder: Path, *, stem: str) -> tuple[Path, ...]:
     """Write `stem`.v and `stem`.json into `folder`; neither exists half-written at any time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        folder / f"{stem}.v": rtl.verilog,
-        folder / f"{stem}.json": json.dumps(rtl.sidecar(), indent=2) + "\n",
-    }
-    for path, text in files.items():
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    return tuple(files)
+    texts = {f"{stem}.v": rtl.verilog, f"{stem}.json": json.dumps(rtl.sidecar(), indent=2) + "\n"}
+    return write_files(folder, texts)
 
 
 def _rtlil(name, component) -> str:

@@ -20,6 +20,7 @@ from . import verilator
 from .scenarios import SCENARIOS
 
 ROOT = Path(__file__).parent.parent
+TOP = "tritloom_dut"
 
 
 @contextlib.contextmanager
@@ -34,20 +35,19 @@ def _variables(changes):
 
 
 def build(config: ArrayConfig, *, simulator: str, folder: Path, verilog: str | None = None) -> Path:
-    """Compile the array of `config`, or changed RTL of it, once; returns the build folder."""
-    rtl = generate(config, name="dut")
-    text = verilog or rtl.verilog
+    """Compile the array of `config`, or other RTL for it, once; returns the build folder."""
+    text = verilog or generate(config, name="dut").verilog
     key = hashlib.sha256(f"{simulator} {text}".encode()).hexdigest()[:16]
     target = folder.resolve() / f"{simulator}-{config.shape}-{key}"
     target.mkdir(parents=True, exist_ok=True)
     source = target / "dut.v"
     source.write_text(text)
     if simulator == "verilator":
-        _verilate(source, top=rtl.top, folder=target)
+        _verilate(source, top=TOP, folder=target)
     else:
         get_runner(simulator).build(
             sources=[source],
-            hdl_toplevel=rtl.top,
+            hdl_toplevel=TOP,
             build_dir=target,
             timescale=("1ns", "1ps"),
             always=True,
@@ -78,14 +78,18 @@ def lockstep(
     simulator: str,
     folder: Path,
     verilog: str | None = None,
+    module: str = "sim.lockstep",
+    tests: int = len(SCENARIOS),
 ) -> str:
-    """Run every scenario of `sim.lockstep`; what failed, or "" where all ran and passed.
+    """Run a bench inside the simulator; what failed, or "" where all its tests ran and passed.
 
     Parameters
     ----------
     gemms : list of (m, k, n), streamed back to back
     verilog : str, optional
-        RTL to test instead of what `generate` gives (for injected faults).
+        RTL to test instead of what `generate` gives: of another component, or with a fault.
+    module, tests : str, int
+        The bench, and the number of tests that must have run.
     """
     target = build(config, simulator=simulator, folder=folder, verilog=verilog)
     run = {
@@ -106,8 +110,8 @@ def lockstep(
     # that could not be imported; the results file tells, and its absence is a failure.
     with _variables(environment), contextlib.suppress(SystemExit, AssertionError):
         get_runner(simulator).test(
-            test_module="sim.lockstep",
-            hdl_toplevel="tritloom_dut",
+            test_module=module,
+            hdl_toplevel=TOP,
             hdl_toplevel_lang="verilog",
             build_dir=target,
             test_dir=results,
@@ -124,6 +128,6 @@ def lockstep(
         for case in cases
         for problem in (*case.findall("failure"), *case.findall("error"))
     ]
-    if len(cases) != len(SCENARIOS):
-        failures.append(f"{len(cases)} of {len(SCENARIOS)} scenarios ran, see {log}")
+    if len(cases) != tests:
+        failures.append(f"{len(cases)} of {tests} tests ran, see {log}")
     return "\n".join(failures)

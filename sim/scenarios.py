@@ -9,3 +9,12 @@ SCENARIOS = {
     "illegal": {"acts": 0.9, "trits": 0.9, "psums": 0.8},
     "reset": {"acts": 0.9, "trits": 0.9, "psums": 0.6},
 }
+
+# Share of cycles in which a channel of the register bus is held back, by scenario.
+BUS_SCENARIOS = {
+    "steady": {},
+    "idle": {"aw": 0.5, "w": 0.5, "b": 0.5, "ar": 0.5, "r": 0.5},
+    "data first": {"aw": 0.8, "ar": 0.8},
+    "address first": {"w": 0.8, "r": 0.3},
+    "slow answers": {"b": 0.85, "r": 0.85},
+}

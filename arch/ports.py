@@ -1,0 +1,131 @@
+"""The core's ports, named as AMBA names them. The one source of truth for them.
+
+The gateware declares its ports from here; the wrappers under `examples/` are tested against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .config import ArrayConfig
+from .errors import InputError
+from .regmap import ADDRESS_BITS, WORD_BITS
+
+# A psum on the stream, sign extended.
+PSUM_STREAM_BITS = 32
+# Bytes of one beat of weights hold a quarter of the array's positions: a group is four beats.
+BEATS_PER_GROUP = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """One port of a Verilog module.
+
+    Attributes
+    ----------
+    name : str
+    direction : str
+        "input" or "output".
+    width : int
+        Bits.
+    what : str
+    """
+
+    name: str
+    direction: str
+    width: int
+    what: str
+
+
+def acts_stream_bits(config: ArrayConfig) -> int:
+    """Width of `s_axis_acts_tdata`: one beat of acts, padded to bytes."""
+    return 8 * -(-config.acts_bits // 8)
+
+
+def weights_stream_bits(config: ArrayConfig) -> int:
+    """Width of `s_axis_weights_tdata`: a quarter of a group of one byte a position."""
+    return 8 * -(-config.cols * config.lanes // BEATS_PER_GROUP)
+
+
+def psums_stream_bits(config: ArrayConfig) -> int:
+    """Width of `m_axis_psums_tdata`: one psum a column.
+
+    A psum that could be wider than its place on the stream raises `InputError`.
+    """
+    if config.psum_bits > PSUM_STREAM_BITS:
+        raise InputError(
+            f"psums of max_k = {config.max_k} and act_bits = {config.act_bits} are "
+            f"{config.psum_bits} bits wide, and the stream carries {PSUM_STREAM_BITS}"
+        )
+    return PSUM_STREAM_BITS * config.cols
+
+
+def _ports(*rows) -> tuple[Port, ...]:
+    return tuple(
+        Port(name=name, direction=direction, width=width, what=what)
+        for name, direction, width, what in rows
+    )
+
+
+def stream_ports(name: str, width: int, what: str) -> tuple[Port, ...]:
+    """Ports of an AXI4-Stream; `s_` at the start of the name makes the core its receiver."""
+    sent, taken = ("input", "output") if name.startswith("s_") else ("output", "input")
+    return _ports(
+        (f"{name}_tdata", sent, width, what),
+        (f"{name}_tlast", sent, 1, "last beat of a packet"),
+        (f"{name}_tvalid", sent, 1, "a beat is offered"),
+        (f"{name}_tready", taken, 1, "and taken"),
+    )
+
+
+def axil_ports(name: str = "s_axil") -> tuple[Port, ...]:
+    """Ports of the AXI4-Lite subordinate that reaches the registers of `arch.regmap`."""
+    strobes = WORD_BITS // 8
+    return _ports(
+        (f"{name}_awaddr", "input", ADDRESS_BITS, "write address, in bytes"),
+        (f"{name}_awprot", "input", 3, "ignored"),
+        (f"{name}_awvalid", "input", 1, "a write address is offered"),
+        (f"{name}_awready", "output", 1, "and taken"),
+        (f"{name}_wdata", "input", WORD_BITS, "write data"),
+        (f"{name}_wstrb", "input", strobes, "bytes of the word that are written"),
+        (f"{name}_wvalid", "input", 1, "write data is offered"),
+        (f"{name}_wready", "output", 1, "and taken"),
+        (f"{name}_bresp", "output", 2, "00 okay, 10 no such register"),
+        (f"{name}_bvalid", "output", 1, "a write is answered"),
+        (f"{name}_bready", "input", 1, "and the answer taken"),
+        (f"{name}_araddr", "input", ADDRESS_BITS, "read address, in bytes"),
+        (f"{name}_arprot", "input", 3, "ignored"),
+        (f"{name}_arvalid", "input", 1, "a read address is offered"),
+        (f"{name}_arready", "output", 1, "and taken"),
+        (f"{name}_rdata", "output", WORD_BITS, "read data, 0 where there is no register"),
+        (f"{name}_rresp", "output", 2, "00 okay, 10 no such register"),
+        (f"{name}_rvalid", "output", 1, "a read is answered"),
+        (f"{name}_rready", "input", 1, "and the answer taken"),
+    )
+
+
+def core_ports(config: ArrayConfig) -> tuple[Port, ...]:
+    """Every port of the core's Verilog module, in its order."""
+    return (
+        *_ports(
+            ("clk", "input", 1, "rising edge"),
+            ("rst", "input", 1, "synchronous, active high"),
+        ),
+        *stream_ports(
+            "s_axis_acts",
+            acts_stream_bits(config),
+            "act [token][lane], token 0 lane 0 in the low bits",
+        ),
+        *stream_ports(
+            "s_axis_weights",
+            weights_stream_bits(config),
+            "packed trits, one byte a position, a quarter of the positions",
+        ),
+        *stream_ports(
+            "m_axis_psums",
+            psums_stream_bits(config),
+            "psum [feature] of one token, sign extended",
+        ),
+        *axil_ports(),
+        *_ports(("irq", "output", 1, "level: a cause that IRQ_ENABLE lets through is set")),
+    )
