@@ -21,6 +21,7 @@ from .delay import Delay, delay_name
 from .files import write_files
 from .pe import PE
 from .row import Hop, Row, Stack, halves, stack_name
+from .unpacker import ByteLane, ByteLanes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +145,7 @@ def write(rtl: Rtl, folder: Path, *, stem: str) -> tuple[Path, ...]:
 
 def _rtlil(name, component) -> str:
     # Components that hold data alone have no reset, hence no reset port.
-    reset_less = isinstance(component, PE | Delay)
+    reset_less = isinstance(component, PE | Delay | ByteLane | ByteLanes)
     return rtlil.convert(
         component,
         name=name,

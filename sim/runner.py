@@ -1,4 +1,4 @@
-"""Builds the generated RTL for a simulator and runs the lockstep bench on it."""
+"""Builds the generated RTL for a simulator and runs a lockstep bench on it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ import cocotb_tools.config
 from cocotb_tools.runner import get_runner
 
 from arch.config import ArrayConfig
-from hw.verilog import generate
+from hw import unpacker
+from hw.verilog import emit, generate
 
 from . import verilator
-from .scenarios import SCENARIOS
+from .scenarios import SCENARIOS, UNPACKER_SCENARIOS
 
 ROOT = Path(__file__).parent.parent
 TOP = "tritloom_dut"
+UNPACKER = "dut_unpacker"
 
 
 @contextlib.contextmanager
@@ -37,17 +39,22 @@ def _variables(changes):
 def build(config: ArrayConfig, *, simulator: str, folder: Path, verilog: str | None = None) -> Path:
     """Compile the array of `config`, or other RTL for it, once; returns the build folder."""
     text = verilog or generate(config, name="dut").verilog
-    key = hashlib.sha256(f"{simulator} {text}".encode()).hexdigest()[:16]
-    target = folder.resolve() / f"{simulator}-{config.shape}-{key}"
+    return compile_rtl(text, top=TOP, label=config.shape, simulator=simulator, folder=folder)
+
+
+def compile_rtl(verilog: str, *, top: str, label: str, simulator: str, folder: Path) -> Path:
+    """Compile RTL once; returns the build folder, whose name holds `label` and a hash."""
+    key = hashlib.sha256(f"{simulator} {verilog}".encode()).hexdigest()[:16]
+    target = folder.resolve() / f"{simulator}-{label}-{key}"
     target.mkdir(parents=True, exist_ok=True)
     source = target / "dut.v"
-    source.write_text(text)
+    source.write_text(verilog)
     if simulator == "verilator":
-        _verilate(source, top=TOP, folder=target)
+        _verilate(source, top=top, folder=target)
     else:
         get_runner(simulator).build(
             sources=[source],
-            hdl_toplevel=TOP,
+            hdl_toplevel=top,
             build_dir=target,
             timescale=("1ns", "1ps"),
             always=True,
@@ -92,13 +99,57 @@ def lockstep(
         The bench, and the number of tests that must have run.
     """
     target = build(config, simulator=simulator, folder=folder, verilog=verilog)
-    run = {
-        "config": dataclasses.asdict(config),
-        "gemms": gemms,
-        "seed": seed,
-    }
+    return run_bench(
+        target,
+        top=TOP,
+        bench=module,
+        run={"config": dataclasses.asdict(config), "gemms": gemms, "seed": seed},
+        tests=tests,
+        simulator=simulator,
+    )
+
+
+def lockstep_unpacker(
+    positions: int, *, seed: int, simulator: str, folder: Path, verilog: str | None = None
+) -> str:
+    """Run every scenario of `sim.lockstep_unpacker`; otherwise as `lockstep`."""
+    target = compile_rtl(
+        verilog or unpacker_verilog(positions),
+        top=UNPACKER,
+        label=f"unpacker-{positions}",
+        simulator=simulator,
+        folder=folder,
+    )
+    return run_bench(
+        target,
+        top=UNPACKER,
+        bench="sim.lockstep_unpacker",
+        run={"positions": positions, "seed": seed},
+        tests=len(UNPACKER_SCENARIOS),
+        simulator=simulator,
+    )
+
+
+def unpacker_verilog(positions: int) -> str:
+    """Verilog of an unpacker as the top `UNPACKER`."""
+    verilog, _ = emit(unpacker.modules(positions, prefix="dut"), top=UNPACKER)
+    return verilog
+
+
+def run_bench(target: Path, *, top: str, bench: str, run: dict, tests: int, simulator: str) -> str:
+    """Run a bench on what was built in `target`; what failed, or "" where all passed.
+
+    Parameters
+    ----------
+    bench : str
+        Module of the cocotb tests.
+    run : dict
+        What to run, for the bench; its `seed` among it.
+    tests : int
+        Tests that must have run.
+    """
     # Runs may share a build, so each has a folder of its own for what it writes.
-    results = target / f"seed-{seed}"
+    results = target / f"seed-{run['seed']}"
     results.mkdir(exist_ok=True)
     report = results / "results.xml"
     report.unlink(missing_ok=True)
@@ -110,8 +161,8 @@ def lockstep(
     # that could not be imported; the results file tells, and its absence is a failure.
     with _variables(environment), contextlib.suppress(SystemExit, AssertionError):
         get_runner(simulator).test(
-            test_module=module,
-            hdl_toplevel=TOP,
+            test_module=bench,
+            hdl_toplevel=top,
             hdl_toplevel_lang="verilog",
             build_dir=target,
             test_dir=results,

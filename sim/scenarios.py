@@ -18,3 +18,22 @@ BUS_SCENARIOS = {
     "address first": {"w": 0.8, "r": 0.3},
     "slow answers": {"b": 0.85, "r": 0.85},
 }
+
+# Likewise for the unpacker: `weights` and `trits` are the shares of its two streams; `faults` are
+# what is done to the passes (see sim/lockstep_unpacker.py).
+UNPACKER_SCENARIOS = {
+    "steady": {"weights": 1.0, "trits": 1.0, "faults": ()},
+    "stalled": {"weights": 0.6, "trits": 0.6, "faults": ()},
+    "starved": {"weights": 0.3, "trits": 0.95, "faults": ()},
+    "clogged": {"weights": 1.0, "trits": 0.2, "faults": ()},
+    "illegal": {"weights": 0.9, "trits": 0.8, "faults": ("illegal",)},
+    "early": {"weights": 0.8, "trits": 0.9, "faults": ("early",)},
+    "late": {"weights": 0.9, "trits": 0.8, "faults": ("late",)},
+    "faulty": {"weights": 1.0, "trits": 1.0, "faults": ("early", "late", "missing", "illegal")},
+    "faulty_stalled": {
+        "weights": 0.7,
+        "trits": 0.7,
+        "faults": ("early", "late", "missing", "illegal"),
+    },
+    "reset": {"weights": 0.9, "trits": 0.7, "faults": ("early", "late", "missing", "illegal")},
+}

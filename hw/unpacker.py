@@ -1,0 +1,338 @@
+"""The unpacker: the packed weight stream in, one slice of trits a cycle out.
+
+The stream is laid out as `arch.layout` says: groups of four beats, each byte the trits of one
+position for the next 4 or 5 slices. Every beat is decoded as it is taken. Three beats wait in the
+stage; with the fourth the whole group moves on to the active register, which shifts one slice out
+a cycle while the next group's beats come in. So trit2 yields a slice every cycle with the stream
+ready all the time, trit5 the same with the stream ready 4 cycles of 5. The first slice of a group
+is offered the cycle after its fourth beat was taken.
+
+Passes. The consumer knows how many slices it needs; it marks a pass's last one with `trits_last`,
+and what its group holds beyond is discarded. The stream marks the same end with `weights_last` on
+the fourth beat of that group. What lies between two marks on the stream is one pass, also where
+they disagree:
+
+- The stream ends early: what is missing, in the group and after it, is zero trits, offered without
+  waiting for the stream. The next beat is the first of the next pass.
+- The stream ends late: beats are dropped, those already staged too, up to and with the one that
+  carries `weights_last`.
+
+Both are reported once a pass, in the cycle after its last slice was taken.
+
+`packing` is read with each beat and may change from one pass's last beat to the next pass's first.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from arch.layout import BEATS, beat_bytes
+from arch.ternary import TRIT2, TRIT5, to_codes
+
+from .row import halves
+
+# Slices of a group, at most; trit2 leaves the last one zero.
+SLICES = TRIT5.trits_per_byte
+
+# name -> (direction, width for a number of positions, description)
+PORTS = {
+    "start": (In, lambda p: 1, "the next beat, or the one taken in this cycle, is number 0"),
+    "packing": (In, lambda p: 1, "of the beat offered: 0 trit2, 1 trit5"),
+    "weights_data": (
+        In,
+        lambda p: 8 * beat_bytes(p),
+        "first position's byte in the low bits",
+    ),
+    "weights_last": (In, lambda p: 1, "last beat of a pass"),
+    "weights_valid": (In, lambda p: 1, "a beat of weights is offered"),
+    "weights_ready": (Out, lambda p: 1, "and taken"),
+    "trits_data": (Out, lambda p: 2 * p, "trit code [position], 00 zero 01 +1 11 -1"),
+    "trits_valid": (Out, lambda p: 1, "a slice is offered"),
+    "trits_ready": (In, lambda p: 1, "and taken"),
+    "trits_last": (In, lambda p: 1, "with ready: it is the last slice of its pass"),
+    "illegal": (Out, lambda p: 1, "strobe: the beat taken a cycle ago held an illegal byte"),
+    "illegal_beat": (Out, lambda p: 32, "with illegal: number of that beat since start"),
+    "early_last": (Out, lambda p: 1, "strobe: the pass ended a cycle ago lacked beats"),
+    "late_last": (Out, lambda p: 1, "strobe: the pass ended a cycle ago had too many beats"),
+}
+
+
+class Decoder(wiring.Component):
+    """One byte to its trits, combinational. An illegal byte gives zero trits.
+
+    Members
+    -------
+    packing : In(1)
+        0 trit2, 1 trit5.
+    data : In(8)
+    trits : Out(10)
+        Trit codes of the slices in succession; trit2 leaves the last one zero.
+    illegal : Out(1)
+    """
+
+    def __init__(self):
+        super().__init__(
+            {"packing": In(1), "data": In(8), "trits": Out(2 * SLICES), "illegal": Out(1)}
+        )
+
+    def elaborate(self, platform):
+        # The table of arch.ternary as a truth table: functions of 8 bits, which synthesis maps
+        # better than the divisions that they stand for.
+        m = Module()
+        with m.If(self.packing), m.Switch(self.data):
+            for byte in TRIT5.legal.nonzero()[0].tolist():
+                with m.Case(byte):
+                    m.d.comb += self.trits.eq(_word(to_codes(TRIT5.table[byte])))
+            with m.Default():
+                m.d.comb += self.illegal.eq(1)
+        with m.Else():
+            m.d.comb += self.illegal.eq((self.data[1::2] & ~self.data[::2]).any())
+            m.d.comb += self.trits.eq(Mux(self.illegal, 0, self.data))
+        return m
+
+
+def _word(codes):
+    """Trit codes as one integer, the first in the low bits."""
+    return sum(int(code) << 2 * index for index, code in enumerate(codes))
+
+
+def _ports(count):
+    """Ports of `count` byte lanes; those one bit wide are common to all."""
+    return {
+        "packing": In(1),
+        "data": In(8 * count),
+        "blank": In(1),
+        "stage": In(BEATS - 1),
+        "load": In(1),
+        "shift": In(1),
+        **{f"trits_{slot}": Out(2 * count) for slot in range(BEATS)},
+        "illegal": Out(count),
+    }
+
+
+class ByteLane(wiring.Component):
+    """One byte of every beat: its decoder, and stage and active register of its four positions.
+
+    No register needs a reset: the unpacker's control knows what is valid.
+
+    Members
+    -------
+    packing : In(1)
+    data : In(8)
+    blank : In(1)
+        Take zero trits in place of the byte.
+    stage : In(3)
+        Keep the byte as that of the group's first, second or third beat.
+    load : In(1)
+        Make the group active; the byte is that of its fourth beat.
+    shift : In(1)
+        Next slice.
+    trits_0 to trits_3 : Out(2)
+        The slice's trit code from each beat's byte.
+    illegal : Out(1)
+        Of the byte offered.
+    """
+
+    def __init__(self):
+        super().__init__(_ports(1))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.decoder = decoder = Decoder()
+        decoded = Signal(2 * SLICES)
+        m.d.comb += [
+            decoder.packing.eq(self.packing),
+            decoder.data.eq(self.data),
+            self.illegal.eq(decoder.illegal),
+            decoded.eq(Mux(self.blank, 0, decoder.trits)),
+        ]
+        for slot in range(BEATS):
+            staged = decoded
+            if slot < BEATS - 1:
+                staged = Signal(2 * SLICES, name=f"staged_{slot}", reset_less=True)
+                with m.If(self.stage[slot]):
+                    m.d.sync += staged.eq(decoded)
+            active = Signal(2 * SLICES, name=f"active_{slot}", reset_less=True)
+            with m.If(self.load):
+                m.d.sync += active.eq(staged)
+            with m.Elif(self.shift):
+                m.d.sync += active.eq(active >> 2)
+            m.d.comb += getattr(self, f"trits_{slot}").eq(active[:2])
+        return m
+
+
+def lanes_name(prefix: str, count: int) -> str:
+    """Module name of so many byte lanes side by side."""
+    return f"{prefix}_byte_lanes_{count}" if count > 1 else f"{prefix}_byte_lane"
+
+
+class ByteLanes(wiring.Component):
+    """At least two byte lanes side by side: two halves, which are instances (see hw/row.py).
+
+    Members
+    -------
+    As of `ByteLane`; data, trits_* and illegal `count` times as wide, the first byte in the low
+    bits.
+    """
+
+    def __init__(self, *, count: int, prefix: str):
+        self.count = count
+        self.prefix = prefix
+        super().__init__(_ports(count))
+
+    def elaborate(self, platform):
+        m = Module()
+        start = 0
+        for half, count in zip(("low", "high"), halves(self.count), strict=True):
+            end = start + count
+            m.submodules[half] = Instance(
+                lanes_name(self.prefix, count),
+                i_clk=ClockSignal(),
+                i_packing=self.packing,
+                i_data=self.data[8 * start : 8 * end],
+                i_blank=self.blank,
+                i_stage=self.stage,
+                i_load=self.load,
+                i_shift=self.shift,
+                o_illegal=self.illegal[start:end],
+                **{
+                    f"o_trits_{slot}": getattr(self, f"trits_{slot}")[2 * start : 2 * end]
+                    for slot in range(BEATS)
+                },
+            )
+            start = end
+        return m
+
+
+class Unpacker(wiring.Component):
+    """The unpacker for slices of `positions` trits.
+
+    Members
+    -------
+    As in `PORTS`.
+    """
+
+    def __init__(self, positions: int, *, prefix: str):
+        self.positions = positions
+        self.prefix = prefix
+        super().__init__({name: flow(width(positions)) for name, (flow, width, _) in PORTS.items()})
+
+    def elaborate(self, platform):
+        m = Module()
+        left = Signal(range(SLICES + 1))  # slices of the active group, 0 while there is none
+        # Of the active group, and set with it:
+        ended = Signal(reset_less=True)  # the stream's pass ended with it
+        lacking = Signal(reset_less=True)  # and beats were missing
+        slot = Signal(range(BEATS))  # of the next beat in its group
+        filling = Signal()  # the stream's pass has ended: zero beats complete the group
+        dropping = Signal()  # until the end of the stream's pass
+
+        # The consumer's side.
+        taken, finished, exhausted, late, free = _signals(
+            "taken", "finished", "exhausted", "late", "free"
+        )
+        m.d.comb += [
+            self.trits_valid.eq(left != 0),
+            taken.eq(self.trits_valid & self.trits_ready),
+            finished.eq(taken & self.trits_last),
+            late.eq(finished & ~ended),
+            exhausted.eq(taken & (left == 1)),
+            # The active group may make place. Where the stream's pass has ended and the consumer's
+            # has not, it stays: zeros have been shifted in and are offered.
+            free.eq((left == 0) | finished | (exhausted & ~ended)),
+        ]
+        with m.If(finished):
+            m.d.sync += left.eq(0)
+        with m.Elif(exhausted & ended):
+            m.d.sync += lacking.eq(1)
+        with m.Elif(taken):
+            m.d.sync += left.eq(left - 1)
+        m.d.sync += [self.early_last.eq(finished & lacking), self.late_last.eq(late)]
+
+        # The stream's side.
+        fourth, room, accepted, push, load, ends = _signals(
+            "fourth", "room", "accepted", "push", "load", "ends"
+        )
+        m.d.comb += [
+            fourth.eq(slot == BEATS - 1),
+            room.eq(~fourth | free),
+            self.weights_ready.eq(room & ~filling),
+            accepted.eq(self.weights_valid & self.weights_ready),
+            push.eq((filling & room) | (accepted & ~dropping)),
+            load.eq(push & fourth),
+            ends.eq(filling | (accepted & self.weights_last)),
+        ]
+        with m.If(push):
+            m.d.sync += [slot.eq(slot + 1), filling.eq(ends & ~fourth)]
+        with m.If(load):
+            # Where zero beats complete the group, `packing` may be the next pass's already. It
+            # does not matter then: the group lacks beats whatever is left of it.
+            m.d.sync += [
+                left.eq(Mux(self.packing, TRIT5.trits_per_byte, TRIT2.trits_per_byte)),
+                ended.eq(ends),
+                lacking.eq(filling),
+            ]
+        with m.If(ends):
+            m.d.sync += dropping.eq(0)
+        with m.If(late):
+            # What is staged, and what is taken in this cycle, belongs to the pass that is over.
+            m.d.sync += [left.eq(0), slot.eq(0), filling.eq(0), dropping.eq(~ends)]
+
+        illegal = self._data(m, push=push, load=load, shift=taken, slot=slot, blank=filling)
+        self._report(m, accepted=accepted, illegal=illegal & ~dropping)
+        return m
+
+    def _data(self, m, *, push, load, shift, slot, blank):
+        """The byte lanes; whether the beat offered holds an illegal byte."""
+        width = beat_bytes(self.positions)
+        illegal, counted = Signal(width), Signal(width)
+        trits = [Signal(2 * width, name=f"trits_{number}") for number in range(BEATS)]
+        m.submodules.lanes = Instance(
+            lanes_name(self.prefix, width),
+            i_clk=ClockSignal(),
+            i_packing=self.packing,
+            i_data=self.weights_data,
+            i_blank=blank,
+            i_stage=Cat(push & (slot == number) for number in range(BEATS - 1)),
+            i_load=load,
+            i_shift=shift,
+            o_illegal=illegal,
+            **{f"o_trits_{number}": signal for number, signal in enumerate(trits)},
+        )
+        m.d.comb += self.trits_data.eq(Cat(trits))
+        with m.Switch(slot):
+            for number in range(BEATS):
+                with m.Case(number):
+                    # Bytes of this beat that belong to a position.
+                    real = min(max(self.positions - number * width, 0), width)
+                    m.d.comb += counted.eq(Const((1 << real) - 1, width))
+        return (illegal & counted).any()
+
+    def _report(self, m, *, accepted, illegal):
+        """Number the beats, and tell which one was illegal."""
+        next_beat = Signal(32)
+        beat = Mux(self.start, 0, next_beat)
+        number = Signal(32, reset_less=True)
+        m.d.sync += [
+            next_beat.eq(beat + accepted),
+            number.eq(beat),
+            self.illegal.eq(accepted & illegal),
+        ]
+        m.d.comb += self.illegal_beat.eq(number)
+
+
+def _signals(*names):
+    return [Signal(name=name) for name in names]
+
+
+def modules(positions: int, *, prefix: str) -> dict[str, wiring.Component]:
+    """Every module of an unpacker by name, the top (`prefix`_unpacker) last."""
+    counts = [beat_bytes(positions)]  # grows while it is walked
+    for count in counts:
+        if count > 1:
+            counts += set(halves(count)) - set(counts)
+    lanes = {lanes_name(prefix, n): ByteLanes(count=n, prefix=prefix) for n in counts if n > 1}
+    lanes[lanes_name(prefix, 1)] = ByteLane()
+    return lanes | {f"{prefix}_unpacker": Unpacker(positions, prefix=prefix)}

@@ -1,0 +1,162 @@
+"""Cycle model of the unpacker: one call per clock, the ports of the RTL.
+
+It keeps whole groups: the bytes of the one that arrives, and an iterator over the slices of the
+one that leaves. Bytes become trits when their group is complete, by the tables of `arch.ternary`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from arch.layout import BEATS, beat_bytes
+from arch.ternary import TRIT2, TRIT5, to_codes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Input ports of one cycle; `weights` are the bytes of a beat, shape (beat_bytes,)."""
+
+    weights: np.ndarray
+    weights_last: bool = False
+    weights_valid: bool = False
+    trit5: bool = False
+    trits_ready: bool = False
+    trits_last: bool = False
+    start: bool = False
+    rst: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """Output ports of one cycle.
+
+    Attributes
+    ----------
+    weights_ready : bool
+    trits : ndarray of uint8, shape (positions,), or None
+        Codes of the slice offered, None where there is none.
+    illegal_beat : int or None
+        Where an illegal byte is reported, the number of its beat.
+    early_last, late_last : bool
+    """
+
+    weights_ready: bool
+    trits: np.ndarray | None
+    illegal_beat: int | None
+    early_last: bool
+    late_last: bool
+
+
+@dataclass
+class _Leaving:
+    """The group whose slices are offered."""
+
+    slices: Iterator[np.ndarray]  # without end where the stream's pass ended here
+    offered: np.ndarray  # the next one
+    count: int  # slices that the group really has
+    ended: bool
+    taken: int = 0
+
+
+@dataclass
+class _State:
+    """What a reset clears."""
+
+    arriving: list = field(default_factory=list)  # beats of a group
+    cut: bool = False  # the stream's pass ended within it
+    trit5: bool = False  # its packing
+    leaving: _Leaving | None = None
+    dropping: bool = False
+    beats: int = 0  # taken since start
+    # To be reported in the next cycle.
+    illegal_beat: int | None = None
+    early_last: bool = False
+    late_last: bool = False
+
+
+class UnpackerModel:
+    """Golden model of `hw.unpacker.Unpacker`."""
+
+    def __init__(self, positions: int):
+        self.positions = positions
+        self._state = _State()
+
+    def step(self, inputs: Inputs) -> Outputs:
+        """Outputs of this cycle for its inputs; then the clock rises."""
+        state, group = self._state, self._state.leaving
+        takes = group is not None and inputs.trits_ready
+        over = takes and inputs.trits_last
+        leaves = over or (takes and not group.ended and group.taken + 1 == group.count)
+        # A group is completed only where it can be offered in the next cycle.
+        room = len(state.arriving) < BEATS - 1 or group is None or leaves
+        outputs = Outputs(
+            weights_ready=room and not state.cut,
+            trits=group.offered if group else None,
+            illegal_beat=state.illegal_beat,
+            early_last=state.early_last,
+            late_last=state.late_last,
+        )
+
+        late = over and not group.ended
+        state.late_last = late
+        state.early_last = over and group.ended and group.taken >= group.count
+        if leaves:
+            state.leaving = None
+        elif takes:
+            group.taken += 1
+            group.offered = next(group.slices)
+
+        accepted = inputs.weights_valid and outputs.weights_ready
+        ends = state.cut or (accepted and inputs.weights_last)
+        if inputs.start:
+            state.beats = 0
+        state.illegal_beat = None
+        if accepted:
+            if not state.dropping and self._is_illegal(inputs):
+                state.illegal_beat = state.beats
+            state.beats += 1
+        if late:
+            state.arriving, state.cut, state.dropping = [], False, not ends
+        elif state.dropping:
+            state.dropping = not ends
+        elif (state.cut and room) or accepted:
+            self._arrive(inputs, ends)
+        if inputs.rst:
+            self._state = _State()
+        return outputs
+
+    def _is_illegal(self, inputs):
+        packing = TRIT5 if inputs.trit5 else TRIT2
+        before = len(self._state.arriving) * beat_bytes(self.positions)
+        counted = inputs.weights[: max(0, self.positions - before)]
+        return not packing.legal[counted].all()
+
+    def _arrive(self, inputs, ends):
+        """One more beat of the arriving group; where the stream's pass was cut, a missing one."""
+        state = self._state
+        if not state.arriving:
+            state.trit5 = inputs.trit5
+        state.arriving.append(None if state.cut else inputs.weights)
+        if len(state.arriving) < BEATS:
+            state.cut = ends
+            return
+        packing = TRIT5 if state.trit5 else TRIT2
+        codes = np.zeros((BEATS, beat_bytes(self.positions), packing.trits_per_byte), np.uint8)
+        for beat, data in zip(codes, state.arriving, strict=True):
+            if data is not None:
+                beat[:] = to_codes(packing.table[data])
+        slices = iter(codes.reshape(-1, packing.trits_per_byte)[: self.positions].T)
+        if ends:
+            slices = itertools.chain(slices, itertools.repeat(np.zeros(self.positions, np.uint8)))
+        state.leaving = _Leaving(
+            slices=slices,
+            offered=next(slices),
+            # A group that was cut is incomplete from its first slice on.
+            count=0 if state.cut else packing.trits_per_byte,
+            ended=ends,
+        )
+        state.arriving, state.cut = [], False

@@ -1,0 +1,95 @@
+"""The unpacker against its cycle model, its decoder against the format, and mutants."""
+
+import itertools
+import re
+
+import pytest
+from amaranth.sim import Simulator
+
+from arch.ternary import TRIT2, TRIT5, from_codes
+from hw.unpacker import Decoder
+from sim.runner import lockstep_unpacker, unpacker_verilog
+
+PACKINGS = pytest.mark.parametrize("packing", [TRIT2, TRIT5], ids=lambda packing: packing.name)
+
+
+@pytest.fixture(scope="module")
+def decoded():
+    """(packing's name, byte) -> (five codes, illegal), from the gateware."""
+    decoder, seen = Decoder(), {}
+
+    async def drive(ctx):
+        for number, packing in enumerate((TRIT2, TRIT5)):
+            ctx.set(decoder.packing, number)
+            for byte in range(256):
+                ctx.set(decoder.data, byte)
+                trits = ctx.get(decoder.trits)
+                codes = [trits >> 2 * index & 3 for index in range(5)]
+                seen[packing.name, byte] = codes, ctx.get(decoder.illegal)
+
+    simulator = Simulator(decoder)
+    simulator.add_testbench(drive)
+    simulator.run()
+    return seen
+
+
+@PACKINGS
+@pytest.mark.parametrize("byte", range(256))
+def test_decoder_gives_the_packing_s_trits_of_every_byte(decoded, packing, byte):
+    codes, illegal = decoded[packing.name, byte]
+    assert from_codes(codes).tolist() == [*packing.table[byte], 0][:5]
+    assert illegal == (not packing.legal[byte])
+
+
+def test_decoder_inverts_base_3_and_pairs_of_bits(decoded):
+    code = {0: 0b00, 1: 0b01, -1: 0b11}
+    for trits in itertools.product((-1, 0, 1), repeat=5):
+        byte = sum((trit + 1) * 3**index for index, trit in enumerate(trits))
+        assert decoded["trit5", byte] == ([code[trit] for trit in trits], 0)
+    for trits in itertools.product((-1, 0, 1), repeat=4):
+        byte = sum(code[trit] << 2 * index for index, trit in enumerate(trits))
+        assert decoded["trit2", byte] == ([*(code[trit] for trit in trits), 0], 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("positions", [1, 3, 8, 20, 64])
+def test_unpacker_matches_model_layout_and_cycles(positions, simulator, folder):
+    assert lockstep_unpacker(positions, seed=positions, simulator=simulator, folder=folder) == ""
+
+
+MUTANTS = {
+    "one trit of one byte wrong": (r"(8'h7a:\s+\S+ += 10'h)001;", r"\g<1>003;"),
+    "zero trits of trit2's illegal byte": (r"illegal \? 8'h00 : data", r"data"),
+    "spare byte reported": (r"(2'h2:\s+counted = )2'h1", r"\g<1>2'h3"),
+    "dropped beat reported": (r"(counted;\n.*\n.*= )~ dropping", r"\g<1>1'h1"),
+    "number of the beat never cleared": (r"start \? 32'd0 : next_beat", r"next_beat"),
+    "stream waits for an idle cycle": (r"assign free = [^;]*;", r"assign free = left == 0;"),
+    "slice gone before it is taken": (r"\.shift\(taken\)", r".shift(trits_valid)"),
+    "trit5 has four slices": (r"packing \? 3'h5 : 3'h4", r"3'h4"),
+    "missing beats are not zero": (r"\.blank\(filling\)", r".blank(1'h0)"),
+    "no zeros after the stream's end": (r"= exhausted & ended;", r"= 1'h0;"),
+    "early end unnoticed within a group": (r"( {6}\S+  = )filling;", r"\g<1>1'h0;"),
+    "staged beats of a late pass kept": (r"if \(late\)( begin\n\s+\S+  = 2'h0;)", r"if (1'h0)\1"),
+    "mark in a pass's last cycle missed": (
+        r"(if \(late\) begin\n\s+\S+  = )\S+ ;",
+        r"\g<1>1'h1;",
+    ),
+    "reset leaves the stage": (r"(= slot;(?:.*\n)+?    if \()rst", r"\g<1>1'h0"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", MUTANTS)
+def test_lockstep_catches_a_fault(fault, simulator, folder):
+    pattern, replacement = MUTANTS[fault]
+    # Five positions in beats of two bytes: the third beat has a spare byte, the fourth two.
+    verilog, count = re.subn(pattern, replacement, unpacker_verilog(5))
+    assert count, f"nothing in the RTL matches {pattern}"
+    failure = lockstep_unpacker(5, seed=3, simulator=simulator, folder=folder, verilog=verilog)
+    # The bench itself must have noticed, not some error on the way.
+    assert "the model says" in failure
+
+
+@pytest.mark.slow
+def test_lockstep_passes_without_a_fault(simulator, folder):
+    assert lockstep_unpacker(5, seed=3, simulator=simulator, folder=folder) == ""
