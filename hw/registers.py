@@ -90,8 +90,8 @@ class Sticky:
     def create(cls, value: Signal) -> Sticky:
         """For the field that `value` stores, nothing driven yet."""
         return cls(
-            set=Signal(len(value), name=f"set_{value.name}"),
-            kept=Signal(len(value), name=f"kept_{value.name}"),
+            set=Signal(len(value), name=f"{value.name}_set"),
+            kept=Signal(len(value), name=f"{value.name}_kept"),
         )
 
 
@@ -115,7 +115,7 @@ class Registers(wiring.Component):
             (register.name, field.name): Signal(
                 field.width,
                 init=known[register.name][field.name] if field.reset is None else field.reset,
-                name=f"{register.name}_{field.name}".lower(),
+                name=f"field_{register.name}_{field.name}".lower(),
             )
             for register in REGISTERS
             for field in register.fields
@@ -128,8 +128,11 @@ class Registers(wiring.Component):
 
     def _write(self, m, fields):
         """Take writes and carry them out; returns, by name, the `Sticky` of each W1C field."""
-        address, address_held = Signal.like(self.s_axil_awaddr), Signal()
-        word, mask, word_held = Signal(WORD_BITS), Signal(WORD_BITS), Signal()
+        address = Signal(len(self.s_axil_awaddr))
+        word = Signal(WORD_BITS)
+        mask = Signal(WORD_BITS)
+        address_held = Signal()
+        word_held = Signal()
         m.d.comb += [self.s_axil_awready.eq(~address_held), self.s_axil_wready.eq(~word_held)]
         with m.If(self.s_axil_awvalid & self.s_axil_awready):
             m.d.sync += [address.eq(self.s_axil_awaddr), address_held.eq(1)]
@@ -203,8 +206,12 @@ class Registers(wiring.Component):
 
         # Entry 0 is the oldest; the others move up when it is taken. Too few for a memory.
         entries = [Signal(layout, name=f"entry_{index}") for index in range(QUEUE_DEPTH)]
-        level, left = Signal(range(QUEUE_DEPTH + 1)), Signal(range(QUEUE_DEPTH + 1))
-        full, bad, push, take = Signal(), Signal(), Signal(), Signal()
+        level = Signal(range(QUEUE_DEPTH + 1))
+        left = Signal(range(QUEUE_DEPTH + 1))
+        full = Signal()
+        bad = Signal()
+        push = Signal()
+        take = Signal()
         m.d.comb += [
             full.eq(level == QUEUE_DEPTH),
             bad.eq(

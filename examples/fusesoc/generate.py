@@ -1,0 +1,30 @@
+"""FuseSoC generator: called with a YAML file that names the parameters, writes RTL where it runs.
+
+The interpreter must have Tritloom's dependencies (see pyproject.toml).
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+job = yaml.safe_load(Path(sys.argv[1]).read_text())
+options = [
+    text
+    for name, value in job["parameters"].items()
+    for text in (f"--{name.replace('_', '-')}", str(value))
+]
+subprocess.run(
+    [sys.executable, "-m", "hw", "verilog", *options, "--out", "."],
+    env=os.environ | {"PYTHONPATH": job["files_root"]},
+    check=True,
+)
+(verilog,) = Path().glob("*.v")
+core = {
+    "name": job["vlnv"],
+    "filesets": {"rtl": {"files": [{verilog.name: {"file_type": "verilogSource"}}]}},
+    "targets": {"default": {"filesets": ["rtl"]}},
+}
+Path("tritloom-rtl.core").write_text(f"CAPI=2:\n{yaml.safe_dump(core, sort_keys=False)}")

@@ -1,0 +1,127 @@
+"""The registers behind an AXI4-Lite master, over idle channels and races; and mutants."""
+
+import re
+
+import pytest
+
+from arch.config import PRESETS, ArrayConfig
+from hw.registers import Registers
+from hw.verilog import emit
+from sim.runner import TOP, lockstep
+from sim.scenarios import BUS_SCENARIOS
+
+pytestmark = pytest.mark.slow
+
+# Tests of sim.registers_bench: eight under every scenario, and one.
+TESTS = 8 * len(BUS_SCENARIOS) + 1
+# The largest k is a power of two, odd, and 1.
+CONFIGS = [
+    PRESETS["tiny"],
+    ArrayConfig(rows=3, cols=5, lanes=7, act_bits=5, max_k=999),
+    ArrayConfig(rows=1, cols=1, lanes=1, max_k=1),
+]
+
+
+def run(config, *, seed, simulator, folder, change=lambda text: text):
+    verilog, _ = emit({TOP: Registers(config)}, top=TOP)
+    return lockstep(
+        config,
+        [],
+        seed=seed,
+        simulator=simulator,
+        folder=folder,
+        verilog=change(verilog),
+        module="sim.registers_bench",
+        tests=TESTS,
+    )
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.shape)
+def test_registers_answer_as_the_page_says(config, simulator, folder):
+    assert run(config, seed=5, simulator=simulator, folder=folder) == ""
+
+
+# What is changed, and which of the bench's tests must fail.
+MUTANTS = {
+    "clear wins over a set": (
+        r"(\\\$\d+  = )field_error_illegal_code_kept \| event_illegal_code;",
+        r"\1field_error_illegal_code_kept | (event_illegal_code & ~write_error);",
+        "event_wins",
+    ),
+    "beat of the first illegal code overwritten": (
+        r"= ~ field_error_illegal_code_kept;",
+        r"= 1'h1;",
+        "random_traffic",
+    ),
+    "byte strobe 1 ignored": (
+        r"(s_axil_wstrb\[3:2\](?:, s_axil_wstrb\[2\]){6}, )s_axil_wstrb\[2:1\]",
+        r"\1s_axil_wstrb[2], 1'h1",
+        "random_traffic",
+    ),
+    "write answered while the last answer waits": (
+        r"(= ~ )s_axil_bvalid;",
+        r"= 1'h1;",
+        "",
+    ),
+    "address without its data": (
+        r"(\\\$\d+  = )address_held & word_held;",
+        r"\1address_held;",
+        "",
+    ),
+    "next read overwrites a waiting answer": (
+        r"(s_axil_arready = )~ s_axil_rvalid;",
+        r"\g<1>1'h1;",
+        "",
+    ),
+    "misaligned address reaches the register": (
+        r"write_m = write & (\\\$\d+ );",
+        r"write_m = write & (\1 | (address == 8'h41));",
+        "random_traffic",
+    ),
+    "full queue takes a descriptor": (
+        r"(field_status_full = level == )3'h4;",
+        r"\g<1>3'h5;",
+        "full_queue",
+    ),
+    "push goes where it would without a take": (
+        r"\\\$\d+ \[2:0\] == 2'h2;",
+        r"level == 2'h2;",
+        "queue_streams",
+    ),
+    "snapshot of an upper word always copied": (
+        r"(if \()field_control_snapshot(\) begin\n\s+\\\$\d+  = counter_trits\[63:32\])",
+        r"\g<1>1'h1\2",
+        "snapshot",
+    ),
+    "soft reset leaves the queue": (
+        r"if \(soft_reset\) begin\n(\s+\\\$\d+  = 3'h0;)",
+        r"if (1'h0) begin\n\1",
+        "soft_reset",
+    ),
+    "largest k refused": (
+        r"word_k > 16'h8000;",
+        r"word_k > 16'h7fff;",
+        "random_traffic",
+    ),
+    "interrupt ignores its enable": (
+        r"irq = (\\\$\d+ ) \| (\\\$\d+ );",
+        r"irq = \1 | \2 | field_error_bad_descriptor;",
+        "random_traffic",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", MUTANTS)
+def test_bench_catches_a_fault(fault, simulator, folder):
+    pattern, replacement, test = MUTANTS[fault]
+
+    def change(verilog):
+        text, count = re.subn(pattern, replacement, verilog)
+        assert count, f"nothing in the RTL matches {pattern}"
+        return text
+
+    failure = run(PRESETS["tiny"], seed=5, simulator=simulator, folder=folder, change=change)
+    assert re.search(rf"^{test}\w*", failure, re.MULTILINE)
+    # A test of the bench failed, not the build or the start.
+    assert "tests ran" not in failure
+    assert "without a report" not in failure
