@@ -373,6 +373,30 @@ async def reads_among_writes_see_old_or_new(dut, scenario):
 
 @cocotb.test()
 @SCENARIOS
+async def many_in_flight_are_answered_one_by_one(dut, scenario):
+    """Writes and reads are offered as fast as the bus takes them, some to no register."""
+    bench = await Bench(dut, scenario, 9).start()
+    addresses = [int(address) & ~3 for address in bench.rng.integers(256, size=60)]
+    targets = [regmap.offset("M"), 0x54, regmap.offset("N"), 0xFC]
+    reads = [cocotb.start_soon(bench.bus.read(address, 4)) for address in addresses if address < 64]
+    writes = [
+        (target, index, cocotb.start_soon(bench.bus.write(target, index.to_bytes(4, "little"))))
+        for index in range(1, 10)
+        for target in bench.rng.permutation(targets).tolist()
+    ]
+    for address, task in zip([a for a in addresses if a < 64], reads, strict=True):
+        answer = await with_timeout(task, 4000 * PERIOD_NS, "ns")
+        seen = int(answer.resp), int.from_bytes(answer.data, "little")
+        assert seen == bench.model.read(address)
+    for target, index, task in writes:
+        answer = await with_timeout(task, 4000 * PERIOD_NS, "ns")
+        assert int(answer.resp) == bench.model.write(target, index, 15)
+    for name in ("M", "N", "K"):
+        await bench.read_checked(regmap.offset(name))
+
+
+@cocotb.test()
+@SCENARIOS
 async def full_queue_keeps_its_descriptors_and_reports(dut, scenario):
     """Four fit, the fifth is dropped; the four come out in order, and then there is room."""
     bench = await Bench(dut, scenario, 3).start()

@@ -87,6 +87,7 @@ def lockstep(
     verilog: str | None = None,
     module: str = "sim.lockstep",
     tests: int = len(SCENARIOS),
+    only: str | None = None,
 ) -> str:
     """Run a bench inside the simulator; what failed, or "" where all its tests ran and passed.
 
@@ -97,6 +98,8 @@ def lockstep(
         RTL to test instead of what `generate` gives: of another component, or with a fault.
     module, tests : str, int
         The bench, and the number of tests that must have run.
+    only : str, optional
+        Regular expression of the tests to run; all by default.
     """
     target = build(config, simulator=simulator, folder=folder, verilog=verilog)
     return run_bench(
@@ -168,6 +171,7 @@ def run_bench(target: Path, *, top: str, bench: str, run: dict, tests: int, simu
             test_dir=results,
             results_xml=str(report),
             extra_env=environment,
+            test_filter=only,
             log_file=results / "run.log",
         )
     log = results / "run.log"
