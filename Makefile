@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[sim,test]'
 	touch $@
 
-verilog: $(STAMP)  ## RTL of PRESET=base, or of ROWS= COLS= LANES=, into OUT=build/verilog
+verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog
 	$(PY) -m hw verilog --preset $(PRESET) $(if $(ROWS),--rows $(ROWS)) $(if $(COLS),--cols $(COLS)) $(if $(LANES),--lanes $(LANES)) --out $(OUT)
 
 test: lint  ## lint and the whole suite (about 8 minutes)

@@ -104,13 +104,18 @@ def axil_ports(name: str = "s_axil") -> tuple[Port, ...]:
     )
 
 
+def clock_ports() -> tuple[Port, ...]:
+    """Ports of the clock and the reset."""
+    return _ports(
+        ("clk", "input", 1, "rising edge"),
+        ("rst", "input", 1, "synchronous, active high"),
+    )
+
+
 def core_ports(config: ArrayConfig) -> tuple[Port, ...]:
     """Every port of the core's Verilog module, in its order."""
     return (
-        *_ports(
-            ("clk", "input", 1, "rising edge"),
-            ("rst", "input", 1, "synchronous, active high"),
-        ),
+        *clock_ports(),
         *stream_ports(
             "s_axis_acts",
             acts_stream_bits(config),

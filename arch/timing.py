@@ -8,11 +8,15 @@ it and adds its length, and a beat that arrives late adds its lateness. The co-s
 from __future__ import annotations
 
 from .config import ArrayConfig
+from .layout import BEATS
+from .ternary import Packing
 from .tiling import Plan
 
 # Registers that a slice passes in the PE of the corner: the hop register, the accumulator and the
 # drain register. The adder tree's own are config.tree_stages.
 HOP, ACCUMULATE, LOAD = 1, 1, 1
+# Cycles from the core's first beat of weights to the first slice of trits: a group of beats.
+UNPACK = BEATS
 
 
 def skew(config: ArrayConfig) -> int:
@@ -65,6 +69,39 @@ def gemm_cycles(plan: Plan) -> int:
         + plan.last_tokens
         - 1
     )
+
+
+def core_cycles(plan: Plan, packing: Packing) -> int:
+    """Cycles of one run of the core, its queue and pipelines empty, all three streams always ready.
+
+    From the cycle that takes the first beat of weights to the cycle that delivers the last row of
+    psums, both included. It is `gemm_cycles`, UNPACK more at the start, one more for the register
+    at the output, and a wait at the end of each pass but the last where the pass ends with a group
+    of few slices: the next group's beats take their time.
+    """
+    config, slices = plan.config, plan.slices
+    in_pass = plan.feature_groups * slices
+    in_last = in_pass - (packing.packed_bytes(in_pass) - 1) * packing.trits_per_byte
+    # In cycles from the first beat of weights: when the last group was loaded, and the tile before
+    # this one ended.
+    loaded, ended, gap = UNPACK - 1, UNPACK - 1, 0
+    for group in range(plan.token_groups):
+        tokens = config.rows if group < plan.token_groups - 1 else plan.last_tokens
+        start = max(loaded, ended)
+        ends = []
+        for _tile in range(plan.feature_groups):
+            ended = max(start + slices, ended + gap)
+            ends.append(ended)
+            start, gap = ended, drain_gap(config, tokens=tokens)
+        if in_pass > in_last:
+            # The pass's last group was loaded when the slice before it was taken.
+            tile, beat = divmod(in_pass - in_last - 1, slices)
+            begun = ends[tile - 1] if tile else max(loaded, ends[0] - slices)
+            loaded = ends[tile] if beat == slices - 1 else begun + beat + 1
+        else:
+            loaded = max(loaded, ends[0] - slices)
+        loaded = max(loaded + BEATS, ended)
+    return ended + drain_latency(config) + plan.last_tokens + 1
 
 
 def utilisation(plan: Plan) -> float:

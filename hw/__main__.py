@@ -38,6 +38,12 @@ def parser() -> argparse.ArgumentParser:
     for name, what in PARAMETERS.items():
         option = f"--{name.replace('_', '-')}"
         verilog.add_argument(option, dest=name, type=int, metavar="N", help=f"{what} [preset's]")
+    verilog.add_argument(
+        "--top",
+        choices=("core", "array"),
+        default="core",
+        help="the core with its AXI interfaces, or the bare array [core]",
+    )
     verilog.add_argument("--out", type=Path, default=Path("build/verilog"), help="[%(default)s]")
     registers = commands.add_parser(
         "regmap",
@@ -69,10 +75,12 @@ def generate_verilog(options: argparse.Namespace) -> tuple[Path, ...]:
         **{name: value for name, value in changes.items() if value is not None}
     )
     # Amaranth takes a quarter of a second to import: not before the options are sound.
-    from .verilog import generate, write
+    from .verilog import generate, generate_core, write
 
     name = stem(options.preset, config)
-    rtl = generate(config, name=name)
+    if options.top == "array":
+        name += "_array"
+    rtl = (generate_core if options.top == "core" else generate)(config, name=name)
     if "$mul" in rtl.cells:
         raise AssertionError(f"{rtl.cells['$mul']} multipliers in {rtl.top}")
     files = write(rtl, options.out, stem=name)

@@ -37,11 +37,10 @@ from amaranth.lib.wiring import In, Out
 
 from arch import timing
 from arch.config import ArrayConfig
+from arch.regmap import COUNTER_BITS
 
 from .delay import delayed
 from .row import CONTROL, stack_name
-
-PERF_BITS = 32
 
 # name -> (direction, width of a config, description): the ports of the array in the order of the
 # Verilog module; also the sidecar's table.
@@ -59,11 +58,11 @@ PORTS = {
     "psums_valid": (Out, lambda c: 1, "a beat of psums is offered"),
     "psums_ready": (In, lambda c: 1, "and taken; low freezes the array"),
     "illegal": (Out, lambda c: 1, "sticky: a beat held trit code 10, which counted as zero"),
-    "perf_beats": (Out, lambda c: PERF_BITS, "cycles that took a beat"),
-    "perf_wait_acts": (Out, lambda c: PERF_BITS, "cycles that waited for acts, trits offered"),
-    "perf_wait_trits": (Out, lambda c: PERF_BITS, "cycles that waited for trits, acts offered"),
-    "perf_wait_drain": (Out, lambda c: PERF_BITS, "cycles a last beat waited for the drain"),
-    "perf_blocked": (Out, lambda c: PERF_BITS, "cycles frozen by backpressure on psums"),
+    "perf_beats": (Out, lambda c: COUNTER_BITS, "cycles that took a beat"),
+    "perf_wait_acts": (Out, lambda c: COUNTER_BITS, "cycles that waited for acts, trits offered"),
+    "perf_wait_trits": (Out, lambda c: COUNTER_BITS, "cycles that waited for trits, acts offered"),
+    "perf_wait_drain": (Out, lambda c: COUNTER_BITS, "cycles a last beat waited for the drain"),
+    "perf_blocked": (Out, lambda c: COUNTER_BITS, "cycles frozen by backpressure on psums"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,18 @@ from amaranth.lib import wiring
 
 from arch import timing
 from arch.config import ArrayConfig
+from arch.ports import Port, clock_ports, core_ports
 
-from . import yosys
+from . import unpacker, yosys
 from .array import PORTS, Array
+from .core import Core
 from .delay import Delay, delay_name
 from .files import write_files
 from .pe import PE
+from .popcount import LEAF, Popcount, popcount_name
+from .registers import Registers
 from .row import Hop, Row, Stack, halves, stack_name
-from .unpacker import ByteLane, ByteLanes
+from .sequencer import Sequencer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,8 @@ class Rtl:
     top : str
         Name of the top module.
     config : ArrayConfig
+    ports : tuple of Port
+        Of the top module.
     verilog : str
         Verilog-2005, all modules.
     cells : dict of str to int
@@ -41,6 +48,7 @@ class Rtl:
 
     top: str
     config: ArrayConfig
+    ports: tuple[Port, ...]
     verilog: str
     cells: dict[str, int]
 
@@ -53,24 +61,7 @@ class Rtl:
             "configuration": dataclasses.asdict(config)
             | {name: getattr(config, name) for name in derived}
             | {"drain_latency_cycles": timing.drain_latency(config)},
-            "ports": [
-                {"name": "clk", "direction": "input", "width": 1, "what": "rising edge"},
-                {
-                    "name": "rst",
-                    "direction": "input",
-                    "width": 1,
-                    "what": "synchronous, active high",
-                },
-            ]
-            + [
-                {
-                    "name": name,
-                    "direction": f"{flow.value.lower()}put",
-                    "width": width(config),
-                    "what": what,
-                }
-                for name, (flow, width, what) in PORTS.items()
-            ],
+            "ports": [dataclasses.asdict(port) for port in self.ports],
             "cells": self.cells,
         }
 
@@ -84,27 +75,59 @@ def generate(config: ArrayConfig, *, name: str | None = None) -> Rtl:
         Distinguishes this array's modules from another's in the same design; its shape by default.
     """
     top = f"tritloom_{name or config.shape}"
+    verilog, cells = emit(array_modules(config, top=top, prefix=top), top=top)
+    ports = (
+        *clock_ports(),
+        *(
+            Port(name=name, direction=f"{flow.value.lower()}put", width=width(config), what=what)
+            for name, (flow, width, what) in PORTS.items()
+        ),
+    )
+    return Rtl(top=top, config=config, ports=ports, verilog=verilog, cells=cells)
+
+
+def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
+    """The same for the whole core: the array behind AXI."""
+    top = f"tritloom_{name or config.shape}"
+    array = f"{top}_array"
+    modules = array_modules(config, top=array, prefix=array)
+    modules |= unpacker.modules(config.cols * config.lanes, prefix=top)
+    widths = [config.cols * config.lanes]  # grows while it is walked
+    for width in widths:
+        modules[popcount_name(top, width)] = Popcount(width=width, prefix=top)
+        if width > LEAF:
+            widths += set(halves(width)) - set(widths)
+    modules |= {
+        f"{top}_registers": Registers(config),
+        f"{top}_sequencer": Sequencer(config),
+        top: Core(config, prefix=top),
+    }
+    verilog, cells = emit(modules, top=top)
+    return Rtl(top=top, config=config, ports=core_ports(config), verilog=verilog, cells=cells)
+
+
+def array_modules(config: ArrayConfig, *, top: str, prefix: str) -> dict[str, wiring.Component]:
+    """Every module of an array by name."""
     modules = {
-        f"{top}_pe": PE(config),
-        f"{top}_hop": Hop(config, prefix=top),
-        f"{top}_row": Row(config, prefix=top),
-        top: Array(config, prefix=top),
+        f"{prefix}_pe": PE(config),
+        f"{prefix}_hop": Hop(config, prefix=prefix),
+        f"{prefix}_row": Row(config, prefix=prefix),
+        top: Array(config, prefix=prefix),
     }
     sizes = [config.rows]  # grows while it is walked
     for rows in sizes:
         if rows > 1:
-            modules[stack_name(top, rows)] = Stack(config, rows=rows, prefix=top)
+            modules[stack_name(prefix, rows)] = Stack(config, rows=rows, prefix=prefix)
             sizes += set(halves(rows)) - set(sizes)
     for width, blocks in (
         (config.lanes * config.act_bits, config.rows),
         (config.cols_per_hop * config.lanes * 2, config.hops),
     ):
         for bit in range((blocks - 1).bit_length()):
-            name = delay_name(top, width=width, cycles=1 << bit)
+            name = delay_name(prefix, width=width, cycles=1 << bit)
             if name not in modules:
                 modules[name] = Delay(width=width, cycles=1 << bit)
-    verilog, cells = emit(modules, top=top)
-    return Rtl(top=top, config=config, verilog=verilog, cells=cells)
+    return modules
 
 
 def emit(modules: dict[str, wiring.Component], *, top: str) -> tuple[str, dict[str, int]]:
@@ -116,13 +139,21 @@ def emit(modules: dict[str, wiring.Component], *, top: str) -> tuple[str, dict[s
     """
     with tempfile.TemporaryDirectory() as folder:
         source, verilog, stat = (Path(folder, file) for file in ("in.il", "out.v", "stat.json"))
-        source.write_text("\n".join(_rtlil(name, module) for name, module in modules.items()))
+        text = "\n".join(_rtlil(name, module) for name, module in modules.items())
+        # What Amaranth makes a submodule of, as it does a memory, joins the module that has it.
+        owners = sorted(set(re.findall(r"^module \\(\w+)\.", text, re.MULTILINE)))
+        flat = "".join(f"flatten {name}\n" for name in owners)
+        source.write_text(text)
         yosys.run(
             f"read_rtlil {source}\n"
             f"hierarchy -check -top {top}\n"
             # Processes become multiplexers and registers, which become clock enables and resets:
             # plain text without `always @*`, that every simulator starts alike.
             "proc\n"
+            # No content after power-up is relied on; written out, it would be most of the text.
+            "delete t:$meminit*\n"
+            "memory_collect\n"
+            f"{flat}hierarchy -top {top}\n"
             "opt_clean\n"
             "opt_dff\n"
             "opt_dff\n"
@@ -145,7 +176,7 @@ def write(rtl: Rtl, folder: Path, *, stem: str) -> tuple[Path, ...]:
 
 def _rtlil(name, component) -> str:
     # Components that hold data alone have no reset, hence no reset port.
-    reset_less = isinstance(component, PE | Delay | ByteLane | ByteLanes)
+    reset_less = isinstance(component, PE | Delay | unpacker.ByteLane | unpacker.ByteLanes)
     return rtlil.convert(
         component,
         name=name,

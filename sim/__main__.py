@@ -8,6 +8,7 @@ from pathlib import Path
 
 from arch.config import PRESETS, preset
 from arch.errors import InputError, MismatchError
+from arch.ternary import PACKINGS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     layer.add_argument("--tensor", metavar="NAME", help="which, where the file has several")
     for command in (demo, layer):
         command.add_argument("--preset", default="base", help=f"{', '.join(PRESETS)} [base]")
+        command.add_argument("--packing", default="trit5", help=f"{', '.join(PACKINGS)} [trit5]")
         command.add_argument("--tokens", type=int, metavar="M", help="[the array's rows]")
         command.add_argument("--seed", type=int, default=0, help="of the random acts [0]")
     commands.add_parser(
@@ -52,6 +54,9 @@ def main(argv: list[str] | None = None) -> int:
 
             return bench()
         config = preset(options.preset)
+        if options.packing not in PACKINGS:
+            known = ", ".join(PACKINGS)
+            raise InputError(f"unknown packing {options.packing!r}; known: {known}")
         from . import layer, weights
 
         if options.command == "demo":
@@ -59,7 +64,13 @@ def main(argv: list[str] | None = None) -> int:
         else:
             file, tensor = options.weights, options.tensor
         matrix = weights.load_matrix(file, tensor)
-        run = layer.run_layer(matrix, config, tokens=options.tokens, seed=options.seed)
+        run = layer.run_layer(
+            matrix,
+            config,
+            packing=PACKINGS[options.packing],
+            tokens=options.tokens,
+            seed=options.seed,
+        )
         layer.show(run, f"{file.name} {tensor or ''}".strip())
     except InputError as error:
         print(f"sim: {error}", file=sys.stderr)

@@ -79,10 +79,10 @@ def _generation():
 def _utilisation(config, side):
     trits = np.random.default_rng(0).integers(-1, 1, (side, side), endpoint=True)
     run = run_layer(trits.astype(np.float32), config)
-    after_fill = run.rtl.cycles - timing.drain_latency(config)
+    after_fill = run.rtl.cycles - timing.UNPACK - timing.drain_latency(config)
     name = f"{side} x {side} at m = {config.rows} on {config.shape}"
-    busy = 100 * run.rtl.perf["beats"] / after_fill
-    yield _figure(f"{name}: busy after fill, RTL's counters", busy, "%", above=98)
+    busy = 100 * run.rtl.counters["BUSY"] / after_fill
+    yield _figure(f"{name}: busy after fill, core's counters", busy, "%", above=98)
     yield _figure(f"{name}: slots used, fill and drain included", 100 * run.utilisation, "%")
     macs = run.rtl.cycles * config.macs_per_cycle
     yield _figure(f"{name}: plain harness", macs / run.simulate_s / 1e6, "M ternary op/s")

@@ -1,7 +1,6 @@
-// Drives the verilated array from Python through ctypes: streams in, psums out, no event queue.
+// Drives the verilated core from Python through ctypes: registers, streams, no event queue.
 //
-// A beat is a padded little-endian field string, as sim.streams.pack_fields makes it. Tiles name
-// their beats by offset, so operands that several tiles share are in memory once.
+// Streams are always ready and offer a beat in every cycle as long as they have one.
 
 #include <cstdint>
 #include <cstring>
@@ -11,101 +10,158 @@
 
 namespace {
 
+struct Stream {
+    const uint8_t* beats;
+    int64_t stride;   // bytes from beat to beat
+    int64_t packet;   // beats from TLAST to TLAST
+    int64_t packets;  // to send
+    int64_t period;   // packets after which the beats begin again from the first
+};
+
 struct Machine {
     VerilatedContext context;
     Vtop top{&context};
     uint64_t cycles = 0;
+    Stream acts{}, weights{};
+    int64_t acts_beat = 0, weights_beat = 0;
+    uint8_t* psums = nullptr;
+    int64_t row_bytes = 0, rows_wanted = 0, rows = 0;
+    uint64_t first = 0, last = 0;  // cycle of the first beat in, of the last row out
+    bool started = false;
+
+    void low() {
+        top.clk = 0;
+        top.eval();
+    }
+
+    void high() {
+        top.clk = 1;
+        top.eval();
+        ++cycles;
+    }
 };
 
 template <typename Port>
-void load(Port& port, const uint8_t* beat) {
-    std::memcpy(&port, beat, sizeof(port));
+void copy_in(Port& port, const uint8_t* bytes, int64_t count) {
+    std::memcpy(&port, bytes, count);
 }
 
-int64_t field(const uint8_t* bytes, int index, int bits) {
-    const int64_t start = int64_t(index) * bits;
-    uint64_t word = 0;
-    for (int i = 0; i <= (bits + 7) / 8; ++i)
-        word |= uint64_t(bytes[start / 8 + i]) << (8 * i);
-    word >>= start % 8;
-    return int64_t(word << (64 - bits)) >> (64 - bits);
+template <typename Port, typename Flag>
+void offer(const Stream& stream, int64_t beat, Port& data, Flag& last, Flag& valid) {
+    valid = beat < stream.packet * stream.packets;
+    if (!valid) return;
+    copy_in(data, stream.beats + beat % (stream.packet * stream.period) * stream.stride,
+            stream.stride);
+    last = beat % stream.packet == stream.packet - 1;
 }
 
 }  // namespace
 
 extern "C" {
 
-struct Tile {
-    int64_t acts;    // index of its first beat in the act beats
-    int64_t trits;   // index of its first beat in the trit beats
-    int64_t slices;  // beats
-    int64_t tokens;  // psum beats to expect
-};
-
 void* machine_new() {
     auto* machine = new Machine;
-    auto& top = machine->top;
-    top.rst = 1;
-    for (int edge = 0; edge < 4; ++edge) {
-        top.clk = edge & 1;
-        top.eval();
+    machine->top.rst = 1;
+    for (int cycle = 0; cycle < 2; ++cycle) {
+        machine->low();
+        machine->high();
     }
-    top.rst = 0;
-    top.clk = 0;
+    machine->top.rst = 0;
+    machine->cycles = 0;
     return machine;
 }
 
 void machine_delete(void* handle) { delete static_cast<Machine*>(handle); }
 
-uint64_t machine_cycles(void* handle) { return static_cast<Machine*>(handle)->cycles; }
-
-void machine_counters(void* handle, uint32_t* out) {
-    const auto& top = static_cast<Machine*>(handle)->top;
-    out[0] = top.perf_beats;
-    out[1] = top.perf_wait_acts;
-    out[2] = top.perf_wait_trits;
-    out[3] = top.perf_wait_drain;
-    out[4] = top.perf_blocked;
-    out[5] = top.illegal;
+// Returns the response, or -1 where none comes.
+int machine_write(void* handle, uint32_t address, uint32_t word) {
+    auto& machine = *static_cast<Machine*>(handle);
+    auto& top = machine.top;
+    top.s_axil_awaddr = address;
+    top.s_axil_wdata = word;
+    top.s_axil_wstrb = 15;
+    top.s_axil_awvalid = top.s_axil_wvalid = top.s_axil_bready = 1;
+    for (int cycle = 0; cycle < 100; ++cycle) {
+        machine.low();
+        const bool address_taken = top.s_axil_awready, word_taken = top.s_axil_wready;
+        const int answer = top.s_axil_bvalid ? top.s_axil_bresp : -1;
+        machine.high();
+        if (address_taken) top.s_axil_awvalid = 0;
+        if (word_taken) top.s_axil_wvalid = 0;
+        if (answer >= 0) {
+            top.s_axil_bready = 0;
+            return answer;
+        }
+    }
+    return -1;
 }
 
-// Streams all beats of the tiles, and stops when `wanted` psum beats have come out (and no sooner
-// than all beats are in). Returns the psum beats written, or -1 after `limit` cycles.
-int64_t machine_run(void* handle, const uint8_t* acts, int64_t acts_stride, const uint8_t* trits,
-                    int64_t trits_stride, const Tile* tiles, int64_t tile_count, int32_t* psums,
-                    int cols, int psum_bits, int64_t wanted, int64_t limit) {
-    auto* machine = static_cast<Machine*>(handle);
-    auto& top = machine->top;
-    // Room for a read of eight bytes past the last field.
-    uint8_t row[sizeof(top.psums_data) + 16] = {};
-    int64_t tile = 0, slice = 0, taken = 0;
-    top.psums_ready = 1;
-    while (tile < tile_count || taken < wanted) {
-        if (limit-- == 0) return -1;
-        const bool offer = tile < tile_count;
-        top.acts_valid = top.trits_valid = offer;
-        if (offer) {
-            load(top.acts_data, acts + (tiles[tile].acts + slice) * acts_stride);
-            load(top.trits_data, trits + (tiles[tile].trits + slice) * trits_stride);
-            top.acts_last = slice == tiles[tile].slices - 1;
-            top.acts_tokens = tiles[tile].tokens;
+// Returns the word, or -1 where no answer or an error comes.
+int64_t machine_read(void* handle, uint32_t address) {
+    auto& machine = *static_cast<Machine*>(handle);
+    auto& top = machine.top;
+    top.s_axil_araddr = address;
+    top.s_axil_arvalid = top.s_axil_rready = 1;
+    for (int cycle = 0; cycle < 100; ++cycle) {
+        machine.low();
+        const bool address_taken = top.s_axil_arready, answered = top.s_axil_rvalid;
+        const int64_t word = top.s_axil_rresp ? -1 : int64_t(top.s_axil_rdata);
+        machine.high();
+        if (address_taken) top.s_axil_arvalid = 0;
+        if (answered) {
+            top.s_axil_rready = 0;
+            return word;
         }
-        top.clk = 0;
-        top.eval();
-        if (top.psums_valid) {
-            std::memcpy(row, &top.psums_data, sizeof(top.psums_data));
-            for (int col = 0; col < cols; ++col)
-                psums[taken * cols + col] = int32_t(field(row, col, psum_bits));
-            ++taken;
-        }
-        if (offer && top.acts_ready && ++slice == tiles[tile].slices) {
-            slice = 0;
-            ++tile;
-        }
-        top.clk = 1;
-        top.eval();
-        ++machine->cycles;
     }
-    return taken;
+    return -1;
+}
+
+void machine_start(void* handle, const Stream* acts, const Stream* weights, uint8_t* psums,
+                   int64_t row_bytes, int64_t rows) {
+    auto& machine = *static_cast<Machine*>(handle);
+    machine.acts = *acts;
+    machine.weights = *weights;
+    machine.acts_beat = machine.weights_beat = machine.rows = 0;
+    machine.psums = psums;
+    machine.row_bytes = row_bytes;
+    machine.rows_wanted = rows;
+    machine.started = false;
+}
+
+// Runs up to so many cycles; returns the rows of psums that have come out since the start.
+int64_t machine_step(void* handle, int64_t cycles) {
+    auto& machine = *static_cast<Machine*>(handle);
+    auto& top = machine.top;
+    top.m_axis_psums_tready = 1;
+    while (machine.rows < machine.rows_wanted && cycles-- > 0) {
+        offer(machine.acts, machine.acts_beat, top.s_axis_acts_tdata, top.s_axis_acts_tlast,
+              top.s_axis_acts_tvalid);
+        offer(machine.weights, machine.weights_beat, top.s_axis_weights_tdata,
+              top.s_axis_weights_tlast, top.s_axis_weights_tvalid);
+        machine.low();
+        const bool acts = top.s_axis_acts_tvalid && top.s_axis_acts_tready;
+        const bool weights = top.s_axis_weights_tvalid && top.s_axis_weights_tready;
+        if (!machine.started && (acts || weights)) {
+            machine.started = true;
+            machine.first = machine.cycles;
+        }
+        machine.acts_beat += acts;
+        machine.weights_beat += weights;
+        if (top.m_axis_psums_tvalid) {
+            std::memcpy(machine.psums + machine.rows * machine.row_bytes, &top.m_axis_psums_tdata,
+                        machine.row_bytes);
+            ++machine.rows;
+            machine.last = machine.cycles;
+        }
+        machine.high();
+    }
+    top.s_axis_acts_tvalid = top.s_axis_weights_tvalid = top.m_axis_psums_tready = 0;
+    return machine.rows;
+}
+
+// Cycles from the first beat in to the last row out, both included.
+int64_t machine_span(void* handle) {
+    const auto& machine = *static_cast<Machine*>(handle);
+    return int64_t(machine.last - machine.first + 1);
 }
 }

@@ -1,4 +1,4 @@
-"""The generated array as a compiled simulator without an event queue, driven through ctypes."""
+"""The generated core as a compiled simulator without an event queue, driven through ctypes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from pathlib import Path
 
 import numpy as np
 
+from arch import regmap, timing
 from arch.config import ArrayConfig
-from arch.tiling import Plan
-from hw.verilog import generate
+from hw.verilog import generate_core
 
-from . import streams, verilator
+from . import verilator
+from .driver import Job, read_counters
 
-PERF = ("beats", "wait_acts", "wait_trits", "wait_drain", "blocked", "illegal")
+# Cycles between two reports of progress.
+STEP_CYCLES = 2000
 
 
-class _Tile(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in ("acts", "trits", "slices", "tokens")]
+class _Stream(ctypes.Structure):
+    _fields_ = [
+        ("beats", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("stride", "packet", "packets", "period")),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,22 +36,25 @@ class Run:
     ----------
     psums : ndarray of int64, shape (m, n)
     cycles : int
-        From the first beat to the last psum.
-    perf : dict of str to int
-        The RTL's own counters.
+        From the first beat taken to the last row of psums delivered, both included.
+    counters : dict of str to int
+        What the core's own counters counted meanwhile.
+    weight_bytes : int
+        That the weight stream carried.
     """
 
     psums: np.ndarray
     cycles: int
-    perf: dict[str, int]
+    counters: dict[str, int]
+    weight_bytes: int
 
 
-def compile_array(config: ArrayConfig, folder: Path) -> Path:
-    """The array as a shared library, built once for each RTL; returns its path."""
-    rtl = generate(config, name="dut")
+def compile_core(config: ArrayConfig, folder: Path) -> Path:
+    """The core as a shared library, built once for each RTL; returns its path."""
+    rtl = generate_core(config, name="dut")
     source = Path(__file__).with_name("harness.cpp")
     key = hashlib.sha256((rtl.verilog + source.read_text()).encode()).hexdigest()[:16]
-    target = folder.resolve() / f"harness-{config.shape}-{key}"
+    target = folder.resolve() / f"core-{config.shape}-{key}"
     target.mkdir(parents=True, exist_ok=True)
     verilog = target / "dut.v"
     verilog.write_text(rtl.verilog)
@@ -54,7 +62,7 @@ def compile_array(config: ArrayConfig, folder: Path) -> Path:
 
 
 class Machine:
-    """One simulated array, reset and ready.
+    """One simulated core, reset and ready.
 
     Parameters
     ----------
@@ -65,14 +73,14 @@ class Machine:
 
     def __init__(self, config: ArrayConfig, folder: Path):
         self.config = config
-        self._library = library = ctypes.CDLL(str(compile_array(config, folder)))
+        self._library = library = ctypes.CDLL(str(compile_core(config, folder)))
         library.machine_new.restype = ctypes.c_void_p
-        library.machine_cycles.restype = ctypes.c_uint64
-        library.machine_run.restype = ctypes.c_int64
+        for name in ("machine_read", "machine_step", "machine_span"):
+            getattr(library, name).restype = ctypes.c_int64
         self._handle = ctypes.c_void_p(library.machine_new())
 
     def close(self):
-        """Free the simulated array."""
+        """Free the simulated core."""
         self._library.machine_delete(self._handle)
         self._handle = None
 
@@ -82,80 +90,72 @@ class Machine:
     def __exit__(self, *_):
         self.close()
 
-    @property
-    def cycles(self) -> int:
-        """Cycles simulated so far."""
-        return self._library.machine_cycles(self._handle)
+    def write(self, offset: int, word: int):
+        """Write a register; RuntimeError where the core does not accept it."""
+        answer = self._library.machine_write(self._handle, offset, ctypes.c_uint32(word))
+        if answer != 0:
+            raise RuntimeError(f"the core answers {answer} to a write to {offset:#x}")
 
-    def counters(self) -> dict[str, int]:
-        """The RTL's performance counters and its sticky error."""
-        values = (ctypes.c_uint32 * len(PERF))()
-        self._library.machine_counters(self._handle, values)
-        return dict(zip(PERF, values, strict=True))
+    def read(self, offset: int) -> int:
+        """A register's word; RuntimeError where the core does not answer."""
+        word = self._library.machine_read(self._handle, offset)
+        if word < 0:
+            raise RuntimeError(f"the core does not answer a read of {offset:#x}")
+        return word
 
     def run(
-        self, plan: Plan, acts, trits, *, progress: Callable[[int], None] = lambda beats: None
+        self, job: Job, acts, trits, *, progress: Callable[[int], None] = lambda rows: None
     ) -> Run:
-        """Stream a whole Gemm, all streams always ready.
+        """Run a Gemm, all streams always ready.
 
         Parameters
         ----------
-        plan : Plan
+        job : Job
             Of this machine's config.
         acts : array_like of int, shape (m, k)
         trits : array_like of int, shape (n, k)
         progress : callable
-            Called now and then with the beats streamed since the last call.
+            Called now and then with the rows of psums delivered since the last call.
 
         Raises
         ------
         RuntimeError
-            The RTL hangs: it takes more cycles than beats, drain and latency together allow.
+            The core hangs: it takes far more cycles than `arch.timing` says. Or it reports an
+            error.
         """
-        config, gemm = self.config, plan.gemm
-        acts_beats, codes = streams.slice_operands(plan, acts, trits)
-        acts_bytes = streams.pack_beats(acts_beats, config.act_bits)
-        trits_bytes = streams.pack_beats(codes, 2)
-        tiles = [
-            _Tile(
-                tile.m0 // config.rows * plan.slices,
-                tile.n0 // config.cols * plan.slices,
-                plan.slices,
-                tile.tokens,
-            )
-            for tile in plan
-        ]
-        beats_out = sum(tile.tokens for tile in tiles)
-        psums = np.zeros((beats_out, config.cols), np.int32)
-        before, start, done = self.counters(), self.cycles, 0
-        # Whole tiles at a time, about a hundred calls.
-        step = max(1, len(tiles) // 100)
-        for first in range(0, len(tiles), step):
-            part = tiles[first : first + step]
-            last = first + step >= len(tiles)
-            taken = self._library.machine_run(
-                self._handle,
-                acts_bytes.ctypes,
-                ctypes.c_int64(acts_bytes.shape[1]),
-                trits_bytes.ctypes,
-                ctypes.c_int64(trits_bytes.shape[1]),
-                (_Tile * len(part))(*part),
-                ctypes.c_int64(len(part)),
-                psums[done:].ctypes,
-                config.cols,
-                config.psum_bits,
-                ctypes.c_int64(beats_out - done if last else 0),
-                ctypes.c_int64(
-                    1000 + 4 * (len(part) + 2) * (plan.slices + config.rows * 4 + config.hops * 2)
-                ),
-            )
-            if taken < 0:
-                raise RuntimeError(f"the RTL of {config.shape} hangs in tile {first} of {gemm}")
-            done += taken
-            progress(len(part) * plan.slices)
-        after = self.counters()
+        packets, beats = job.acts(acts), job.weights(trits)
+        rows = np.zeros((job.rows_out, 4 * self.config.cols), np.uint8)
+        before = read_counters(self.read, self.write)
+        for offset, word in job.writes():
+            self.write(offset, word)
+        groups, slices, act_bytes = packets.shape
+        streams = (
+            _Stream(packets.ctypes.data, act_bytes, slices, groups, groups),
+            _Stream(beats.ctypes.data, beats.shape[1], len(beats), groups, 1),
+        )
+        self._library.machine_start(
+            self._handle,
+            *(ctypes.byref(stream) for stream in streams),
+            rows.ctypes,
+            ctypes.c_int64(rows.shape[1]),
+            ctypes.c_int64(len(rows)),
+        )
+        done, left = 0, 2 * timing.core_cycles(job.plan, job.packing) + 1000
+        while done < len(rows):
+            if left <= 0:
+                raise RuntimeError(f"{done} of {len(rows)} rows of {job.plan.gemm}, then no more")
+            step = min(STEP_CYCLES, left)
+            delivered = self._library.machine_step(self._handle, ctypes.c_int64(step))
+            progress(delivered - done)
+            done, left = delivered, left - step
+        cycles = self._library.machine_span(self._handle)
+        error = self.read(regmap.offset("ERROR"))
+        if error:
+            raise RuntimeError(f"the core reports {regmap.decode('ERROR', error)}")
+        after = read_counters(self.read, self.write)
         return Run(
-            psums=streams.join_psums(plan, psums),
-            cycles=self.cycles - start,
-            perf={name: after[name] - before[name] for name in PERF},
+            psums=job.psums(rows),
+            cycles=cycles,
+            counters={name: after[name] - before[name] for name in after},
+            weight_bytes=groups * beats.size,
         )

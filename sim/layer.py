@@ -19,10 +19,11 @@ from arch import timing
 from arch.config import ArrayConfig
 from arch.counts import array_counts
 from arch.errors import MismatchError
-from arch.ternary import TRIT2
+from arch.ternary import TRIT5, Packing
 from arch.tiling import Plan
 from arch.workload import Gemm
 
+from .driver import Job
 from .golden.linear import ternary_gemm
 from .golden.quantise import absmax_acts, to_trits
 from .harness import Machine, Run
@@ -36,7 +37,7 @@ class LayerRun:
 
     Attributes
     ----------
-    plan : Plan
+    job : Job
     zero_share : float
         Of the trits.
     weight_scale : float
@@ -46,7 +47,7 @@ class LayerRun:
         Wall time, MEASURED on this machine.
     """
 
-    plan: Plan
+    job: Job
     zero_share: float
     weight_scale: float
     rtl: Run
@@ -55,19 +56,26 @@ class LayerRun:
 
     @property
     def busy(self) -> float:
-        """Share of cycles that took a beat, from the RTL's counters."""
-        return self.rtl.perf["beats"] / self.rtl.cycles
+        """Share of cycles in which the array took a beat, from the core's counters."""
+        return self.rtl.counters["BUSY"] / self.rtl.cycles
+
+    @property
+    def bits_per_trit(self) -> float:
+        """Bits of weight stream for each weight of the layer, padding included."""
+        passes = self.job.plan.token_groups
+        return 8 * self.rtl.weight_bytes / passes / (self.job.plan.gemm.k * self.job.plan.gemm.n)
 
     @property
     def utilisation(self) -> float:
         """Share of multiply-accumulate slots with a trit of the layer, fill and drain included."""
-        return self.plan.gemm.macs / (self.rtl.cycles * self.plan.config.macs_per_cycle)
+        return self.job.plan.gemm.macs / (self.rtl.cycles * self.job.plan.config.macs_per_cycle)
 
 
 def run_layer(
     weights: np.ndarray,
     config: ArrayConfig,
     *,
+    packing: Packing = TRIT5,
     tokens: int | None = None,
     seed: int = 0,
     builds: Path = BUILDS,
@@ -78,6 +86,8 @@ def run_layer(
     ----------
     weights : ndarray of float, shape (n, k)
         Trits are taken as they are, anything else is quantised by absmean.
+    packing : Packing
+        Of the weight stream.
     tokens : int, optional
         Rows of acts; as many as the array has by default. They are standard normal (what a norm in
         front of the layer gives), quantised by absmax per token.
@@ -97,9 +107,10 @@ def run_layer(
     acts = absmax_acts(normal, bits=config.act_bits).values
 
     start = time.perf_counter()
-    with Machine(config, builds) as machine, _progress(plan.beats) as progress:
+    job = Job(plan, packing)
+    with Machine(config, builds) as machine, _progress(job.rows_out) as progress:
         built = time.perf_counter()
-        run = machine.run(plan, acts, trits, progress=progress)
+        run = machine.run(job, acts, trits, progress=progress)
     done = time.perf_counter()
 
     for name, wanted in (
@@ -113,14 +124,19 @@ def run_layer(
                 f"{len(wrong)} of {wanted.size} outputs differ from {name}: "
                 f"token {m}, feature {n} is {run.psums[m, n]}, not {wanted[m, n]}"
             )
+    # Zero trits of the padding count too: what entered the array less what was not zero.
+    trits_in = plan.beats * config.cols * config.lanes
+    nonzero = plan.token_groups * int(np.count_nonzero(trits))
     for name, found, wanted in (
-        ("cycles", run.cycles, timing.gemm_cycles(plan)),
-        ("beats", run.perf["beats"], plan.beats),
+        ("cycles", run.cycles, timing.core_cycles(plan, packing)),
+        ("beats", run.counters["BUSY"], plan.beats),
+        ("trits", run.counters["TRITS"], trits_in),
+        ("zero trits", run.counters["ZERO_TRITS"], trits_in - nonzero),
     ):
         if found != wanted:
-            raise MismatchError(f"the RTL took {found} {name}, arch.timing says {wanted}")
+            raise MismatchError(f"the RTL took {found} {name}, the formulas say {wanted}")
     return LayerRun(
-        plan=plan,
+        job=job,
         zero_share=float((trits == 0).mean()),
         weight_scale=float(quantised.scale),
         rtl=run,
@@ -131,23 +147,26 @@ def run_layer(
 
 def report(run: LayerRun, name: str) -> list[tuple[str, str]]:
     """(what, figure) of a run, each figure with its tier."""
-    plan, config = run.plan, run.plan.config
-    gemm, perf = plan.gemm, run.rtl.perf
-    simulated = run.rtl.cycles / run.simulate_s
+    plan, config, packing = run.job.plan, run.job.plan.config, run.job.packing
+    gemm, counters = plan.gemm, run.rtl.counters
+    rate, formula = run.rtl.cycles / run.simulate_s, timing.core_cycles(plan, packing)
+    time_us = run.rtl.cycles / config.clock_hz * 1e6
     return [
         ("layer", f"{name}: {gemm.k} to {gemm.n} features, {gemm.m} tokens"),
-        ("array", f"{config.shape}, {config.macs_per_cycle:,} multiply-accumulates a cycle"),
+        ("core", f"{config.shape}, {config.macs_per_cycle:,} multiply-accumulates a cycle, AXI"),
         ("zero trits", f"{run.zero_share:.1%}, weight scale {run.weight_scale:.5g}  MEASURED"),
+        ("weights", f"{packing.name}, {run.bits_per_trit:.4f} bit a trit, padding included"),
         ("outputs", f"{gemm.m * gemm.n:,} equal to the golden model and to a plain product"),
-        ("cycles", f"{run.rtl.cycles:,} from the RTL, {timing.gemm_cycles(plan):,} by the formula"),
-        ("beats", f"{perf['beats']:,} from the RTL's counter, {plan.beats:,} by the plan"),
+        ("cycles", f"{run.rtl.cycles:,} from the RTL, {formula:,} by the formula"),
+        ("beats", f"{counters['BUSY']:,} from the core's counter, {plan.beats:,} by the plan"),
         ("busy", f"{run.busy:.2%} of cycles, {run.utilisation:.2%} of multiply-accumulate slots"),
-        ("time", f"{run.rtl.cycles / config.clock_hz * 1e6:.2f} us at "
-                    f"{config.clock_hz / 1e6:g} MHz  DERIVED (cycles x preset clock)"),
-        ("simulation", f"{simulated:,.0f} cycles/s, {simulated * config.macs_per_cycle / 1e6:,.1f} "
-                       f"M ternary operations/s, {run.simulate_s:.1f} s  MEASURED; "
-                       f"build {run.build_s:.1f} s"),
-    ]  # fmt: skip
+        ("time", f"{time_us:.2f} us at {config.clock_hz / 1e6:g} MHz  DERIVED (cycles x clock)"),
+        (
+            "simulation",
+            f"{rate:,.0f} cycles/s, {rate * config.macs_per_cycle / 1e6:,.1f} M ternary "
+            f"operations/s, {run.simulate_s:.1f} s  MEASURED; build {run.build_s:.1f} s",
+        ),
+    ]
 
 
 def show(run: LayerRun, name: str):
@@ -156,8 +175,9 @@ def show(run: LayerRun, name: str):
     width = max(len(what) for what, _ in rows)
     for what, figure in rows:
         print(f"{what:<{width}}  {figure}")
-    counts = array_counts(run.plan, bits_per_trit=TRIT2.bits_per_trit)
-    print(f"\nenergy of the layer, {run.plan.gemm.m} tokens, weights as trit2:", flush=True)
+    counts = array_counts(run.job.plan, bits_per_trit=run.job.packing.bits_per_trit)
+    tokens, packing = run.job.plan.gemm.m, run.job.packing.name
+    print(f"\nenergy of the layer, {tokens} tokens, weights as {packing}:", flush=True)
     # As a command: the simulation must not depend on the cost tables, nor they on it.
     subprocess.run(
         [sys.executable, "-m", "energy_model", "counts", "-"],
@@ -168,16 +188,16 @@ def show(run: LayerRun, name: str):
 
 
 @contextlib.contextmanager
-def _progress(beats: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error where that is a terminal; call it with the beats done since."""
+def _progress(rows: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error where that is a terminal; call it with the rows done since."""
     console = Console(stderr=True)
     with Progress(
         TextColumn("streaming"),
         BarColumn(),
-        TextColumn("{task.completed:,} of {task.total:,} beats"),
+        TextColumn("{task.completed:,} of {task.total:,} rows of psums"),
         TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
     ) as bar:
-        task = bar.add_task("", total=beats)
+        task = bar.add_task("", total=rows)
         yield lambda done: bar.advance(task, done)

@@ -13,7 +13,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import Timer
 
-from arch import timing
+from arch import ternary, timing
 from arch.config import ArrayConfig
 from arch.tiling import Plan
 from arch.workload import Gemm
@@ -102,7 +102,7 @@ class Bench:
 
         Parameters
         ----------
-        plans : list of (Plan, acts, trits) with codes for trits allowed through `slice_operands`
+        plans : list of (Plan, acts, trits) cut into beats, trits as codes
         acts, trits, psums : float
             Probability that the side is willing in a cycle; an offered beat stays offered.
         stop_at : int, optional
@@ -180,7 +180,8 @@ async def every_port_of_every_cycle_equals_the_model(dut, scenario):
     for i, shape in enumerate(run["gemms"]):
         plan = Plan(config, Gemm(*shape))
         acts, trits = operands(VALUES[i % len(VALUES)], plan.gemm, config.act_bits, rng)
-        acts_beats, codes = streams.slice_operands(plan, acts, trits)
+        acts_beats = streams.slice_acts(plan, acts)
+        codes = ternary.to_codes(streams.slice_trits(plan, trits))
         jobs.append((plan, acts_beats, codes, acts @ trits.T))
 
     if scenario == "reset":

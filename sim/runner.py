@@ -108,6 +108,7 @@ def lockstep(
         bench=module,
         run={"config": dataclasses.asdict(config), "gemms": gemms, "seed": seed},
         tests=tests,
+        only=only,
         simulator=simulator,
     )
 
@@ -139,7 +140,16 @@ def unpacker_verilog(positions: int) -> str:
     return verilog
 
 
-def run_bench(target: Path, *, top: str, bench: str, run: dict, tests: int, simulator: str) -> str:
+def run_bench(
+    target: Path,
+    *,
+    top: str,
+    bench: str,
+    run: dict,
+    tests: int,
+    simulator: str,
+    only: str | None = None,
+) -> str:
     """Run a bench on what was built in `target`; what failed, or "" where all passed.
 
     Parameters
@@ -150,6 +160,8 @@ def run_bench(target: Path, *, top: str, bench: str, run: dict, tests: int, simu
         What to run, for the bench; its `seed` among it.
     tests : int
         Tests that must have run.
+    only : str, optional
+        Regular expression of the tests to run; all by default.
     """
     # Runs may share a build, so each has a folder of its own for what it writes.
     results = target / f"seed-{run['seed']}"

@@ -37,3 +37,13 @@ UNPACKER_SCENARIOS = {
     },
     "reset": {"weights": 0.9, "trits": 0.7, "faults": ("early", "late", "missing", "illegal")},
 }
+
+# The core: share of cycles in which each AXI stream is willing.
+CORE_SCENARIOS = {
+    "steady": {"acts": 1.0, "weights": 1.0, "psums": 1.0},
+    "stalled": {"acts": 0.7, "weights": 0.6, "psums": 0.5},
+    "starved": {"acts": 0.9, "weights": 0.2, "psums": 0.9},
+    "clogged": {"acts": 1.0, "weights": 1.0, "psums": 0.15},
+}
+# Its tests beside one for each of these: kinds of damage, kinds of reset, a packet without end.
+CORE_TESTS = 5 + 2 + 1

@@ -15,46 +15,53 @@ def pad(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return np.pad(matrix, ((0, rows - height), (0, columns - width)))
 
 
-def slice_operands(plan: Plan, acts, trits) -> tuple[np.ndarray, np.ndarray]:
-    """Operands cut into beats.
+def slice_acts(plan: Plan, acts) -> np.ndarray:
+    """Acts cut into beats.
 
     Parameters
     ----------
     acts : array_like of int, shape (m, k)
-    trits : array_like of int, shape (n, k)
 
     Returns
     -------
-    acts : ndarray of int, shape (token_groups, slices, rows, lanes)
-    codes : ndarray of uint8, shape (feature_groups, slices, cols, lanes)
+    ndarray of int, shape (token_groups, slices, rows, lanes)
 
     Raises
     ------
     InputError
-        A shape that is not the plan's, an act that does not fit, a value that is no trit.
+        The shape is not the plan's, or an act does not fit.
     """
-    config, gemm = plan.config, plan.gemm
-    acts, codes = np.asarray(acts), ternary.to_codes(trits)
-    for name, found, wanted in (
-        ("acts", acts.shape, (gemm.m, gemm.k)),
-        ("trits", codes.shape, (gemm.n, gemm.k)),
-    ):
-        if found != wanted:
-            raise InputError(f"{name} must have shape {wanted}, not {found}")
+    config, acts = plan.config, np.asarray(acts)
+    _require_shape("acts", acts, (plan.gemm.m, plan.gemm.k))
     limit = 1 << (config.act_bits - 1)
     wrong = acts[(acts < -limit) | (acts >= limit)]
     if wrong.size:
         raise InputError(f"acts must fit {config.act_bits} bits, not {wrong[0]}")
+    return _cut(plan, acts, plan.token_groups, config.rows)
 
-    def cut(matrix, groups, side):
-        padded = pad(matrix, groups * side, plan.padded_k)
-        blocks = padded.reshape(groups, side, plan.slices, config.lanes)
-        return np.ascontiguousarray(blocks.swapaxes(1, 2))
 
-    return (
-        cut(acts, plan.token_groups, config.rows),
-        cut(codes, plan.feature_groups, config.cols),
-    )
+def slice_trits(plan: Plan, trits) -> np.ndarray:
+    """Trits (int8, shape (feature_groups, slices, cols, lanes)) of a matrix (n, k), as beats.
+
+    Raises
+    ------
+    InputError
+        The shape is not the plan's, or a value is no trit.
+    """
+    trits = ternary.check_trits(trits)
+    _require_shape("trits", trits, (plan.gemm.n, plan.gemm.k))
+    return _cut(plan, trits, plan.feature_groups, plan.config.cols)
+
+
+def _require_shape(name, array, wanted):
+    if array.shape != wanted:
+        raise InputError(f"{name} must have shape {wanted}, not {array.shape}")
+
+
+def _cut(plan, matrix, groups, side):
+    padded = pad(matrix, groups * side, plan.padded_k)
+    blocks = padded.reshape(groups, side, plan.slices, plan.config.lanes)
+    return np.ascontiguousarray(blocks.swapaxes(1, 2))
 
 
 def join_psums(plan: Plan, psums: np.ndarray) -> np.ndarray:
@@ -82,11 +89,6 @@ def pack_fields(values: np.ndarray, bits: int) -> np.ndarray:
         packed = np.packbits(flat, axis=-1, bitorder="little")
     fill = -packed.shape[-1] % 8
     return np.pad(packed, [(0, 0)] * (packed.ndim - 1) + [(0, fill)])
-
-
-def pack_beats(beats: np.ndarray, bits: int) -> np.ndarray:
-    """Beats (..., side, lanes) as bytes, shape (number of beats, padded bytes)."""
-    return pack_fields(beats.reshape(-1, beats.shape[-2] * beats.shape[-1]), bits)
 
 
 def unpack_fields(word: int, count: int, bits: int) -> np.ndarray:

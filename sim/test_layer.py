@@ -10,40 +10,47 @@ import pytest
 from arch import timing
 from arch.config import ArrayConfig
 from arch.errors import MismatchError
+from arch.ternary import PACKINGS, TRIT2
 from arch.tiling import Plan
 from arch.workload import Gemm
 from sim import layer
 from sim.__main__ import main
+from sim.driver import Job
 from sim.harness import Machine, Run
 
-CONFIG = ArrayConfig(rows=3, cols=5, lanes=4)
+CONFIG = ArrayConfig(rows=3, cols=5, lanes=4, max_k=512)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("packing", PACKINGS.values(), ids=PACKINGS)
 @pytest.mark.parametrize(
     ("config", "shape"),
     [
         (CONFIG, (7, 33, 12)),
         (CONFIG, (1, 1, 1)),
         (CONFIG, (3, 8, 5)),
-        (ArrayConfig(rows=2, cols=4, lanes=3, act_bits=5, cols_per_hop=2), (5, 17, 9)),
+        (CONFIG, (6, 4, 50)),
+        (
+            ArrayConfig(rows=2, cols=4, lanes=3, act_bits=5, cols_per_hop=2, max_k=512),
+            (5, 17, 9),
+        ),
     ],
     ids=lambda value: value.shape if isinstance(value, ArrayConfig) else "x".join(map(str, value)),
 )
-def test_gemm_matches_a_plain_product_and_the_formula(config, shape, folder):
+def test_gemm_matches_a_plain_product_and_the_formula(config, shape, packing, folder):
     rng = np.random.default_rng(11)
     plan = Plan(config, Gemm(*shape))
     limit = 1 << (config.act_bits - 1)
     acts = rng.integers(-limit, limit, (plan.gemm.m, plan.gemm.k))
     trits = rng.integers(-1, 1, (plan.gemm.n, plan.gemm.k), endpoint=True)
+    job = Job(plan, packing)
     with Machine(config, folder) as machine:
         for _again in range(2):
-            run = machine.run(plan, acts, trits)
+            run = machine.run(job, acts, trits)
             assert (run.psums == acts @ trits.T).all()
-            assert run.cycles == timing.gemm_cycles(plan)
-            assert run.perf["beats"] == plan.beats
-            # Nothing but the wait for the drain comes between beats.
-            assert run.perf["wait_acts"] == run.perf["wait_trits"] == run.perf["blocked"] == 0
+            assert run.cycles == timing.core_cycles(plan, packing)
+            assert run.counters["BUSY"] == plan.beats
+            assert run.counters["STALL_OUTPUT"] == run.counters["ILLEGAL_CODES"] == 0
 
 
 @pytest.mark.slow
@@ -52,9 +59,9 @@ def test_short_tiles_wait_for_the_drain_as_the_formula_says(folder):
     period = timing.tile_period(CONFIG, slices=1, tokens=3)
     assert period > plan.slices
     with Machine(CONFIG, folder) as machine:
-        run = machine.run(plan, np.ones((3, 4), int), np.ones((50, 4), int))
+        run = machine.run(Job(plan, TRIT2), np.ones((3, 4), int), np.ones((50, 4), int))
     assert (run.psums == 4).all()
-    assert run.perf["wait_drain"] == (plan.tiles - 1) * (period - 1)
+    assert run.counters["STALL_DRAIN"] == (plan.tiles - 1) * (period - 1)
 
 
 @pytest.mark.slow
@@ -88,11 +95,17 @@ def fake_machine(change):
         def __exit__(self, *_):
             pass
 
-        def run(self, plan, acts, trits, *, progress):
+        def run(self, job, acts, trits, *, progress):
+            plan, entered = job.plan, job.plan.beats * 20
             run = {
                 "psums": acts.astype(np.int64) @ trits.T.astype(np.int64),
-                "cycles": timing.gemm_cycles(plan),
-                "perf": {"beats": plan.beats},
+                "cycles": timing.core_cycles(plan, job.packing),
+                "counters": {
+                    "BUSY": plan.beats,
+                    "TRITS": entered,
+                    "ZERO_TRITS": entered - int((trits != 0).sum()) * plan.token_groups,
+                },
+                "weight_bytes": 99,
             }
             change(run)
             return Run(**run)
@@ -109,15 +122,20 @@ def slip(run):
 
 
 def lose(run):
-    run["perf"]["beats"] -= 1
+    run["counters"]["BUSY"] -= 1
+
+
+def miscount(run):
+    run["counters"]["ZERO_TRITS"] += 1
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (flip, "1 of 10 outputs differ from the golden model: token 1, feature 2 is"),
-        (slip, "cycles, arch.timing says"),
-        (lose, "beats, arch.timing says"),
+        (slip, "cycles, the formulas say"),
+        (lose, "beats, the formulas say"),
+        (miscount, "zero trits, the formulas say"),
     ],
 )
 def test_a_run_that_differs_from_a_witness_is_refused(change, message, monkeypatch):
@@ -133,11 +151,12 @@ def test_a_run_that_differs_from_a_witness_is_refused(change, message, monkeypat
         (np.full((2, 3), np.inf, np.float32), [], "but [0, 0] is inf"),
         (np.ones(5, np.float32), [], "(5,)"),
         (np.ones((2, 3), np.float32), ["--preset", "huge"], "unknown preset 'huge'"),
+        (np.ones((2, 3), np.float32), ["--packing", "trit9"], "unknown packing 'trit9'"),
         (np.ones((2, 3), np.float32), ["--tokens", "0"], "m must be at least 1, not 0"),
         (np.ones((2, 3), np.float32), ["--tensor", "w"], "w"),
         (np.ones((1, 40000), np.float32), [], "k must be at most max_k = 32768, not 40000"),
     ],
-    ids=["nan", "inf", "vector", "preset", "tokens", "tensor", "long"],
+    ids=["nan", "inf", "vector", "preset", "packing", "tokens", "tensor", "long"],
 )
 def test_bad_input_gets_one_line(array, arguments, message, tmp_path, capsys):
     np.save(tmp_path / "w.npy", array)

@@ -1,0 +1,246 @@
+"""The core: the array with everything that lets software drive it over AXI.
+
+    s_axil ------> registers --- descriptor ---+--> sequencer
+    s_axis_acts ---------------------------------> sequencer --- acts ---> array --> m_axis_psums
+    s_axis_weights ------------------------------> unpacker ---- trits --> array
+
+A descriptor (m, k, n, packing) starts a run. The weight stream may run ahead of the acts by what
+the unpacker holds, also into the next run, so the descriptor goes to two places: to the weight
+side, which must know the packing of the beat it takes, as soon as the last pass of the run before
+has come in; to the sequencer as soon as the last beat of the run before is on its way.
+
+A soft reset clears all but the registers' settings. Streams then start with the next run.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Instance, Module, Mux, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from arch import timing
+from arch.config import ArrayConfig
+from arch.ports import PSUM_STREAM_BITS, core_ports
+from arch.regmap import COUNTER_BITS, COUNTERS
+
+from . import array, registers, sequencer, unpacker
+from .popcount import popcount
+
+
+class Core(wiring.Component):
+    """The core of an array.
+
+    Members
+    -------
+    As in `arch.ports.core_ports`, but for `clk` and `rst`.
+    """
+
+    def __init__(self, config: ArrayConfig, *, prefix: str):
+        self.config = config
+        self.prefix = prefix
+        flow = {"input": In, "output": Out}
+        super().__init__(
+            {
+                port.name: flow[port.direction](port.width)
+                for port in core_ports(config)
+                if port.name not in ("clk", "rst")
+            }
+        )
+
+    def elaborate(self, platform):
+        config = self.config
+        m = Module()
+        reset = Signal()
+
+        control = self._part(m, "registers", registers.ports(config), ResetSignal())
+        feed = self._part(m, "sequencer", _widths(sequencer.PORTS, config), reset)
+        positions = config.cols * config.lanes
+        weights = self._part(m, "unpacker", _widths(unpacker.PORTS, positions), reset)
+        grid = self._part(m, "array", _widths(array.PORTS, config), reset)
+
+        m.d.comb += reset.eq(ResetSignal() | control["soft_reset"])
+        for port in core_ports(config):
+            if port.name.startswith("s_axil_") or port.name == "irq":
+                inside, outside = control[port.name], getattr(self, port.name)
+                m.d.comb += inside.eq(outside) if port.direction == "input" else outside.eq(inside)
+
+        # The same clock with the soft reset: a domain of its own rather than a submodule, so that
+        # all the core's own logic is one Verilog module.
+        m.domains.inner = ClockDomain(local=True)
+        m.d.comb += [ClockSignal("inner").eq(ClockSignal()), ResetSignal("inner").eq(reset)]
+        self._runs(m, control, feed, weights)
+        self._operands(m, feed, weights, grid)
+        idle = self._psums(m, control, feed, grid)
+        self._count(m, control, weights, grid, reset)
+
+        m.d.comb += [
+            control["busy"].eq(feed["busy"] | ~idle),
+            *(
+                control[event].eq(strobe)
+                for event, strobe in (
+                    ("event_illegal_code", weights["illegal"]),
+                    ("event_weights_early", weights["early_last"]),
+                    ("event_weights_late", weights["late_last"]),
+                    ("event_acts_early", feed["early_last"]),
+                    ("event_acts_late", feed["late_last"]),
+                )
+            ),
+            control["illegal_beat"].eq(weights["illegal_beat"]),
+        ]
+        return m
+
+    def _part(self, m, name, ports, reset):
+        """An instance of a part; its ports as signals, by name."""
+        signals = {
+            port: Signal(width, name=f"{name}_{port}") for port, (_, width, *_) in ports.items()
+        }
+        m.submodules[name] = Instance(
+            f"{self.prefix}_{name}",
+            i_clk=ClockSignal(),
+            i_rst=reset,
+            **{
+                f"{'i' if flow is In else 'o'}_{port}": signals[port]
+                for port, (flow, *_) in ports.items()
+            },
+        )
+        return signals
+
+    def _runs(self, m, control, feed, weights):
+        """Hand each descriptor to the weight side, then to the sequencer."""
+        config = self.config
+        active = Signal(name="weights_active")
+        packing = Signal(name="weights_packing")
+        m_left = Signal.like(control["descriptor_m"], name="weights_m_left")
+        # The descriptor that is offered has gone to the weight side.
+        ahead = Signal(name="weights_ahead")
+        take = Signal(name="weights_take")
+        beat = Signal(name="weights_beat")
+        m.d.comb += [
+            take.eq(control["descriptor_valid"] & ~active & ~ahead),
+            weights["start"].eq(take),
+            weights["packing"].eq(packing),
+            weights["weights_data"].eq(self.s_axis_weights_tdata),
+            weights["weights_last"].eq(self.s_axis_weights_tlast),
+            weights["weights_valid"].eq(self.s_axis_weights_tvalid & active),
+            self.s_axis_weights_tready.eq(weights["weights_ready"] & active),
+            beat.eq(self.s_axis_weights_tvalid & self.s_axis_weights_tready),
+            feed["run_valid"].eq(control["descriptor_valid"] & ahead),
+            control["descriptor_ready"].eq(feed["run_ready"] & ahead),
+            *(feed[f"run_{name}"].eq(control[f"descriptor_{name}"]) for name in "mkn"),
+        ]
+        with m.If(take):
+            m.d.inner += [
+                active.eq(1),
+                ahead.eq(1),
+                m_left.eq(control["descriptor_m"]),
+                packing.eq(control["descriptor_packing"]),
+            ]
+        with m.Elif(beat & self.s_axis_weights_tlast):
+            # One pass for each group of tokens.
+            m.d.inner += [m_left.eq(m_left - config.rows), active.eq(m_left > config.rows)]
+        with m.If(control["descriptor_valid"] & control["descriptor_ready"]):
+            m.d.inner += ahead.eq(0)
+
+    def _operands(self, m, feed, weights, grid):
+        """Acts and trits into the array."""
+        m.d.comb += [
+            feed["stream_data"].eq(self.s_axis_acts_tdata),
+            feed["stream_last"].eq(self.s_axis_acts_tlast),
+            feed["stream_valid"].eq(self.s_axis_acts_tvalid),
+            self.s_axis_acts_tready.eq(feed["stream_ready"]),
+            *(grid[f"acts_{name}"].eq(feed[f"acts_{name}"]) for name in ("data", "last", "tokens")),
+            grid["acts_valid"].eq(feed["acts_valid"]),
+            feed["acts_ready"].eq(grid["acts_ready"]),
+            grid["trits_data"].eq(weights["trits_data"]),
+            # What the unpacker holds between runs waits for a run, not for acts.
+            grid["trits_valid"].eq(weights["trits_valid"] & feed["busy"]),
+            weights["trits_ready"].eq(grid["trits_ready"] & feed["busy"]),
+            weights["trits_last"].eq(feed["acts_pass_last"]),
+        ]
+
+    def _psums(self, m, control, feed, grid):
+        """Psums out, through two registers that cut the path from tready; true while none is left.
+
+        Whether a tile is the last of its run waits in a queue while the tile is in the array.
+        """
+        config = self.config
+        # A tile follows another after as many cycles as that one drains tokens, or later.
+        depth = timing.drain_latency(config) + 2
+        ends = Signal(depth)
+        tiles = Signal(range(depth + 1))
+        enter = Signal()
+        leave = Signal()
+        last_of_run = Signal()
+        m.d.comb += [
+            enter.eq(grid["acts_valid"] & grid["acts_ready"] & grid["acts_last"]),
+            leave.eq(grid["psums_valid"] & grid["psums_ready"] & grid["psums_last"]),
+            last_of_run.eq(grid["psums_last"] & ends[0]),
+        ]
+        after = Signal(range(depth + 1))
+        m.d.comb += after.eq(tiles - leave)
+        m.d.inner += [
+            tiles.eq(after + enter),
+            ends.eq(
+                Mux(leave, ends >> 1, ends) | ((enter & feed["acts_run_last"]) << after)[:depth]
+            ),
+        ]
+
+        psums = Signal(config.psums_bits + 1)
+        m.d.comb += psums.eq(Cat(grid["psums_data"], last_of_run))
+        front, back = (Signal.like(psums, name=name, reset_less=True) for name in ("front", "back"))
+        front_valid = Signal()
+        back_valid = Signal()
+        m.d.comb += [
+            grid["psums_ready"].eq(~back_valid),
+            self.m_axis_psums_tvalid.eq(front_valid),
+            self.m_axis_psums_tlast.eq(1),
+        ]
+        for col in range(config.cols):
+            psum = front[col * config.psum_bits : (col + 1) * config.psum_bits].as_signed()
+            word = self.m_axis_psums_tdata[col * PSUM_STREAM_BITS : (col + 1) * PSUM_STREAM_BITS]
+            m.d.comb += word.eq(psum)
+        with m.If(~front_valid | self.m_axis_psums_tready):
+            m.d.inner += [
+                front.eq(Mux(back_valid, back, psums)),
+                front_valid.eq(back_valid | grid["psums_valid"]),
+                back_valid.eq(0),
+            ]
+        with m.Elif(grid["psums_valid"] & ~back_valid):
+            m.d.inner += [back.eq(psums), back_valid.eq(1)]
+        m.d.comb += control["event_run_done"].eq(front_valid & self.m_axis_psums_tready & front[-1])
+        return (tiles == 0) & ~front_valid
+
+    def _count(self, m, control, weights, grid, reset):
+        """The counters that software reads."""
+        positions = self.config.cols * self.config.lanes
+        beat = Signal()
+        m.d.comb += beat.eq(grid["acts_valid"] & grid["acts_ready"])
+        zeros = Signal(positions)
+        m.d.inner += zeros.eq(~grid["trits_data"][::2] & beat.replicate(positions))
+        zero_count = popcount(m, zeros, prefix=self.prefix, reset=reset, name="zero_count")
+        counted = {
+            "cycles": 1,
+            "trits": Mux(beat, positions, 0),
+            "zero_trits": zero_count,
+            "illegal_codes": weights["illegal"],
+        }
+        in_array = {
+            "busy": "perf_beats",
+            "stall_acts": "perf_wait_acts",
+            "stall_weights": "perf_wait_trits",
+            "stall_output": "perf_blocked",
+            "stall_drain": "perf_wait_drain",
+        }
+        for name, _ in COUNTERS:
+            counter = control[f"counter_{name.lower()}"]
+            if port := in_array.get(name.lower()):
+                m.d.comb += counter.eq(grid[port])
+            else:
+                total = Signal(COUNTER_BITS, name=f"total_{name.lower()}")
+                m.d.inner += total.eq(total + counted[name.lower()])
+                m.d.comb += counter.eq(total)
+
+
+def _widths(ports, size):
+    """Ports whose widths are functions of a size, with the widths of this one."""
+    return {name: (flow, width(size), what) for name, (flow, width, what) in ports.items()}

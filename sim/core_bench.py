@@ -1,0 +1,341 @@
+"""Runs inside the simulator: the core from AXI to AXI, driven by cocotbext-axi.
+
+Started by `sim.runner`; what to run comes in the environment variable TRITLOOM_RUN as JSON:
+`config`, `seed` and `gemms`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamSink, AxiStreamSource
+
+from arch import layout, regmap, timing
+from arch.config import ArrayConfig
+from arch.ternary import PACKINGS
+from arch.tiling import Plan
+from arch.workload import Gemm
+from sim.driver import Job
+from sim.lockstep import VALUES, operands
+from sim.scenarios import CORE_SCENARIOS
+
+PERIOD_NS = 2
+
+
+class Bench:
+    """The core, and AXI on all its sides."""
+
+    def __init__(self, dut, config: ArrayConfig, rng, shares):
+        self.dut, self.config, self.rng = dut, config, rng
+        cocotb.start_soon(Clock(dut.clk, PERIOD_NS, "ns").start())
+        bus = {"clock": dut.clk, "reset": dut.rst}
+        self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), **bus)
+        self.acts = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_acts"), **bus)
+        self.weights = AxiStreamSource(AxiStreamBus.from_prefix(dut, "s_axis_weights"), **bus)
+        self.psums = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_psums"), **bus)
+        for side, share in shares.items():
+            if share < 1:
+                getattr(self, side).set_pause_generator(self._pauses(share))
+        self.cycle = self.first = self.last = 0
+        cocotb.start_soon(self._watch())
+
+    def _pauses(self, share):
+        while True:
+            yield bool(self.rng.random() >= share)
+
+    async def _watch(self):
+        """Cycle numbers of the first beat in since `first` was cleared, and of the last row out."""
+        dut = self.dut
+        while True:
+            await RisingEdge(dut.clk)
+            self.cycle += 1
+            taken = [
+                int(getattr(dut, f"{port}_tvalid").value)
+                and int(getattr(dut, f"{port}_tready").value)
+                for port in ("s_axis_acts", "s_axis_weights", "m_axis_psums")
+            ]
+            if (taken[0] or taken[1]) and not self.first:
+                self.first = self.cycle
+            if taken[2]:
+                self.last = self.cycle
+
+    async def reset(self):
+        """A hard reset; what AXI held is dropped."""
+        self.dut.rst.value = 1
+        await ClockCycles(self.dut.clk, 3)
+        for stream in (self.acts, self.weights, self.psums):
+            stream.clear()
+        self.dut.rst.value = 0
+        await ClockCycles(self.dut.clk, 2)
+
+    async def read(self, name: str) -> int:
+        """The named register."""
+        return await self.registers.read_dword(regmap.offset(name))
+
+    async def write(self, name: str, **fields: int):
+        """Write the named register."""
+        await self.registers.write_dword(regmap.offset(name), regmap.encode(name, **fields))
+
+    async def push(self, job: Job):
+        """Wait for room in the queue, then push a descriptor."""
+        while regmap.decode("STATUS", await self.read("STATUS"))["FULL"]:
+            pass
+        for offset, word in job.writes():
+            await self.registers.write_dword(offset, word)
+
+    async def counters(self) -> dict[str, int]:
+        """All counters at one moment."""
+        await self.write("CONTROL", SNAPSHOT=1)
+        return {
+            name: await self.read(f"{name}_LO") | await self.read(f"{name}_HI") << 32
+            for name, _ in regmap.COUNTERS
+        }
+
+    def send(self, job: Job, acts, trits):
+        """Queue the operands of a run on both streams."""
+        for packet in job.acts(acts):
+            self.acts.send_nowait(packet.tobytes())
+        for _group in range(job.plan.token_groups):
+            self.weights.send_nowait(job.weights(trits).tobytes())
+
+    async def collect(self, job: Job) -> np.ndarray:
+        """The matrix of a run, row packets in the order in which they leave."""
+        rows = [await self.psums.recv() for _ in range(job.rows_out)]
+        return job.psums([list(row.tdata) for row in rows])
+
+    async def idle(self):
+        """Wait until nothing is under way."""
+        while regmap.decode("STATUS", await self.read("STATUS"))["BUSY"]:
+            pass
+
+
+def random_jobs(run, config, rng):
+    """(Job, acts, trits) of each Gemm of the run, packings in turn, values random or extreme."""
+    for i, shape in enumerate(run["gemms"]):
+        plan = Plan(config, Gemm(*shape))
+        job = Job(plan, list(PACKINGS.values())[int(rng.integers(2))])
+        yield job, *operands(VALUES[i % len(VALUES)], plan.gemm, config.act_bits, rng)
+
+
+@cocotb.test()
+@cocotb.parametrize(scenario=list(CORE_SCENARIOS))
+async def runs_are_right_and_counted(dut, scenario):
+    """All Gemms of the run, queued back to back, then each alone where nothing stalls."""
+    run = json.loads(os.environ["TRITLOOM_RUN"])
+    config = ArrayConfig(**run["config"])
+    rng = np.random.default_rng([run["seed"], list(CORE_SCENARIOS).index(scenario)])
+    bench = Bench(dut, config, rng, CORE_SCENARIOS[scenario])
+    await bench.reset()
+    jobs = list(random_jobs(run, config, rng))
+    positions = config.cols * config.lanes
+
+    for job, acts, trits in jobs:
+        bench.send(job, acts, trits)
+
+    async def push_all():
+        for job, *_ in jobs:
+            await bench.push(job)
+
+    async def disturb():
+        # Register traffic while runs are under way: reads, and writes that change no run.
+        names = [register.name for register in regmap.REGISTERS]
+        while True:
+            await bench.read(str(rng.choice(names)))
+            await bench.registers.write_dword(regmap.offset("IRQ_ENABLE"), int(rng.integers(4)))
+
+    pushing = cocotb.start_soon(push_all())
+    disturbing = cocotb.start_soon(disturb())
+    for job, acts, trits in jobs:
+        psums = await with_timeout(bench.collect(job), 200_000 * PERIOD_NS, "ns")
+        assert (psums == acts @ trits.T).all(), f"{job.plan.gemm} {job.packing.name}"
+    await pushing
+    disturbing.cancel()
+    await ClockCycles(dut.clk, 20)
+    await bench.idle()
+    counters = await bench.counters()
+    beats = sum(job.plan.beats for job, *_ in jobs)
+    zeros = sum(
+        job.plan.beats * positions - job.plan.token_groups * int((trits != 0).sum())
+        for job, _, trits in jobs
+    )
+    assert counters["BUSY"] == beats
+    assert counters["TRITS"] == beats * positions
+    assert counters["ZERO_TRITS"] == zeros
+    assert counters["ILLEGAL_CODES"] == 0
+    assert await bench.read("ERROR") == 0
+    assert regmap.decode("STATUS", await bench.read("STATUS"))["RUNS_DONE"] == len(jobs)
+    assert bench.psums.empty()
+
+    for job, acts, trits in jobs:
+        bench.first = 0
+        bench.send(job, acts, trits)
+        await bench.push(job)
+        assert (await bench.collect(job) == acts @ trits.T).all()
+        cycles = bench.last - bench.first + 1
+        wanted = timing.core_cycles(job.plan, job.packing)
+        if scenario == "steady":
+            assert cycles == wanted, f"{job.plan.gemm} {job.packing.name}: {cycles}, not {wanted}"
+        else:
+            assert cycles >= wanted
+
+
+def blank(job, beats):
+    """Beats of a pass that hold zero trits alone, as many as `beats`."""
+    zeros = np.zeros((job.packing.trits_per_byte, 1), np.int8)
+    return np.full_like(beats, layout.pack_pass(zeros, job.packing, positions=1)[0, 0])
+
+
+def matrix(job, beats):
+    """Trits (n, k) of the beats of a pass."""
+    plan, config = job.plan, job.plan.config
+    slices = plan.feature_groups * plan.slices
+    trits = layout.unpack_pass(
+        beats, job.packing, slices=slices, positions=config.cols * config.lanes
+    )
+    blocks = trits.reshape(plan.feature_groups, plan.slices, config.cols, config.lanes)
+    return blocks.swapaxes(1, 2).reshape(-1, plan.padded_k)[: plan.gemm.n, : plan.gemm.k]
+
+
+def damage(fault, job, acts, trits, rng):
+    """What goes onto the streams, the psums that it stands for, and the error that it raises.
+
+    The damage is in the first packet of one stream; all others are whole.
+    """
+    config, plan = job.plan.config, job.plan
+    act_packets, beats = list(job.acts(acts)), job.weights(trits)
+    damaged, meant, acts_meant = beats, beats.copy(), acts.copy()
+    if fault == "illegal":
+        # Of a position that counts: the last byte of a group may be spare.
+        beat, byte = int(rng.integers(len(beats))) // 4 * 4, 0
+        damaged = beats.copy()
+        damaged[beat, byte] = 0xFF if job.packing.name == "trit5" else 0b10
+        meant[beat, byte] = blank(job, beats)[0, 0]
+    elif fault == "weights_early":
+        kept = int(rng.integers(1, len(beats)))
+        damaged = beats[:kept]
+        meant[kept:] = blank(job, beats)[kept:]
+    elif fault == "weights_late":
+        damaged = np.concatenate([beats, beats[: rng.integers(1, len(beats), endpoint=True)]])
+    elif fault == "acts_early":
+        kept = int(rng.integers(1, plan.slices))
+        act_packets[0] = act_packets[0][:kept]
+        acts_meant[: config.rows, kept * config.lanes :] = 0
+    elif fault == "acts_late":
+        act_packets[0] = np.concatenate([act_packets[0], act_packets[0][:2]])
+    first = acts_meant[: config.rows] @ matrix(job, meant).T.astype(np.int64)
+    rest = acts_meant[config.rows :] @ trits.T
+    passes = [damaged, *[beats] * (plan.token_groups - 1)]
+    return act_packets, passes, np.concatenate([first, rest])
+
+
+ERRORS = {
+    "illegal": "ILLEGAL_CODE",
+    "weights_early": "WEIGHTS_EARLY",
+    "weights_late": "WEIGHTS_LATE",
+    "acts_early": "ACTS_EARLY",
+    "acts_late": "ACTS_LATE",
+}
+
+
+def two_runs(run, config, rng):
+    """Two jobs with operands, each of several slices, tiles and groups of tokens."""
+    shape = (2 * config.rows + 1, 4 * config.lanes + 1, 2 * config.cols + 1)
+    return list(random_jobs(run | {"gemms": [shape, shape]}, config, rng))
+
+
+def start(dut):
+    """(run, config, rng, bench) of a test, one stream now and then pausing."""
+    run = json.loads(os.environ["TRITLOOM_RUN"])
+    config = ArrayConfig(**run["config"])
+    rng = np.random.default_rng(run["seed"])
+    shares = {"acts": 0.8, "weights": 0.8, "psums": 0.8}
+    return run, config, rng, Bench(dut, config, rng, shares)
+
+
+@cocotb.test()
+@cocotb.parametrize(fault=list(ERRORS))
+async def a_damaged_stream_is_reported_and_the_next_run_is_right(dut, fault):
+    """Its own psums are those of the zeros that took the place of what was damaged."""
+    run, config, rng, bench = start(dut)
+    await bench.reset()
+    (job, acts, trits), (after, acts_after, trits_after) = two_runs(run, config, rng)
+    act_packets, passes, wanted = damage(fault, job, acts, trits, rng)
+    for packet in act_packets:
+        bench.acts.send_nowait(packet.tobytes())
+    for packet in passes:
+        bench.weights.send_nowait(packet.tobytes())
+    bench.send(after, acts_after, trits_after)
+    await bench.push(job)
+    await bench.push(after)
+    assert (await with_timeout(bench.collect(job), 200_000, "ns") == wanted).all()
+    psums = await with_timeout(bench.collect(after), 200_000, "ns")
+    assert (psums == acts_after @ trits_after.T).all()
+    await bench.idle()
+    assert await bench.read("ERROR") == regmap.encode("ERROR", **{ERRORS[fault]: 1})
+    if fault == "illegal":
+        counters = await bench.counters()
+        assert counters["ILLEGAL_CODES"] == 1
+        changed = (passes[0] != job.weights(trits)).any(axis=1)
+        assert await bench.read("FIRST_ILLEGAL") == int(np.flatnonzero(changed)[0])
+    await bench.write("ERROR", **{ERRORS[fault]: 1})
+    assert await bench.read("ERROR") == 0
+
+
+@cocotb.test()
+@cocotb.parametrize(reset=["soft", "hard"])
+async def a_run_cut_short_by_a_reset_leaves_no_trace(dut, reset):
+    """Soft: a run whose operands never come. Hard: at any moment."""
+    run, config, rng, bench = start(dut)
+    await bench.reset()
+    for _again in range(3):
+        (job, acts, trits), (after, acts_after, trits_after) = two_runs(run, config, rng)
+        await bench.push(job)
+        await bench.push(job)
+        if reset == "hard":
+            bench.send(job, acts, trits)
+            await ClockCycles(dut.clk, int(rng.integers(1, 120)))
+            await bench.reset()
+        else:
+            # The first group of tokens and the first pass alone.
+            bench.acts.send_nowait(job.acts(acts)[0].tobytes())
+            bench.weights.send_nowait(job.weights(trits).tobytes())
+            await bench.acts.wait()
+            await bench.weights.wait()
+            await ClockCycles(dut.clk, 400)
+            assert regmap.decode("STATUS", await bench.read("STATUS"))["BUSY"]
+            await bench.write("CONTROL", SOFT_RESET=1)
+            bench.psums.clear()
+        assert not regmap.decode("STATUS", await bench.read("STATUS"))["BUSY"]
+        bench.send(after, acts_after, trits_after)
+        await bench.push(after)
+        psums = await with_timeout(bench.collect(after), 200_000, "ns")
+        assert (psums == acts_after @ trits_after.T).all()
+        await bench.idle()
+        assert (await bench.counters())["BUSY"] == after.plan.beats
+        assert await bench.read("ERROR") == 0
+
+
+@cocotb.test()
+async def a_packet_without_an_end_is_reported_and_a_soft_reset_recovers(dut):
+    """The next run's operands went the way of what never ended; after the reset all is well."""
+    run, config, rng, bench = start(dut)
+    await bench.reset()
+    (job, acts, trits), (after, acts_after, trits_after) = two_runs(run, config, rng)
+    bench.acts.send_nowait(job.acts(acts)[0].tobytes())
+    passes = [job.weights(trits)] * (job.plan.token_groups + 1)
+    bench.weights.send_nowait(np.concatenate(passes).tobytes())
+    await bench.push(job)
+    await bench.weights.wait()
+    await ClockCycles(dut.clk, 50)
+    assert regmap.decode("ERROR", await bench.read("ERROR"))["WEIGHTS_LATE"]
+    await bench.write("CONTROL", SOFT_RESET=1)
+    bench.psums.clear()
+    bench.send(after, acts_after, trits_after)
+    await bench.push(after)
+    psums = await with_timeout(bench.collect(after), 200_000, "ns")
+    assert (psums == acts_after @ trits_after.T).all()
