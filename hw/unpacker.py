@@ -29,7 +29,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from arch.layout import BEATS, beat_bytes
-from arch.ternary import TRIT2, TRIT5, to_codes
+from arch.ternary import TRIT2, TRIT5
 
 from .row import halves
 
@@ -78,24 +78,23 @@ class Decoder(wiring.Component):
         )
 
     def elaborate(self, platform):
-        # The table of arch.ternary as a truth table: functions of 8 bits, which synthesis maps
-        # better than the divisions that they stand for.
+        # Long division, one digit at a time from the big end. The same function as a table of 256
+        # entries takes about twice the LUTs.
         m = Module()
-        with m.If(self.packing), m.Switch(self.data):
-            for byte in TRIT5.legal.nonzero()[0].tolist():
-                with m.Case(byte):
-                    m.d.comb += self.trits.eq(_word(to_codes(TRIT5.table[byte])))
-            with m.Default():
-                m.d.comb += self.illegal.eq(1)
+        codes, rest = [], self.data
+        for power in (81, 27, 9, 3, 1):
+            above_zero, two = rest >= power, rest >= 2 * power
+            # Digit 0, 1, 2 is trit -1, 0, +1.
+            codes.insert(0, Cat(~above_zero | two, ~above_zero))
+            smaller = Signal(range(max(power, 2)), name=f"below_{power}")
+            m.d.comb += smaller.eq(rest - Mux(two, 2 * power, Mux(above_zero, power, 0)))
+            rest = smaller
+        with m.If(self.packing):
+            m.d.comb += self.illegal.eq(self.data >= 3**SLICES)
         with m.Else():
             m.d.comb += self.illegal.eq((self.data[1::2] & ~self.data[::2]).any())
-            m.d.comb += self.trits.eq(Mux(self.illegal, 0, self.data))
+        m.d.comb += self.trits.eq(Mux(self.illegal, 0, Mux(self.packing, Cat(codes), self.data)))
         return m
-
-
-def _word(codes):
-    """Trit codes as one integer, the first in the low bits."""
-    return sum(int(code) << 2 * index for index, code in enumerate(codes))
 
 
 def _ports(count):
@@ -135,19 +134,21 @@ class ByteLane(wiring.Component):
         Of the byte offered.
     """
 
-    def __init__(self):
+    def __init__(self, *, prefix: str):
+        self.prefix = prefix
         super().__init__(_ports(1))
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.decoder = decoder = Decoder()
-        decoded = Signal(2 * SLICES)
-        m.d.comb += [
-            decoder.packing.eq(self.packing),
-            decoder.data.eq(self.data),
-            self.illegal.eq(decoder.illegal),
-            decoded.eq(Mux(self.blank, 0, decoder.trits)),
-        ]
+        trits, decoded = Signal(2 * SLICES), Signal(2 * SLICES)
+        m.submodules.decoder = Instance(
+            f"{self.prefix}_byte_decoder",
+            i_packing=self.packing,
+            i_data=self.data,
+            o_trits=trits,
+            o_illegal=self.illegal,
+        )
+        m.d.comb += decoded.eq(Mux(self.blank, 0, trits))
         for slot in range(BEATS):
             staged = decoded
             if slot < BEATS - 1:
@@ -334,5 +335,6 @@ def modules(positions: int, *, prefix: str) -> dict[str, wiring.Component]:
         if count > 1:
             counts += set(halves(count)) - set(counts)
     lanes = {lanes_name(prefix, n): ByteLanes(count=n, prefix=prefix) for n in counts if n > 1}
-    lanes[lanes_name(prefix, 1)] = ByteLane()
+    lanes[lanes_name(prefix, 1)] = ByteLane(prefix=prefix)
+    lanes[f"{prefix}_byte_decoder"] = Decoder()
     return lanes | {f"{prefix}_unpacker": Unpacker(positions, prefix=prefix)}

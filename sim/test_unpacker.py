@@ -58,8 +58,8 @@ def test_unpacker_matches_model_layout_and_cycles(positions, simulator, folder):
 
 
 MUTANTS = {
-    "one trit of one byte wrong": (r"(8'h7a:\s+\S+ += 10'h)001;", r"\g<1>003;"),
-    "zero trits of trit2's illegal byte": (r"illegal \? 8'h00 : data", r"data"),
+    "remainder one too large": (r"\? 8'ha2 :", r"? 8'ha1 :"),
+    "trits of an illegal byte are not zero": (r"illegal \? 10'h000 :", r"1'h0 ? 10'h000 :"),
     "spare byte reported": (r"(2'h2:\s+counted = )2'h1", r"\g<1>2'h3"),
     "dropped beat reported": (r"(counted;\n.*\n.*= )~ dropping", r"\g<1>1'h1"),
     "number of the beat never cleared": (r"start \? 32'd0 : next_beat", r"next_beat"),
