@@ -7,19 +7,28 @@ read them here.
 from __future__ import annotations
 
 import dataclasses
+import enum
 from dataclasses import dataclass
 
 from .errors import InputError, require_int
 
 
+class Dataflow(enum.StrEnum):
+    """What stays in a PE while the rest streams past."""
+
+    OUTPUT_STATIONARY = "output-stationary"
+    WEIGHT_STATIONARY = "weight-stationary"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArrayConfig:
-    """Parameters of one output-stationary ternary array.
+    """Parameters of one ternary array.
 
     Attributes
     ----------
     rows, cols : int
-        PEs down (tokens) and across (output features).
+        PEs down (tokens where outputs are stationary, slices of k where weights are) and across
+        (output features).
     lanes : int
         Trit x act slots of one PE's adder tree.
     act_bits : int
@@ -33,6 +42,11 @@ class ArrayConfig:
         Adder-tree levels between two pipeline registers.
     clock_hz : float
         Clock assumed when cycles are turned into seconds.
+    dataflow : Dataflow
+        Or its text.
+    buffer_tokens : int
+        Tokens that the output buffer of a weight-stationary array holds; an output-stationary
+        array has none.
 
     Raises
     ------
@@ -48,6 +62,8 @@ class ArrayConfig:
     cols_per_hop: int = 1
     levels_per_stage: int = 2
     clock_hz: float = 500e6
+    dataflow: Dataflow = Dataflow.OUTPUT_STATIONARY
+    buffer_tokens: int = 512
 
     def __post_init__(self):
         for name in ("rows", "cols", "lanes"):
@@ -63,6 +79,11 @@ class ArrayConfig:
         clock = self.clock_hz
         if isinstance(clock, bool) or not isinstance(clock, int | float) or not 0 < clock < 1e12:
             raise InputError(f"clock_hz must be a number of hertz above 0, not {clock!r}")
+        if self.dataflow not in list(Dataflow):
+            known = " or ".join(Dataflow)
+            raise InputError(f"dataflow must be {known}, not {self.dataflow!r}")
+        object.__setattr__(self, "dataflow", Dataflow(self.dataflow))
+        require_int("buffer_tokens", self.buffer_tokens, high=1 << 16)
 
     @property
     def psum_bits(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .tiling import Plan
+from .tiling import Plan, StationaryPlan
 from .workload import Layer, Trace
 
 
@@ -91,7 +91,12 @@ def tree_adds(lanes: int, act_bits: int) -> dict[int, int]:
 
 
 def traffic_counts(
-    plan: Plan, *, weight_bits: float, act_bits: int, psum_bits: int, padded: bool = True
+    plan: Plan | StationaryPlan,
+    *,
+    weight_bits: float,
+    act_bits: int,
+    psum_bits: int,
+    padded: bool = True,
 ) -> Counts:
     """Bits that cross the memory interface for one Gemm, by operand width.
 
@@ -112,29 +117,27 @@ def traffic_counts(
     )
 
 
-def array_counts(plan: Plan, *, bits_per_trit: float) -> Counts:
+def array_counts(plan: Plan | StationaryPlan, *, bits_per_trit: float) -> Counts:
     """Actions of the array and of its memories for one Gemm, padding included.
 
-    Parameters
-    ----------
-    bits_per_trit : float
-        Of the packed weight stream (2 for trit2, 1.6 for trit5).
+    The memory interface is that of `traffic_counts`. The act buffer is read once per beat. Skew
+    registers at the edges are not counted.
 
-    Notes
-    -----
-    The memory interface is that of `traffic_counts`. The act buffer is read once per beat. A
-    drain register takes a psum when the tile ends, and again for every psum that passes it on the
-    way south.
+    Output-stationary: a drain register takes a psum when the tile ends, and again for every psum
+    that passes it on the way south.
+
+    Weight-stationary: the trits of row p pass p + 1 shadow registers and enter one active one; a
+    psum passes a register in every row. The output buffer (`psum_buffer_bits`) takes the psums of
+    every group of slices but the last, and gives them to every one but the first; each beat adds
+    once for each column there.
     """
-    config, beats = plan.config, plan.beats
-    pe_beats = beats * config.rows * config.cols
+    config = plan.config
+    pe_beats = plan.beats * config.rows * config.cols
     counts = {
         "select": pe_beats * config.lanes,
         f"add_int{config.psum_bits}": pe_beats,
-        "act_hop_bits": beats * config.rows * config.hops * config.lanes * config.act_bits,
-        "trit_hop_bits": pe_beats * config.lanes * 2,
-        "act_buffer_bits": beats * config.acts_bits,
-        "weight_buffer_bits": beats * config.trits_bits,
+        "act_hop_bits": plan.beats * config.rows * config.hops * config.lanes * config.act_bits,
+        "act_buffer_bits": plan.beats * config.acts_bits,
         **traffic_counts(
             plan,
             weight_bits=bits_per_trit,
@@ -144,9 +147,20 @@ def array_counts(plan: Plan, *, bits_per_trit: float) -> Counts:
     }
     for width, adds in tree_adds(config.lanes, config.act_bits).items():
         counts[f"add_int{width}"] = counts.get(f"add_int{width}", 0) + pe_beats * adds
-    # Token i of a tile passes i registers below its own; every PE's register loads once.
-    full, ragged = config.rows, plan.last_tokens
-    passes = (plan.token_groups - 1) * full * (full - 1) // 2 + ragged * (ragged - 1) // 2
-    moves = plan.tiles * config.rows * config.cols + plan.feature_groups * config.cols * passes
-    counts["psum_hop_bits"] = moves * config.psum_bits
+    if isinstance(plan, StationaryPlan):
+        shifts = config.rows * (config.rows + 1) // 2
+        counts[f"add_int{config.psum_bits}"] += plan.beats * config.cols
+        counts["trit_hop_bits"] = plan.tiles * config.trits_bits * (shifts + config.rows)
+        counts["weight_buffer_bits"] = plan.trit_beats * config.trits_bits
+        counts["psum_hop_bits"] = pe_beats * config.psum_bits
+        kept = plan.gemm.m * plan.feature_groups * (plan.k_groups - 1)
+        counts["psum_buffer_bits"] = 2 * kept * config.psums_bits
+    else:
+        counts["trit_hop_bits"] = pe_beats * config.lanes * 2
+        counts["weight_buffer_bits"] = plan.beats * config.trits_bits
+        # Token i of a tile passes i registers below its own; every PE's register loads once.
+        full, ragged = config.rows, plan.last_tokens
+        passes = (plan.token_groups - 1) * full * (full - 1) // 2 + ragged * (ragged - 1) // 2
+        moves = plan.tiles * config.rows * config.cols + plan.feature_groups * config.cols * passes
+        counts["psum_hop_bits"] = moves * config.psum_bits
     return Counts(**counts)

@@ -1,27 +1,34 @@
-"""How a Gemm of any shape is cut into tiles of an array: the Plan that every witness executes."""
+"""How a Gemm of any shape is cut into tiles of an array: the Plan that every witness executes.
+
+`Plan` is that of the output-stationary array, `StationaryPlan` of the weight-stationary one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .config import ArrayConfig
+from .config import ArrayConfig, Dataflow
 from .errors import InputError
 from .workload import Gemm
 
 
 @dataclass(frozen=True)
 class Tile:
-    """`tokens` x `features` psums that stay in the array for `slices` beats.
+    """What is resident at once: `tokens` x `features` psums, or `slices` x `features` of trits.
 
     Attributes
     ----------
     m0, n0 : int
         First token and first output feature.
     tokens, features : int
-        Valid ones; at a ragged edge fewer than the array's rows or cols.
+        Valid ones; at a ragged edge fewer than a full group's.
     slices : int
-        Beats of `lanes` input features; the last one may be ragged.
+        Of `lanes` input features; the last one may be ragged.
+    first_slice : int
+        0 where a tile holds the whole of k.
+    last_k : bool
+        Whether its last slice is that of k, so that its psums are complete.
     """
 
     m0: int
@@ -29,6 +36,29 @@ class Tile:
     tokens: int
     features: int
     slices: int
+    first_slice: int = 0
+    last_k: bool = True
+
+    @property
+    def first_k(self) -> bool:
+        """Whether its first slice is that of k, so that its psums start from zero."""
+        return self.first_slice == 0
+
+
+def make_plan(config: ArrayConfig, gemm: Gemm) -> Plan | StationaryPlan:
+    """The plan of a Gemm on an array, by the array's dataflow."""
+    output = config.dataflow == Dataflow.OUTPUT_STATIONARY
+    return (Plan if output else StationaryPlan)(config, gemm)
+
+
+def _check(config, gemm, dataflow):
+    if config.dataflow != dataflow:
+        raise InputError(f"dataflow must be {dataflow} for this plan, not {config.dataflow}")
+    if gemm.k > config.max_k:
+        raise InputError(
+            f"k must be at most max_k = {config.max_k}, not {gemm.k}: "
+            f"a psum of {config.psum_bits} bits could overflow"
+        )
 
 
 @dataclass(frozen=True)
@@ -44,11 +74,7 @@ class Plan:
     gemm: Gemm
 
     def __post_init__(self):
-        if self.gemm.k > self.config.max_k:
-            raise InputError(
-                f"k must be at most max_k = {self.config.max_k}, not {self.gemm.k}: "
-                f"a psum of {self.config.psum_bits} bits could overflow"
-            )
+        _check(self.config, self.gemm, Dataflow.OUTPUT_STATIONARY)
 
     @property
     def token_groups(self) -> int:
@@ -103,3 +129,91 @@ class Plan:
                 yield Tile(
                     m0, n0, min(rows, self.gemm.m - m0), min(cols, self.gemm.n - n0), self.slices
                 )
+
+
+@dataclass(frozen=True)
+class StationaryPlan:
+    """A Gemm on an array, weight-stationary.
+
+    For each group of up to `buffer_tokens` tokens, for each group of up to `cols` output features,
+    for each group of `rows` slices of k: the trits are loaded and the tokens stream past, one a
+    beat. Ragged edges of k and n are padded with zero trits and zero acts, tokens are not padded.
+    """
+
+    config: ArrayConfig
+    gemm: Gemm
+
+    def __post_init__(self):
+        _check(self.config, self.gemm, Dataflow.WEIGHT_STATIONARY)
+
+    @property
+    def token_groups(self) -> int:
+        """Groups of up to `buffer_tokens` tokens; each streams all weights once."""
+        return -(-self.gemm.m // self.config.buffer_tokens)
+
+    @property
+    def last_tokens(self) -> int:
+        """Tokens of the last group, between 1 and `buffer_tokens`."""
+        return self.gemm.m - (self.token_groups - 1) * self.config.buffer_tokens
+
+    @property
+    def feature_groups(self) -> int:
+        """Groups of up to `cols` output features."""
+        return -(-self.gemm.n // self.config.cols)
+
+    @property
+    def k_groups(self) -> int:
+        """Groups of `rows` slices of k."""
+        return -(-self.gemm.k // (self.config.rows * self.config.lanes))
+
+    @property
+    def group_tiles(self) -> int:
+        """Tiles that each group of tokens streams past."""
+        return self.feature_groups * self.k_groups
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles."""
+        return self.token_groups * self.group_tiles
+
+    @property
+    def beats(self) -> int:
+        """Beats of the act stream."""
+        return self.group_tiles * self.gemm.m
+
+    @property
+    def trit_beats(self) -> int:
+        """Beats of the trit stream."""
+        return self.tiles * self.config.rows
+
+    @property
+    def padded_k(self) -> int:
+        """Input features streamed, padding included."""
+        return self.k_groups * self.config.rows * self.config.lanes
+
+    @property
+    def padded_n(self) -> int:
+        """Output features streamed, padding included."""
+        return self.feature_groups * self.config.cols
+
+    @property
+    def executed_macs(self) -> int:
+        """Multiply-accumulate slots that the beats occupy, padding included."""
+        return self.beats * self.config.macs_per_cycle
+
+    def __iter__(self) -> Iterator[Tile]:
+        """The tiles in the order in which they stream."""
+        config, gemm = self.config, self.gemm
+        slices = -(-gemm.k // config.lanes)
+        for m0 in range(0, gemm.m, config.buffer_tokens):
+            for n0 in range(0, gemm.n, config.cols):
+                for first in range(0, slices, config.rows):
+                    yield Tile(
+                        m0,
+                        n0,
+                        min(config.buffer_tokens, gemm.m - m0),
+                        min(config.cols, gemm.n - n0),
+                        min(config.rows, slices - first),
+                        first,
+                        first + config.rows >= slices,
+                    )

@@ -1,8 +1,11 @@
-"""Cycles of the output-stationary array, as closed formulas.
+"""Cycles of the arrays, as closed formulas.
 
 Every cycle here is a cycle in which the array advances; backpressure on the psum stream freezes
-it and adds its length, and a beat that arrives late adds its lateness. The co-simulation
-(`sim/test_array.py`) holds each formula equal to the RTL.
+it and adds its length, and a beat that arrives late adds its lateness at most. The co-simulation
+(`sim/test_array.py`, `sim/test_stationary.py`) holds each formula equal to the RTL.
+
+`drain_latency`, `tile_period` and `drain_gap` are of the output-stationary array, `preload`,
+`stationary_period` and `pass_latency` of the weight-stationary one.
 """
 
 from __future__ import annotations
@@ -10,13 +13,16 @@ from __future__ import annotations
 from .config import ArrayConfig
 from .layout import BEATS
 from .ternary import Packing
-from .tiling import Plan
+from .tiling import Plan, StationaryPlan
 
 # Registers that a slice passes in the PE of the corner: the hop register, the accumulator and the
 # drain register. The adder tree's own are config.tree_stages.
 HOP, ACCUMULATE, LOAD = 1, 1, 1
 # Cycles from the core's first beat of weights to the first slice of trits: a group of beats.
 UNPACK = BEATS
+# The same of a weight-stationary array: the hop register, the psum register of the southernmost
+# PE, and the register at the output behind the output buffer's adder.
+PASS, OUTPUT = 1, 1
 
 
 def skew(config: ArrayConfig) -> int:
@@ -51,12 +57,58 @@ def drain_gap(config: ArrayConfig, *, tokens: int) -> int:
     return tokens + config.hops - 1
 
 
-def gemm_cycles(plan: Plan) -> int:
+def preload(config: ArrayConfig) -> int:
+    """Cycles from accepting a tile's first beat of trits to accepting its first beat of acts.
+
+    Trits always ready. The first beat of acts swaps: it switches each PE it comes to from the old
+    tile's trits to the new one's, which takes no cycle of its own.
+    """
+    return config.rows
+
+
+def stationary_period(config: ArrayConfig, *, tokens: int) -> int:
+    """Cycles from a tile's first beat of acts to the next tile's, both streams always ready.
+
+    Parameters
+    ----------
+    tokens : int
+        Beats of acts of the tile. Meanwhile the next one's trits are loaded: the first of them may
+        enter in the cycle of the swap, so fewer tokens than rows wait for the rest of the load.
+    """
+    return max(tokens, preload(config))
+
+
+def pass_latency(config: ArrayConfig) -> int:
+    """Cycles from accepting a beat of acts of the last slices of k to offering its psums.
+
+    Psums of the columns further west wait at the south edge for those of the last hop.
+    """
+    return skew(config) + HOP + config.tree_stages + PASS + OUTPUT
+
+
+def gemm_cycles(plan: Plan | StationaryPlan) -> int:
     """Cycles of a whole Gemm with all three streams always ready.
 
-    From the cycle that accepts the first beat to the cycle that delivers the last psum beat, both
-    included.
+    From the cycle that accepts the first beat (of trits, where they are stationary) to the cycle
+    that delivers the last psum beat, both included.
     """
+    return _stationary(plan) if isinstance(plan, StationaryPlan) else _output_stationary(plan)
+
+
+def _stationary(plan):
+    """Preload, a period for every tile but the last, the last tile's stream, the drain."""
+    config, tiles = plan.config, plan.group_tiles
+    full = (plan.token_groups - 1) * tiles
+    return (
+        preload(config)
+        + full * stationary_period(config, tokens=config.buffer_tokens)
+        + (tiles - 1) * stationary_period(config, tokens=plan.last_tokens)
+        + plan.last_tokens
+        + pass_latency(config)
+    )
+
+
+def _output_stationary(plan):
     config, slices = plan.config, plan.slices
     # A period follows every tile but the last; all those of full groups drain `rows` tokens.
     full = (plan.token_groups - 1) * plan.feature_groups
@@ -104,6 +156,6 @@ def core_cycles(plan: Plan, packing: Packing) -> int:
     return ended + drain_latency(config) + plan.last_tokens + 1
 
 
-def utilisation(plan: Plan) -> float:
+def utilisation(plan: Plan | StationaryPlan) -> float:
     """Share of the array's multiply-accumulate slots that do useful work over `gemm_cycles`."""
     return plan.gemm.macs / (gemm_cycles(plan) * plan.config.macs_per_cycle)

@@ -7,19 +7,20 @@ import sys
 from pathlib import Path
 
 from arch import regmap, timing
-from arch.config import PRESETS, ArrayConfig, preset
+from arch.config import PRESETS, ArrayConfig, Dataflow, preset
 from arch.errors import InputError
 
 from .files import write_files
 
 # Options that change one parameter of the preset.
 PARAMETERS = {
-    "rows": "PEs down: tokens",
+    "rows": "PEs down: tokens, or slices of k where weights are stationary",
     "cols": "PEs across: output features",
     "lanes": "trits x acts of one PE's adder tree",
     "cols_per_hop": "columns that share one set of act registers",
     "levels_per_stage": "adder-tree levels between pipeline registers",
     "max_k": "largest reduction length that the accumulator holds",
+    "buffer_tokens": "tokens in the output buffer of a weight-stationary array",
 }
 
 
@@ -39,10 +40,13 @@ def parser() -> argparse.ArgumentParser:
         option = f"--{name.replace('_', '-')}"
         verilog.add_argument(option, dest=name, type=int, metavar="N", help=f"{what} [preset's]")
     verilog.add_argument(
+        "--dataflow", metavar="NAME", help=f"{' or '.join(Dataflow)} [preset's: output-stationary]"
+    )
+    verilog.add_argument(
         "--top",
         choices=("core", "array"),
-        default="core",
-        help="the core with its AXI interfaces, or the bare array [core]",
+        help="the core with its AXI interfaces, or the bare array [core; array where weights are "
+        "stationary, which the core is not yet]",
     )
     verilog.add_argument("--out", type=Path, default=Path("build/verilog"), help="[%(default)s]")
     registers = commands.add_parser(
@@ -57,37 +61,51 @@ def parser() -> argparse.ArgumentParser:
 def stem(name: str, config: ArrayConfig) -> str:
     """File name of a configuration: its preset's where it is one, its parameters otherwise."""
     base = preset(name)
-    if config == base:
-        return name
+    dataflow = [] if config.dataflow == base.dataflow else [config.dataflow.replace("-", "_")]
+    if config == base.replace(dataflow=config.dataflow):
+        return "_".join([name, *dataflow])
     changed = [
         f"{parameter}{getattr(config, parameter)}"
         for parameter in PARAMETERS
         if parameter not in ("rows", "cols", "lanes")
         and getattr(config, parameter) != getattr(base, parameter)
     ]
-    return "_".join([config.shape, *changed])
+    return "_".join([config.shape, *changed, *dataflow])
 
 
 def generate_verilog(options: argparse.Namespace) -> tuple[Path, ...]:
     """Write Verilog and sidecar; returns the files."""
-    changes = {name: getattr(options, name) for name in PARAMETERS}
+    changes = {name: getattr(options, name) for name in (*PARAMETERS, "dataflow")}
     config = preset(options.preset).replace(
         **{name: value for name, value in changes.items() if value is not None}
     )
+    if options.buffer_tokens is not None and config.dataflow == Dataflow.OUTPUT_STATIONARY:
+        raise InputError(
+            f"buffer_tokens is of {Dataflow.WEIGHT_STATIONARY} arrays only, "
+            f"not {options.buffer_tokens} of an {config.dataflow} one"
+        )
     # Amaranth takes a quarter of a second to import: not before the options are sound.
     from .verilog import generate, generate_core, write
 
     name = stem(options.preset, config)
-    if options.top == "array":
+    output = config.dataflow == Dataflow.OUTPUT_STATIONARY
+    if options.top == "array" and output:
         name += "_array"
-    rtl = (generate_core if options.top == "core" else generate)(config, name=name)
+    core = options.top == "core" or (output and not options.top)
+    rtl = (generate_core if core else generate)(config, name=name)
     if "$mul" in rtl.cells:
         raise AssertionError(f"{rtl.cells['$mul']} multipliers in {rtl.top}")
     files = write(rtl, options.out, stem=name)
+    if config.dataflow == Dataflow.OUTPUT_STATIONARY:
+        latency = f"{timing.drain_latency(config)} cycles from a tile's last beat to its first psum"
+    else:
+        latency = (
+            f"{timing.pass_latency(config)} cycles from a token's last beat to its psums, "
+            f"buffer of {config.buffer_tokens:,} tokens"
+        )
     print(
         f"{rtl.top}: {config.macs_per_cycle:,} ternary multiply-accumulates a cycle, "
-        f"{sum(rtl.cells.values()):,} cells, none of them $mul; "
-        f"{timing.drain_latency(config)} cycles from a tile's last beat to its first psum"
+        f"{sum(rtl.cells.values()):,} cells, none of them $mul; {latency}"
     )
     return files
 

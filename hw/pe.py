@@ -28,6 +28,43 @@ def add_with_carry(a: Value, b: Value, carry: Value, width: int) -> Value:
     return total[1 : width + 1].as_signed()
 
 
+def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, trits: Value):
+    """(sum, carry still to be added) of `lanes` acts by trits, `tree_stages` cycles later."""
+    nodes = _select(m, config, acts, trits)
+    for level in range(1, config.tree_levels + 1):
+        width = config.act_bits + level
+        pairs = zip(nodes[::2], nodes[1::2], strict=False)
+        summed = [
+            (add_with_carry(a, b, carry, width), pending) for (a, carry), (b, pending) in pairs
+        ]
+        nodes = summed + nodes[len(summed) * 2 :]
+        if level % config.levels_per_stage == 0 or level == config.tree_levels:
+            nodes = [_register(m, advance, node, level, i) for i, node in enumerate(nodes)]
+    return nodes[0]
+
+
+def _select(m, config, acts, trits):
+    """(operand, carry) of every lane: act and 0, complement and 1, or zero and 0."""
+    bits = config.act_bits
+    lanes = []
+    for lane in range(config.lanes):
+        act = acts.word_select(lane, bits)
+        nonzero, negative = trits.word_select(lane, 2)
+        operand = Signal(signed(bits), name=f"operand_{lane}")
+        m.d.comb += operand.eq((act ^ negative.replicate(bits)) & nonzero.replicate(bits))
+        lanes.append((operand, negative))
+    return lanes
+
+
+def _register(m, advance, node, level, index):
+    value, carry = node
+    value_q = Signal(value.shape(), name=f"sum_{level}_{index}")
+    carry_q = Signal(name=f"carry_{level}_{index}")
+    with m.If(advance):
+        m.d.sync += [value_q.eq(value), carry_q.eq(carry)]
+    return value_q, carry_q
+
+
 class PE(wiring.Component):
     """One PE of the output-stationary array.
 
@@ -74,7 +111,7 @@ class PE(wiring.Component):
         psum = Signal(signed(config.psum_bits))
         accumulator = Signal(signed(config.psum_bits))
 
-        total, carry = self._tree(m, self._select(m, trits))
+        total, carry = dot_product(m, config, advance=self.advance, acts=self.acts, trits=trits)
         start = Mux(self.first, 0, accumulator)
         with m.If(self.advance):
             m.d.sync += trits.eq(self.trits_north)
@@ -86,37 +123,3 @@ class PE(wiring.Component):
                 m.d.sync += psum.eq(self.psum_north)
         m.d.comb += [self.trits_south.eq(trits), self.psum_south.eq(psum)]
         return m
-
-    def _select(self, m, trits):
-        """(operand, carry) of every lane: act and 0, complement and 1, or zero and 0."""
-        bits = self.config.act_bits
-        lanes = []
-        for lane in range(self.config.lanes):
-            act = self.acts.word_select(lane, bits)
-            nonzero, negative = trits.word_select(lane, 2)
-            operand = Signal(signed(bits), name=f"operand_{lane}")
-            m.d.comb += operand.eq((act ^ negative.replicate(bits)) & nonzero.replicate(bits))
-            lanes.append((operand, negative))
-        return lanes
-
-    def _tree(self, m, nodes):
-        """(sum, carry still to be added), registered every `levels_per_stage` levels."""
-        config = self.config
-        for level in range(1, config.tree_levels + 1):
-            width = config.act_bits + level
-            pairs = zip(nodes[::2], nodes[1::2], strict=False)
-            summed = [
-                (add_with_carry(a, b, carry, width), pending) for (a, carry), (b, pending) in pairs
-            ]
-            nodes = summed + nodes[len(summed) * 2 :]
-            if level % config.levels_per_stage == 0 or level == config.tree_levels:
-                nodes = [self._register(m, node, level, i) for i, node in enumerate(nodes)]
-        return nodes[0]
-
-    def _register(self, m, node, level, index):
-        value, carry = node
-        value_q = Signal(value.shape(), name=f"sum_{level}_{index}")
-        carry_q = Signal(name=f"carry_{level}_{index}")
-        with m.If(self.advance):
-            m.d.sync += [value_q.eq(value), carry_q.eq(carry)]
-        return value_q, carry_q

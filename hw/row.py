@@ -1,5 +1,8 @@
 """A hop (act registers and the columns that share them), a row of hops, a stack of rows.
 
+Rows and stacks are those of both dataflows: what goes east with the acts differs, and whether there
+is a drain. The weight-stationary hop is in hw/stationary.py.
+
 Acts and their control bits go east one hop a cycle in plain registers: the array advances as a
 whole or not at all, so no handshake is needed inside it.
 
@@ -14,9 +17,9 @@ from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from arch.config import ArrayConfig
+from arch.config import ArrayConfig, Dataflow
 
-# Rides with every slice of acts.
+# Rides with every slice of acts, output-stationary.
 CONTROL = data.StructLayout(
     {
         "valid": 1,  # the slice is a beat, not a bubble
@@ -25,12 +28,27 @@ CONTROL = data.StructLayout(
     }
 )
 
+# Goes east in the same registers, weight-stationary.
+STATIONARY_CONTROL = data.StructLayout(
+    {
+        "swap": 1,  # with the first slice of a tile: the shadow trits become the active ones
+        "load": 1,  # the shadow trits take those of the north
+    }
+)
 
-def _columns(config: ArrayConfig, count: int, *, rows: int = 1) -> dict:
+
+def control_layout(config: ArrayConfig) -> data.StructLayout:
+    """Control bits that go east, by dataflow."""
+    output = config.dataflow == Dataflow.OUTPUT_STATIONARY
+    return CONTROL if output else STATIONARY_CONTROL
+
+
+def columns(config: ArrayConfig, count: int, *, rows: int = 1) -> dict:
     """Ports that run north to south through `count` columns, and their enables."""
+    drained = config.dataflow == Dataflow.OUTPUT_STATIONARY
     return {
         "advance": In(1),
-        "shift": In(rows),
+        **({"shift": In(rows)} if drained else {}),
         "trits_north": In(count * config.lanes * 2),
         "trits_south": Out(count * config.lanes * 2),
         "psums_north": In(count * config.psum_bits),
@@ -38,15 +56,20 @@ def _columns(config: ArrayConfig, count: int, *, rows: int = 1) -> dict:
     }
 
 
-def _acts(config: ArrayConfig) -> dict:
+def west_east(config: ArrayConfig) -> dict:
     """Ports that run west to east."""
-    width = config.lanes * config.act_bits
+    width, control = config.lanes * config.act_bits, control_layout(config)
     return {
         "acts_west": In(width),
         "acts_east": Out(width),
-        "control_west": In(CONTROL),
-        "control_east": Out(CONTROL),
+        "control_west": In(control),
+        "control_east": Out(control),
     }
+
+
+def _shift(outer, start: int, end: int) -> dict:
+    """Connection of the drain's enables, where there is a drain."""
+    return {"i_shift": outer.shift[start:end]} if hasattr(outer, "shift") else {}
 
 
 def _north_south(outer, config: ArrayConfig, index: int, count: int) -> dict:
@@ -54,7 +77,7 @@ def _north_south(outer, config: ArrayConfig, index: int, count: int) -> dict:
     trits, psums = count * config.lanes * 2, count * config.psum_bits
     return {
         "i_advance": outer.advance,
-        "i_shift": outer.shift,
+        **_shift(outer, 0, 1),
         "i_trits_north": outer.trits_north.word_select(index, trits),
         "o_trits_south": outer.trits_south.word_select(index, trits),
         "i_psums_north": outer.psums_north.word_select(index, psums),
@@ -63,7 +86,7 @@ def _north_south(outer, config: ArrayConfig, index: int, count: int) -> dict:
 
 
 class Hop(wiring.Component):
-    """Act and control registers, and `cols_per_hop` PEs that read them.
+    """Act and control registers, and `cols_per_hop` output-stationary PEs that read them.
 
     Members
     -------
@@ -76,7 +99,7 @@ class Hop(wiring.Component):
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
         self.prefix = prefix
-        super().__init__(_acts(config) | _columns(config, config.cols_per_hop))
+        super().__init__(west_east(config) | columns(config, config.cols_per_hop))
 
     def elaborate(self, platform):
         config = self.config
@@ -123,7 +146,7 @@ class Row(wiring.Component):
     Members
     -------
     acts_west : In(lanes * act_bits)
-    control_west : In(CONTROL)
+    control_west : In(control_layout)
     advance, shift, trits_*, psums_*
         As of `PE`, for `cols` columns, column 0 in the low bits.
     """
@@ -131,8 +154,8 @@ class Row(wiring.Component):
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
         self.prefix = prefix
-        west = {name: flow for name, flow in _acts(config).items() if name.endswith("west")}
-        super().__init__(west | _columns(config, config.cols))
+        west = {name: flow for name, flow in west_east(config).items() if name.endswith("west")}
+        super().__init__(west | columns(config, config.cols))
 
     def elaborate(self, platform):
         config = self.config
@@ -140,7 +163,7 @@ class Row(wiring.Component):
         acts, control = self.acts_west, self.control_west
         for index in range(config.hops):
             acts_east = Signal.like(acts, name=f"acts_{index}")
-            control_east = Signal(CONTROL, name=f"control_{index}")
+            control_east = Signal.like(control, name=f"control_{index}")
             m.submodules[f"hop_{index}"] = Instance(
                 f"{self.prefix}_hop",
                 i_clk=ClockSignal(),
@@ -172,7 +195,7 @@ class Stack(wiring.Component):
     -------
     acts_west : In(rows * lanes * act_bits)
         Skewed acts, row 0 (north) in the low bits.
-    control_west : In(ArrayLayout(CONTROL, rows))
+    control_west : In(ArrayLayout(control_layout, rows))
     shift : In(rows)
     advance, trits_*, psums_*
         As of `Row`.
@@ -184,14 +207,15 @@ class Stack(wiring.Component):
         self.prefix = prefix
         west = {
             "acts_west": In(rows * config.lanes * config.act_bits),
-            "control_west": In(data.ArrayLayout(CONTROL, rows)),
+            "control_west": In(data.ArrayLayout(control_layout(config), rows)),
         }
-        super().__init__(west | _columns(config, config.cols, rows=rows))
+        super().__init__(west | columns(config, config.cols, rows=rows))
 
     def elaborate(self, platform):
         config = self.config
         m = Module()
-        acts_bits, control = config.lanes * config.act_bits, self.control_west.as_value()
+        acts_bits, bits = config.lanes * config.act_bits, control_layout(config).size
+        control = self.control_west.as_value()
         trits, psums, start = self.trits_north, self.psums_north, 0
         for half, rows in zip(("north", "south"), halves(self.rows), strict=True):
             end = start + rows
@@ -202,9 +226,9 @@ class Stack(wiring.Component):
                 i_clk=ClockSignal(),
                 i_rst=ResetSignal(),
                 i_advance=self.advance,
-                i_shift=self.shift[start:end],
+                **_shift(self, start, end),
                 i_acts_west=self.acts_west[start * acts_bits : end * acts_bits],
-                i_control_west=control[start * CONTROL.size : end * CONTROL.size],
+                i_control_west=control[start * bits : end * bits],
                 i_trits_north=trits,
                 o_trits_south=trits_south,
                 i_psums_north=psums,

@@ -14,18 +14,17 @@ from amaranth.hdl import ClockDomain
 from amaranth.lib import wiring
 
 from arch import timing
-from arch.config import ArrayConfig
+from arch.config import ArrayConfig, Dataflow
+from arch.errors import InputError
 from arch.ports import Port, clock_ports, core_ports
 
-from . import unpacker, yosys
-from .array import PORTS, Array
+from . import array, pe, row, stationary, unpacker, yosys
 from .core import Core
 from .delay import Delay, delay_name
 from .files import write_files
-from .pe import PE
 from .popcount import LEAF, Popcount, popcount_name
 from .registers import Registers
-from .row import Hop, Row, Stack, halves, stack_name
+from .row import Row, Stack, halves, stack_name
 from .sequencer import Sequencer
 
 
@@ -56,11 +55,15 @@ class Rtl:
         """What a script around the Verilog needs: configuration, ports, cells."""
         config = self.config
         derived = ("psum_bits", "hops", "tree_stages", "macs_per_cycle")
+        if config.dataflow == Dataflow.OUTPUT_STATIONARY:
+            latency = {"drain_latency_cycles": timing.drain_latency(config)}
+        else:
+            latency = {"pass_latency_cycles": timing.pass_latency(config)}
         return {
             "top": self.top,
             "configuration": dataclasses.asdict(config)
             | {name: getattr(config, name) for name in derived}
-            | {"drain_latency_cycles": timing.drain_latency(config)},
+            | latency,
             "ports": [dataclasses.asdict(port) for port in self.ports],
             "cells": self.cells,
         }
@@ -72,15 +75,17 @@ def generate(config: ArrayConfig, *, name: str | None = None) -> Rtl:
     Parameters
     ----------
     name : str, optional
-        Distinguishes this array's modules from another's in the same design; its shape by default.
+        Distinguishes this array's modules from another's in the same design; its shape by default,
+        and its dataflow where that is weight-stationary.
     """
-    top = f"tritloom_{name or config.shape}"
+    output = config.dataflow == Dataflow.OUTPUT_STATIONARY
+    top = f"tritloom_{name or (config.shape if output else f'{config.shape}_weight_stationary')}"
     verilog, cells = emit(array_modules(config, top=top, prefix=top), top=top)
     ports = (
         *clock_ports(),
         *(
             Port(name=name, direction=f"{flow.value.lower()}put", width=width(config), what=what)
-            for name, (flow, width, what) in PORTS.items()
+            for name, (flow, width, what) in (array if output else stationary).PORTS.items()
         ),
     )
     return Rtl(top=top, config=config, ports=ports, verilog=verilog, cells=cells)
@@ -88,9 +93,13 @@ def generate(config: ArrayConfig, *, name: str | None = None) -> Rtl:
 
 def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
     """The same for the whole core: the array behind AXI."""
+    if config.dataflow != Dataflow.OUTPUT_STATIONARY:
+        raise InputError(
+            f"the core is {Dataflow.OUTPUT_STATIONARY}; {config.dataflow} is of the bare array"
+        )
     top = f"tritloom_{name or config.shape}"
-    array = f"{top}_array"
-    modules = array_modules(config, top=array, prefix=array)
+    inner = f"{top}_array"
+    modules = array_modules(config, top=inner, prefix=inner)
     modules |= unpacker.modules(config.cols * config.lanes, prefix=top)
     widths = [config.cols * config.lanes]  # grows while it is walked
     for width in widths:
@@ -108,21 +117,27 @@ def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
 
 def array_modules(config: ArrayConfig, *, top: str, prefix: str) -> dict[str, wiring.Component]:
     """Every module of an array by name."""
+    skews = [
+        (config.lanes * config.act_bits, config.rows),
+        (config.cols_per_hop * config.lanes * 2, config.hops),
+    ]
+    if config.dataflow == Dataflow.OUTPUT_STATIONARY:
+        pe_, hop, array_ = pe.PE, row.Hop, array.Array
+    else:
+        pe_, hop, array_ = stationary.PE, stationary.Hop, stationary.Array
+        skews.append((config.cols_per_hop * config.psum_bits, config.hops))
     modules = {
-        f"{prefix}_pe": PE(config),
-        f"{prefix}_hop": Hop(config, prefix=prefix),
+        f"{prefix}_pe": pe_(config),
+        f"{prefix}_hop": hop(config, prefix=prefix),
         f"{prefix}_row": Row(config, prefix=prefix),
-        top: Array(config, prefix=prefix),
+        top: array_(config, prefix=prefix),
     }
     sizes = [config.rows]  # grows while it is walked
     for rows in sizes:
         if rows > 1:
             modules[stack_name(prefix, rows)] = Stack(config, rows=rows, prefix=prefix)
             sizes += set(halves(rows)) - set(sizes)
-    for width, blocks in (
-        (config.lanes * config.act_bits, config.rows),
-        (config.cols_per_hop * config.lanes * 2, config.hops),
-    ):
+    for width, blocks in skews:
         for bit in range((blocks - 1).bit_length()):
             name = delay_name(prefix, width=width, cycles=1 << bit)
             if name not in modules:
@@ -176,7 +191,8 @@ def write(rtl: Rtl, folder: Path, *, stem: str) -> tuple[Path, ...]:
 
 def _rtlil(name, component) -> str:
     # Components that hold data alone have no reset, hence no reset port.
-    reset_less = isinstance(component, PE | Delay | unpacker.ByteLane | unpacker.ByteLanes)
+    held = (pe.PE, stationary.PE, Delay, unpacker.ByteLane, unpacker.ByteLanes)
+    reset_less = isinstance(component, held)
     return rtlil.convert(
         component,
         name=name,

@@ -6,6 +6,7 @@ Started by `sim.runner`; what to run comes in the environment variable TRITLOOM_
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
@@ -14,14 +15,12 @@ import numpy as np
 from cocotb.triggers import Timer
 
 from arch import ternary, timing
-from arch.config import ArrayConfig
-from arch.tiling import Plan
+from arch.config import ArrayConfig, Dataflow
+from arch.tiling import make_plan
 from arch.workload import Gemm
 from sim import streams
-from sim.golden.array import ArrayModel, Inputs
+from sim.golden import array, stationary
 from sim.scenarios import SCENARIOS
-
-PERF = ("beats", "wait_acts", "wait_trits", "wait_drain", "blocked")
 
 # What operands look like; each Gemm takes one of them in turn.
 VALUES = ("random", "lowest", "plus", "minus", "zero")
@@ -38,43 +37,78 @@ def operands(kind: str, gemm: Gemm, act_bits: int, rng) -> tuple[np.ndarray, np.
     return acts, trits
 
 
+def output_stationary_beats(plan, acts, codes) -> dict[str, list[dict]]:
+    """Ports of each beat of both streams of a Gemm, from operands cut into beats."""
+    config = plan.config
+    beats = {"acts": [], "trits": []}
+    for tile in plan:
+        for s in range(tile.slices):
+            beats["acts"].append(
+                {
+                    "acts": acts[tile.m0 // config.rows, s],
+                    "acts_last": s == tile.slices - 1,
+                    "acts_tokens": tile.tokens,
+                }
+            )
+            beats["trits"].append({"trits": codes[tile.n0 // config.cols, s]})
+    return beats
+
+
+def weight_stationary_beats(plan, acts, codes) -> dict[str, list[dict]]:
+    """The same, weight-stationary."""
+    config = plan.config
+    beats = {"acts": [], "trits": []}
+    for tile in plan:
+        for token in range(tile.m0, tile.m0 + tile.tokens):
+            beats["acts"].append(
+                {
+                    "acts": acts[tile.first_slice // config.rows, token],
+                    "acts_last": token == tile.m0 + tile.tokens - 1,
+                    "acts_first_k": tile.first_k,
+                    "acts_last_k": tile.last_k,
+                }
+            )
+        slices = codes[tile.n0 // config.cols, tile.first_slice : tile.first_slice + config.rows]
+        beats["trits"] += [{"trits": slice_} for slice_ in slices]
+    return beats
+
+
 class Bench:
     """The device under test beside its model."""
 
     def __init__(self, dut, config: ArrayConfig):
         self.dut, self.config = dut, config
         self.rng = None
-        self.model = ArrayModel(config)
+        if config.dataflow == Dataflow.OUTPUT_STATIONARY:
+            self.inputs, self.model = array.Inputs, array.ArrayModel(config)
+            self.beats, self.latency = output_stationary_beats, timing.drain_latency(config)
+        else:
+            self.inputs, self.model = stationary.Inputs, stationary.StationaryModel(config)
+            self.beats, self.latency = weight_stationary_beats, timing.pass_latency(config)
         self.cycle = 0
-        self.idle_acts = np.zeros((config.rows, config.lanes), np.int64)
-        self.idle_trits = np.zeros((config.cols, config.lanes), np.int64)
+        self.perf = {}
+        self.idle = {
+            "acts": np.zeros((config.rows, config.lanes), np.int64),
+            "trits": np.zeros((config.cols, config.lanes), np.int64),
+        }
 
     async def cycle_ports(self, **ports):
         """One clock: drive the inputs, compare every output, return the outputs."""
         dut, config = self.dut, self.config
-        inputs = Inputs(**({"acts": self.idle_acts, "trits": self.idle_trits} | ports))
+        inputs = self.inputs(**(self.idle | ports))
         dut.clk.value = 0
-        dut.rst.value = int(inputs.rst)
-        dut.acts_data.value = streams.field_word(inputs.acts, config.act_bits)
-        dut.acts_last.value = int(inputs.acts_last)
-        dut.acts_tokens.value = inputs.acts_tokens
-        dut.acts_valid.value = int(inputs.acts_valid)
-        dut.trits_data.value = streams.field_word(inputs.trits, 2)
-        dut.trits_valid.value = int(inputs.trits_valid)
-        dut.psums_ready.value = int(inputs.psums_ready)
+        for field in dataclasses.fields(inputs):
+            value = getattr(inputs, field.name)
+            if field.name in self.idle:
+                bits = config.act_bits if field.name == "acts" else 2
+                getattr(dut, f"{field.name}_data").value = streams.field_word(value, bits)
+            else:
+                getattr(dut, field.name).value = int(value)
         await Timer(1, "ns")
         outputs = self.model.step(inputs)
         psums = streams.unpack_fields(
             int(dut.psums_data.value), config.cols, config.psum_bits
         ).tolist()
-        seen = {
-            "acts_ready": int(dut.acts_ready.value),
-            "trits_ready": int(dut.trits_ready.value),
-            "psums_data": psums,
-            "psums_valid": int(dut.psums_valid.value),
-            "psums_last": int(dut.psums_last.value),
-            "illegal": int(dut.illegal.value),
-        } | {name: int(getattr(dut, f"perf_{name}").value) for name in PERF}
         wanted = {
             "acts_ready": int(outputs.acts_ready),
             "trits_ready": int(outputs.trits_ready),
@@ -82,15 +116,19 @@ class Bench:
             "psums_valid": int(outputs.psums_valid),
             "psums_last": int(outputs.psums_last),
             "illegal": int(outputs.illegal),
-        } | outputs.perf
+        } | {f"perf_{name}": count for name, count in outputs.perf.items()}
         for port, value in wanted.items():
-            assert seen[port] == value, (
-                f"cycle {self.cycle}: {port} is {seen[port]}, the model says {value}"
-            )
+            seen = psums if port == "psums_data" else int(getattr(dut, port).value)
+            assert seen == value, f"cycle {self.cycle}: {port} is {seen}, the model says {value}"
         dut.clk.value = 1
         await Timer(1, "ns")
         self.cycle += 1
+        self.perf = outputs.perf
         return outputs
+
+    def counters(self) -> dict[str, int]:
+        """The RTL's performance counters."""
+        return {name: int(getattr(self.dut, f"perf_{name}").value) for name in self.perf}
 
     async def reset(self):
         """Two cycles of reset with idle inputs; the model follows from the first."""
@@ -112,42 +150,30 @@ class Bench:
         -------
         list of psum beats, cycles from the first beat to the last psum
         """
-        beats = [
-            (acts_beats[group, s], trits_beats[feature, s], s == plan.slices - 1, tokens)
-            for plan, acts_beats, trits_beats in plans
-            for group in range(plan.token_groups)
-            for tokens in [plan.config.rows if group < plan.token_groups - 1 else plan.last_tokens]
-            for feature in range(plan.feature_groups)
-            for s in range(plan.slices)
-        ]
-        expected = sum(tile.tokens for plan, _, _ in plans for tile in plan)
-        offered = {"acts": False, "trits": False}
+        jobs = [self.beats(*plan) for plan in plans]
+        beats = {side: [beat for job in jobs for beat in job[side]] for side in ("acts", "trits")}
+        expected = sum(tile.tokens for plan, _, _ in plans for tile in plan if tile.last_k)
+        offered, head = dict.fromkeys(beats, False), dict.fromkeys(beats, 0)
         willing = {"acts": acts, "trits": trits}
-        collected, head, first, cycles = [], 0, self.cycle, 0
-        limit = 1000 + 40 * (len(beats) + expected * (self.config.rows + self.config.cols))
+        collected, first, cycles = [], None, 0
+        limit = 1000 + 40 * (
+            sum(map(len, beats.values())) + expected * (self.config.rows + self.config.cols)
+        )
         while len(collected) < expected:
             for side, share in willing.items():
-                if head < len(beats):
+                if head[side] < len(beats[side]):
                     offered[side] = offered[side] or self.rng.random() < share
             ports = {"psums_ready": self.rng.random() < psums}
-            if offered["acts"]:
-                data, _, last, tokens = beats[head]
-                ports |= {
-                    "acts_valid": True,
-                    "acts": data,
-                    "acts_last": last,
-                    "acts_tokens": tokens,
-                }
-            if offered["trits"]:
-                ports |= {"trits_valid": True, "trits": beats[head][1]}
+            for side in beats:
+                if offered[side]:
+                    ports |= {f"{side}_valid": True} | beats[side][head[side]]
             outputs = await self.cycle_ports(**ports)
-            if outputs.acts_ready and offered["acts"]:
-                # The array takes both streams together.
-                assert outputs.trits_ready
-                assert offered["trits"]
-                offered = dict.fromkeys(offered, False)
-                first = self.cycle - 1 if head == 0 else first
-                head += 1
+            ready = {"acts": outputs.acts_ready, "trits": outputs.trits_ready}
+            for side in beats:
+                if ready[side] and offered[side]:
+                    offered[side] = False
+                    head[side] += 1
+                    first = self.cycle - 1 if first is None else first
             if outputs.psums_valid and ports["psums_ready"]:
                 collected.append(outputs.psums)
             cycles += 1
@@ -156,7 +182,8 @@ class Bench:
             )
             if stop_at is not None and cycles == stop_at:
                 break
-        return np.array(collected).reshape(-1, self.config.cols), self.cycle - first
+        started = self.cycle if first is None else first
+        return np.array(collected).reshape(-1, self.config.cols), self.cycle - started
 
 
 # One for all scenarios: what a run leaves behind, the next one starts from, as in the device.
@@ -178,7 +205,7 @@ async def every_port_of_every_cycle_equals_the_model(dut, scenario):
 
     jobs = []
     for i, shape in enumerate(run["gemms"]):
-        plan = Plan(config, Gemm(*shape))
+        plan = make_plan(config, Gemm(*shape))
         acts, trits = operands(VALUES[i % len(VALUES)], plan.gemm, config.act_bits, rng)
         acts_beats = streams.slice_acts(plan, acts)
         codes = ternary.to_codes(streams.slice_trits(plan, trits))
@@ -197,16 +224,21 @@ async def every_port_of_every_cycle_equals_the_model(dut, scenario):
 
     if scenario == "steady":
         for plan, acts_beats, codes, wanted in jobs:
+            before = bench.counters()
             psums, cycles = await bench.run([(plan, acts_beats, codes)], **shares)
+            taken = {name: count - before[name] for name, count in bench.counters().items()}
+            assert taken["beats"] == plan.beats
+            assert taken.get("loads") == getattr(plan, "trit_beats", None)
+            assert taken["blocked"] == 0
             assert cycles == timing.gemm_cycles(plan), f"{plan.gemm} took {cycles} cycles"
             assert (streams.join_psums(plan, psums) == wanted).all()
     psums, _ = await bench.run([job[:3] for job in jobs], **shares)
     start = 0
     for plan, _, _, wanted in jobs:
-        count = sum(tile.tokens for tile in plan)
+        count = sum(tile.tokens for tile in plan if tile.last_k)
         assert (streams.join_psums(plan, psums[start : start + count]) == wanted).all()
         start += count
     # Nothing more comes out, and the ports stay equal.
-    for _ in range(timing.drain_latency(config) + config.rows):
+    for _ in range(bench.latency + config.rows):
         outputs = await bench.cycle_ports()
         assert not outputs.psums_valid

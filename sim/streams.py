@@ -6,7 +6,7 @@ import numpy as np
 
 from arch import ternary
 from arch.errors import InputError
-from arch.tiling import Plan
+from arch.tiling import Plan, StationaryPlan
 
 
 def pad(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -15,7 +15,7 @@ def pad(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return np.pad(matrix, ((0, rows - height), (0, columns - width)))
 
 
-def slice_acts(plan: Plan, acts) -> np.ndarray:
+def slice_acts(plan: Plan | StationaryPlan, acts) -> np.ndarray:
     """Acts cut into beats.
 
     Parameters
@@ -25,23 +25,29 @@ def slice_acts(plan: Plan, acts) -> np.ndarray:
     Returns
     -------
     ndarray of int, shape (token_groups, slices, rows, lanes)
+        Weight-stationary: shape (k_groups, m, rows, lanes).
 
     Raises
     ------
     InputError
         The shape is not the plan's, or an act does not fit.
     """
-    config, acts = plan.config, np.asarray(acts)
-    _require_shape("acts", acts, (plan.gemm.m, plan.gemm.k))
+    config, gemm, acts = plan.config, plan.gemm, np.asarray(acts)
+    _require_shape("acts", acts, (gemm.m, gemm.k))
     limit = 1 << (config.act_bits - 1)
     wrong = acts[(acts < -limit) | (acts >= limit)]
     if wrong.size:
         raise InputError(f"acts must fit {config.act_bits} bits, not {wrong[0]}")
+    if isinstance(plan, StationaryPlan):
+        tokens = pad(acts, gemm.m, plan.padded_k).reshape(gemm.m, -1, config.rows, config.lanes)
+        return np.ascontiguousarray(tokens.swapaxes(0, 1))
     return _cut(plan, acts, plan.token_groups, config.rows)
 
 
-def slice_trits(plan: Plan, trits) -> np.ndarray:
+def slice_trits(plan: Plan | StationaryPlan, trits) -> np.ndarray:
     """Trits (int8, shape (feature_groups, slices, cols, lanes)) of a matrix (n, k), as beats.
+
+    Weight-stationary: as many slices as k_groups tiles of `rows` slices have.
 
     Raises
     ------
@@ -60,15 +66,18 @@ def _require_shape(name, array, wanted):
 
 def _cut(plan, matrix, groups, side):
     padded = pad(matrix, groups * side, plan.padded_k)
-    blocks = padded.reshape(groups, side, plan.slices, plan.config.lanes)
+    lanes = plan.config.lanes
+    blocks = padded.reshape(groups, side, plan.padded_k // lanes, lanes)
     return np.ascontiguousarray(blocks.swapaxes(1, 2))
 
 
-def join_psums(plan: Plan, psums: np.ndarray) -> np.ndarray:
+def join_psums(plan: Plan | StationaryPlan, psums: np.ndarray) -> np.ndarray:
     """The matrix (m, n) of psum beats in the order in which they leave, shape (beats, cols)."""
     result = np.zeros((plan.gemm.m, plan.gemm.n), np.int64)
     start = 0
     for tile in plan:
+        if not tile.last_k:
+            continue
         block = psums[start : start + tile.tokens, : tile.features]
         result[tile.m0 : tile.m0 + tile.tokens, tile.n0 : tile.n0 + tile.features] = block
         start += tile.tokens

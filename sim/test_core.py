@@ -66,13 +66,10 @@ MUTANTS = {
         r"\1~registers_descriptor_packing;",
     ),
     "rows of psums lost under backpressure": (r"back_valid <= 1'h1;", r"back_valid <= 1'h0;"),
-    "sign of a psum not extended": (
-        r"(m_axis_psums_tdata = )\{(?: front\[71\],)+",
-        r"\1{ 8'h00,",
-    ),
+    "sign of a psum not extended": (r"(m_axis_psums_tdata = \{ )front\[44\]", r"\g<1>1'h0"),
     "zero trits counted as others": (r"else zeros <= (\w+);", r"else zeros <= ~\1;"),
-    "end of acts unnoticed": (r"ended <= 1'h1;", r"ended <= 1'h0;"),
-    "surplus acts taken for the next group's": (r"dropping <= 1'h1;", r"dropping <= 1'h0;"),
+    "end of acts unnoticed": (r"\? 1'h1 : ended;", r"? ended : ended;"),
+    "surplus acts taken for the next group's": (r"(dropping <= )\w+;", r"\g<1>1'h0;"),
     "soft reset does not reach the array": (
         r"(tritloom_dut_array array \(.*?\.rst\()reset",
         r"\1rst",

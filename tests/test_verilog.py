@@ -1,5 +1,6 @@
 """hw.verilog: what the generator emits, read back by Yosys and from the command line."""
 
+import itertools
 import json
 import re
 import subprocess
@@ -7,7 +8,7 @@ import sys
 
 import pytest
 
-from arch.config import PRESETS, ArrayConfig
+from arch.config import PRESETS, ArrayConfig, Dataflow
 from hw import yosys
 from hw.__main__ import main
 from hw.verilog import generate
@@ -19,9 +20,14 @@ def config(rows, cols, lanes, **changes):
     return ArrayConfig(rows=rows, cols=cols, lanes=lanes, **changes)
 
 
+@pytest.fixture(scope="module", params=Dataflow)
+def dataflow(request):
+    return request.param
+
+
 @pytest.fixture(scope="module", params=SHAPES, ids=lambda shape: "x".join(map(str, shape)))
-def rtl(request):
-    return generate(config(*request.param))
+def rtl(request, dataflow):
+    return generate(config(*request.param, dataflow=dataflow))
 
 
 def modules(verilog):
@@ -68,9 +74,24 @@ def test_text_is_plain_and_reproducible(rtl):
     assert not re.search(r"\blogic\b|always_ff", rtl.verilog)
 
 
-def test_modules_grow_with_the_logarithm_of_the_side():
-    counts = [len(modules(generate(config(side, side, 2)).verilog)) for side in (4, 8, 16)]
-    assert counts[2] - counts[1] == counts[1] - counts[0] <= 3
+def test_modules_grow_with_the_logarithm_of_the_side(dataflow):
+    counts = [
+        len(modules(generate(config(side, side, 2, dataflow=dataflow)).verilog))
+        for side in (4, 8, 16)
+    ]
+    # A stack, and a delay line for each side that is skewed.
+    assert counts[2] - counts[1] == counts[1] - counts[0] <= 4
+
+
+def test_buffer_of_a_weight_stationary_array_is_one_memory_of_its_tokens():
+    made = config(2, 3, 4, dataflow="weight-stationary", buffer_tokens=300, max_k=127)
+    verilog = generate(made).verilog
+    assert made.psum_bits == 15
+    assert re.findall(r"reg \[(\d+):0\] (\w+) \[(\d+):0\];", verilog) == [
+        (str(3 * 15 - 1), "buffer", "299")
+    ]
+    # Its content after power-up is not written out.
+    assert "buffer[0] =" not in verilog
 
 
 def test_sidecar_tells_the_ports_of_the_module(rtl):
@@ -89,6 +110,11 @@ def test_sidecar_tells_the_ports_of_the_module(rtl):
 
 def test_registers_of_pes_and_hops_are_all_there(rtl):
     c = rtl.config
+    registers = sum(n for kind, n in rtl.cells.items() if re.fullmatch(r"\$s?dff(c?e)?", kind))
+    if c.dataflow == Dataflow.WEIGHT_STATIONARY:
+        # In every PE shadow and active trits, and a psum.
+        assert registers >= 3 * c.rows * c.cols
+        return
     operands, in_tree = c.lanes, 0
     for level in range(1, c.tree_levels + 1):
         operands = -(-operands // 2)
@@ -96,7 +122,6 @@ def test_registers_of_pes_and_hops_are_all_there(rtl):
             in_tree += 2 * operands  # a sum and its carry
     in_pe = 3 + in_tree  # trits, accumulator, drain register
     in_hop = 2 + c.tree_stages + 1  # acts, control bits, the same delayed, load
-    registers = sum(n for kind, n in rtl.cells.items() if re.fullmatch(r"\$s?dff(c?e)?", kind))
     at_the_edges = registers - c.rows * (c.cols * in_pe + c.hops * in_hop)
     skew = sum(bin(cycles).count("1") for side in (c.rows, c.hops) for cycles in range(side))
     # Delay lines, and at most a dozen of the edge's own: drain, gap, first, counters.
@@ -104,8 +129,9 @@ def test_registers_of_pes_and_hops_are_all_there(rtl):
 
 
 def test_two_arrays_share_no_module_name():
-    small, other = generate(config(2, 2, 2)), generate(config(2, 2, 3))
-    assert not set(modules(small.verilog)) & set(modules(other.verilog))
+    arrays = [config(2, 2, 2), config(2, 2, 3), config(2, 2, 2, dataflow="weight-stationary")]
+    for one, other in itertools.combinations(map(generate, arrays), 2):
+        assert not set(modules(one.verilog)) & set(modules(other.verilog))
 
 
 @pytest.mark.parametrize("preset", ["tiny", "decode", "base"])
@@ -124,9 +150,35 @@ def test_changed_parameters_name_the_file(tmp_path):
     assert (tmp_path / "3x4x2_cols_per_hop2.v").exists()
 
 
+def test_dataflow_names_the_file_and_picks_the_ports(tmp_path, capsys):
+    arguments = ["--preset", "tiny", "--dataflow", "weight-stationary", "--out", str(tmp_path)]
+    assert main(["verilog", *arguments]) == 0
+    assert main(["verilog", *arguments, "--buffer-tokens", "8"]) == 0
+    names = ["tiny_weight_stationary", "2x2x4_buffer_tokens8_weight_stationary"]
+    assert {path.stem for path in tmp_path.iterdir()} == set(names)
+    sidecars = [json.loads((tmp_path / f"{name}.json").read_text()) for name in names]
+    for sidecar, tokens in zip(sidecars, (512, 8), strict=True):
+        told = sidecar["configuration"]
+        assert (told["dataflow"], told["buffer_tokens"]) == ("weight-stationary", tokens)
+        assert "acts_first_k" in {port["name"] for port in sidecar["ports"]}
+    assert "buffer of 8 tokens" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["--dataflow", "sideways"],
+            "dataflow must be output-stationary or weight-stationary, not 'sideways'",
+        ),
+        (
+            ["--buffer-tokens", "8"],
+            "buffer_tokens is of weight-stationary arrays only, not 8 of an output-stationary one",
+        ),
+        (
+            ["--dataflow", "weight-stationary", "--buffer-tokens", "0"],
+            "buffer_tokens must be at least 1, not 0",
+        ),
         (["--preset", "huge"], "unknown preset 'huge'; known: tiny, decode, base, large"),
         (["--rows", "0"], "rows must be at least 1, not 0"),
         (["--cols", "-4"], "cols must be at least 1, not -4"),

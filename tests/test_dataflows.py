@@ -1,0 +1,85 @@
+"""arch.dataflows: the comparison and the page that shows it."""
+
+from pathlib import Path
+
+import pytest
+
+from arch.config import Dataflow, preset
+from arch.dataflows import LAYERS, TOKENS, cost, table, winner
+from arch.tiling import make_plan
+from arch.timing import gemm_cycles
+from arch.workload import Gemm
+
+PAGE = Path(__file__).parents[1] / "docs" / "dataflows.md"
+
+
+def costs(m, k, n, **changes):
+    config = preset("base").replace(**changes)
+    return {d: cost(config.replace(dataflow=d), Gemm(m, k, n)) for d in Dataflow}
+
+
+def test_page_holds_the_table_that_the_formulas_give():
+    assert f"\n\n{table(preset('base'))}\n\n" in PAGE.read_text()
+
+
+def test_table_has_a_line_for_every_layer_tokens_and_dataflow():
+    lines = table(preset("base")).splitlines()[2:]
+    assert len(lines) == len(LAYERS) * len(TOKENS) * len(Dataflow)
+    wins = [line.split("|")[-2].strip() for line in lines]
+    # One winner of each pair.
+    assert all(bool(a) != bool(b) for a, b in zip(wins[::2], wins[1::2], strict=True))
+
+
+@pytest.mark.parametrize("dataflow", Dataflow)
+def test_cycles_are_those_of_arch_timing(dataflow):
+    config, gemm = preset("base").replace(dataflow=dataflow), Gemm(8, 2560, 6912)
+    line = next(
+        line
+        for line in table(preset("base")).splitlines()
+        if line.startswith("| 2560 x 6912 | 8 |") and f"| {dataflow} |" in line
+    )
+    assert f"| {gemm_cycles(make_plan(config, gemm)):,} |" in line
+
+
+@pytest.mark.parametrize(("k", "n"), LAYERS)
+@pytest.mark.parametrize(
+    ("m", "expected"),
+    [
+        (1, (Dataflow.OUTPUT_STATIONARY, "memory on chip")),
+        (16, (Dataflow.OUTPUT_STATIONARY, "memory on chip")),
+        (17, (Dataflow.WEIGHT_STATIONARY, "cycles")),
+        (32, (Dataflow.WEIGHT_STATIONARY, "weight traffic")),
+        (512, (Dataflow.WEIGHT_STATIONARY, "weight traffic")),
+    ],
+)
+def test_up_to_rows_tokens_outputs_stay_and_beyond_weights_do(k, n, m, expected):
+    assert winner(costs(m, k, n)) == expected
+
+
+@pytest.mark.parametrize("m", [1, 512])
+def test_ragged_slices_leave_rows_of_a_weight_stationary_array_idle(m):
+    # 528 features are 33 slices of 16 lanes: 33 beats of a tile of outputs, 3 tiles of 16 slices.
+    ragged = costs(m, 528, 6912)
+    assert winner(ragged) == (Dataflow.OUTPUT_STATIONARY, "cycles")
+    stationary, output = ragged[Dataflow.WEIGHT_STATIONARY], ragged[Dataflow.OUTPUT_STATIONARY]
+    assert stationary.cycles / output.cycles == pytest.approx(48 / 33, rel=0.01)
+
+
+def test_very_few_input_features_are_a_draw_in_cycles_because_outputs_must_drain():
+    # 20 features are 2 slices: 2 beats of a tile of outputs, whose drain takes hops = 16 cycles.
+    few = costs(1, 20, 6912)
+    assert winner(few) == (Dataflow.OUTPUT_STATIONARY, "weight traffic")
+    stationary, output = few[Dataflow.WEIGHT_STATIONARY], few[Dataflow.OUTPUT_STATIONARY]
+    assert stationary.weight_bytes == pytest.approx(8 * output.weight_bytes, abs=1)
+
+
+def test_equal_costs_leave_the_default():
+    same = costs(1, 272, 6912)[Dataflow.WEIGHT_STATIONARY]
+    assert winner(dict.fromkeys(Dataflow, same)) == (Dataflow.OUTPUT_STATIONARY, "nothing")
+
+
+def test_weights_cross_once_for_each_buffer_of_tokens():
+    once, twice = (
+        costs(m, 2560, 6912)[Dataflow.WEIGHT_STATIONARY].weight_bytes for m in (512, 513)
+    )
+    assert twice == 2 * once
