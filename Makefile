@@ -8,7 +8,7 @@ PRESET ?= base
 OUT ?= build/verilog
 SIZE ?= 70b
 
-.PHONY: help verilog test test-fast lint demo report bench clean
+.PHONY: help verilog test test-fast mutants lint demo report bench clean
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -21,11 +21,14 @@ $(STAMP): pyproject.toml constraints.txt
 verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog
 	$(PY) -m hw verilog --preset $(PRESET) $(if $(ROWS),--rows $(ROWS)) $(if $(COLS),--cols $(COLS)) $(if $(LANES),--lanes $(LANES)) --out $(OUT)
 
-test: lint  ## lint and the whole suite (about 8 minutes)
-	$(PY) -m pytest -n 2 --dist worksteal
+test: lint  ## lint and the whole suite (about 18 minutes)
+	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive'
+
+mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
+	$(PY) -m pytest sim -n 2 --dist worksteal -k catches_a_fault
 
 test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
-	$(PY) -m pytest -n 2 -m 'not slow'
+	$(PY) -m pytest -n 2 -m 'not slow and not exhaustive'
 
 lint: $(STAMP)  ## ruff, check and format
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
