@@ -73,7 +73,7 @@ MUTANTS = {
     "next tile one cycle early": (r"(blocked = acts_last & )\w+;", r"\1(gap > 1);"),
     "backpressure ignored": (r"(advance = )\w+ \| psums_ready", r"\g<1>1'h1"),
     "illegal code unnoticed": (r"illegal <= 1'h1;", r"illegal <= 1'h0;"),
-    "wait counted twice": (r"perf_wait_trits <= (\w+)\[31:0\];", r"perf_wait_trits <= \1 + 1;"),
+    "wait counted twice": (r"perf_wait_trits <= (\w+)\[63:0\];", r"perf_wait_trits <= \1 + 1;"),
 }
 
 
