@@ -24,7 +24,7 @@ from sim.driver import Job
 from sim.lockstep import VALUES, operands
 from sim.scenarios import CORE_SCENARIOS
 
-PERIOD_NS = 2
+PERIOD_NS = 2  # every test ends after 100,000 cycles at the latest
 
 
 class Bench:
@@ -122,7 +122,7 @@ def random_jobs(run, config, rng):
         yield job, *operands(VALUES[i % len(VALUES)], plan.gemm, config.act_bits, rng)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=200, timeout_unit="us")
 @cocotb.parametrize(scenario=list(CORE_SCENARIOS))
 async def runs_are_right_and_counted(dut, scenario):
     """All Gemms of the run, queued back to back, then each alone where nothing stalls."""
@@ -257,7 +257,7 @@ def start(dut):
     return run, config, rng, Bench(dut, config, rng, shares)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=200, timeout_unit="us")
 @cocotb.parametrize(fault=list(ERRORS))
 async def a_damaged_stream_is_reported_and_the_next_run_is_right(dut, fault):
     """Its own psums are those of the zeros that took the place of what was damaged."""
@@ -286,7 +286,7 @@ async def a_damaged_stream_is_reported_and_the_next_run_is_right(dut, fault):
     assert await bench.read("ERROR") == 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=200, timeout_unit="us")
 @cocotb.parametrize(reset=["soft", "hard"])
 async def a_run_cut_short_by_a_reset_leaves_no_trace(dut, reset):
     """Soft: a run whose operands never come. Hard: at any moment."""
@@ -320,7 +320,7 @@ async def a_run_cut_short_by_a_reset_leaves_no_trace(dut, reset):
         assert await bench.read("ERROR") == 0
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=200, timeout_unit="us")
 async def a_packet_without_an_end_is_reported_and_a_soft_reset_recovers(dut):
     """The next run's operands went the way of what never ended; after the reset all is well."""
     run, config, rng, bench = start(dut)
