@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from .config import ArrayConfig
 from .errors import InputError
+from .layout import beat_bytes
 from .regmap import ADDRESS_BITS, WORD_BITS
 
 # A psum on the stream, sign extended.
 PSUM_STREAM_BITS = 32
-# Bytes of one beat of weights hold a quarter of the array's positions: a group is four beats.
-BEATS_PER_GROUP = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ def acts_stream_bits(config: ArrayConfig) -> int:
 
 def weights_stream_bits(config: ArrayConfig) -> int:
     """Width of `s_axis_weights_tdata`: a quarter of a group of one byte a position."""
-    return 8 * -(-config.cols * config.lanes // BEATS_PER_GROUP)
+    return 8 * beat_bytes(config.cols * config.lanes)
 
 
 def psums_stream_bits(config: ArrayConfig) -> int:
