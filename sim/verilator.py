@@ -17,9 +17,9 @@ from arch.errors import InputError
 # values, and each lint rule about that would fire thousands of times.
 FLAGS = (
     *("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-PROCASSINIT", "-O3", "--x-assign", "fast"),
-    # A PE stays a class, and functions stay short: 16x16x16 compiles three times faster, and runs
-    # at three quarters of the speed.
-    *("--inline-mult", "1", "--output-split-cfuncs", "100"),
+    # A PE stays a class, so the C++ stays small and goes into one file: that needs no precompiled
+    # header, which takes longer to make than a small array takes to compile.
+    *("--inline-mult", "1", "--output-split", "0"),
 )
 
 
