@@ -45,8 +45,8 @@ class ArrayConfig:
     dataflow : Dataflow
         Or its text.
     buffer_tokens : int
-        Tokens that the output buffer of a weight-stationary array holds; an output-stationary
-        array has none.
+        Tokens that share a tile of a weight-stationary array: its output buffer holds their psums,
+        and its core's act buffer their acts. An output-stationary array has no such buffer.
 
     Raises
     ------
@@ -98,6 +98,27 @@ class ArrayConfig:
     def hops(self) -> int:
         """Act registers along one row."""
         return self.cols // self.cols_per_hop
+
+    @property
+    def group_tokens(self) -> int:
+        """Most tokens that share one pass of the weights."""
+        output = self.dataflow == Dataflow.OUTPUT_STATIONARY
+        return self.rows if output else self.buffer_tokens
+
+    @property
+    def slices_per_tile(self) -> int:
+        """Slices of k that a tile is padded to a multiple of: the rows, where they are slices."""
+        return 1 if self.dataflow == Dataflow.OUTPUT_STATIONARY else self.rows
+
+    @property
+    def act_buffer_beats(self) -> int:
+        """Depth of the core's act buffer: a group of tokens of max_k input features.
+
+        A beat is `rows` x `lanes` acts: a slice of every token, or a tile's slices of one token.
+        """
+        output = self.dataflow == Dataflow.OUTPUT_STATIONARY
+        beats = -(-self.max_k // (self.slices_per_tile * self.lanes))
+        return beats if output else beats * self.buffer_tokens
 
     @property
     def tree_levels(self) -> int:

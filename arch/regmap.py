@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from .config import ArrayConfig
+from .config import ArrayConfig, Dataflow
 from .errors import InputError, require_int
 
 WORD_BITS = 32
@@ -172,7 +172,10 @@ COUNTERS = (
     ("STALL_ACTS", "cycles that waited for acts alone"),
     ("STALL_WEIGHTS", "cycles that waited for weights alone"),
     ("STALL_OUTPUT", "cycles frozen because psums were not taken"),
-    ("STALL_DRAIN", "cycles in which a tile's last beat waited for the drain"),
+    (
+        "STALL_ARRAY",
+        "cycles that waited for the array: for the drain, or for a load of trits under way",
+    ),
     ("TRITS", "trits that entered the array, padding included"),
     ("ZERO_TRITS", "zero ones among them"),
     ("ILLEGAL_CODES", "illegal codes in the weight stream"),
@@ -209,7 +212,7 @@ REGISTERS = validate(
                     low=16,
                     width=16,
                     access=Access.RO,
-                    reset=1,
+                    reset=2,
                     what="grows where it does not",
                 ),
             ),
@@ -272,6 +275,27 @@ REGISTERS = validate(
                     access=Access.RO,
                     reset=QUEUE_DEPTH,
                     what="descriptors that may wait",
+                ),
+            ),
+        ),
+        Register(
+            name="DATAFLOW",
+            offset=0x18,
+            what="what stays in a PE",
+            fields=(
+                Field(
+                    name="WEIGHT_STATIONARY",
+                    access=Access.RO,
+                    reset=None,
+                    what="0: psums, rows are tokens; 1: trits, rows are slices of k",
+                ),
+                Field(
+                    name="GROUP_TOKENS",
+                    low=8,
+                    width=24,
+                    access=Access.RO,
+                    reset=None,
+                    what="most tokens that share one pass of the weights",
                 ),
             ),
         ),
@@ -430,6 +454,10 @@ def constants(config: ArrayConfig) -> dict[str, dict[str, int]]:
             "PSUM_BITS": config.psum_bits,
         },
         "MAX_K": {"VALUE": config.max_k},
+        "DATAFLOW": {
+            "WEIGHT_STATIONARY": int(config.dataflow == Dataflow.WEIGHT_STATIONARY),
+            "GROUP_TOKENS": config.group_tokens,
+        },
     }
 
 

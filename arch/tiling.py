@@ -51,35 +51,41 @@ def make_plan(config: ArrayConfig, gemm: Gemm) -> Plan | StationaryPlan:
     return (Plan if output else StationaryPlan)(config, gemm)
 
 
-def _check(config, gemm, dataflow):
-    if config.dataflow != dataflow:
-        raise InputError(f"dataflow must be {dataflow} for this plan, not {config.dataflow}")
-    if gemm.k > config.max_k:
-        raise InputError(
-            f"k must be at most max_k = {config.max_k}, not {gemm.k}: "
-            f"a psum of {config.psum_bits} bits could overflow"
-        )
-
-
 @dataclass(frozen=True)
-class Plan:
-    """A Gemm on an array, output-stationary.
+class _Groups:
+    """What both plans share: tokens and output features in groups, k in slices.
 
-    For each group of up to `rows` tokens, for each group of up to `cols` output features, the
-    whole of k streams through in slices of `lanes`. Ragged edges are padded with zero trits and
-    zero acts; ragged tokens are never drained.
+    Attributes
+    ----------
+    config : ArrayConfig
+        Of the plan's own dataflow.
+    gemm : Gemm
     """
 
     config: ArrayConfig
     gemm: Gemm
 
     def __post_init__(self):
-        _check(self.config, self.gemm, Dataflow.OUTPUT_STATIONARY)
+        config, gemm = self.config, self.gemm
+        if config.dataflow != self.DATAFLOW:
+            raise InputError(
+                f"dataflow must be {self.DATAFLOW} for this plan, not {config.dataflow}"
+            )
+        if gemm.k > config.max_k:
+            raise InputError(
+                f"k must be at most max_k = {config.max_k}, not {gemm.k}: "
+                f"a psum of {config.psum_bits} bits could overflow"
+            )
 
     @property
     def token_groups(self) -> int:
-        """Groups of up to `rows` tokens; each streams all weights once."""
-        return -(-self.gemm.m // self.config.rows)
+        """Groups of up to `group_tokens` tokens; each streams all weights once, in a pass."""
+        return -(-self.gemm.m // self.config.group_tokens)
+
+    @property
+    def last_tokens(self) -> int:
+        """Valid tokens of the last group, between 1 and `group_tokens`."""
+        return self.gemm.m - (self.token_groups - 1) * self.config.group_tokens
 
     @property
     def feature_groups(self) -> int:
@@ -88,23 +94,14 @@ class Plan:
 
     @property
     def slices(self) -> int:
-        """Beats of one tile."""
-        return -(-self.gemm.k // self.config.lanes)
+        """Of `lanes` input features that hold the padded k."""
+        whole = self.config.slices_per_tile
+        return whole * -(-self.gemm.k // (whole * self.config.lanes))
 
     @property
-    def last_tokens(self) -> int:
-        """Valid tokens of the last group, between 1 and `rows`."""
-        return self.gemm.m - (self.token_groups - 1) * self.config.rows
-
-    @property
-    def tiles(self) -> int:
-        """Number of tiles."""
-        return self.token_groups * self.feature_groups
-
-    @property
-    def beats(self) -> int:
-        """Beats of each input stream."""
-        return self.tiles * self.slices
+    def pass_slices(self) -> int:
+        """Slices of trits that one group of tokens streams."""
+        return self.feature_groups * self.slices
 
     @property
     def padded_k(self) -> int:
@@ -121,6 +118,33 @@ class Plan:
         """Multiply-accumulate slots that the beats occupy, padding included."""
         return self.beats * self.config.macs_per_cycle
 
+
+@dataclass(frozen=True)
+class Plan(_Groups):
+    """A Gemm on an array, output-stationary.
+
+    For each group of up to `rows` tokens, for each group of up to `cols` output features, the
+    whole of k streams through in slices of `lanes`. Ragged edges are padded with zero trits and
+    zero acts; ragged tokens are never drained.
+    """
+
+    DATAFLOW = Dataflow.OUTPUT_STATIONARY
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles."""
+        return self.token_groups * self.feature_groups
+
+    @property
+    def beats(self) -> int:
+        """Beats of each input stream of the array."""
+        return self.tiles * self.slices
+
+    @property
+    def trit_beats(self) -> int:
+        """Beats of the trit stream: the same."""
+        return self.beats
+
     def __iter__(self) -> Iterator[Tile]:
         """The tiles in the order in which they stream."""
         rows, cols = self.config.rows, self.config.cols
@@ -132,7 +156,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class StationaryPlan:
+class StationaryPlan(_Groups):
     """A Gemm on an array, weight-stationary.
 
     For each group of up to `buffer_tokens` tokens, for each group of up to `cols` output features,
@@ -140,31 +164,12 @@ class StationaryPlan:
     beat. Ragged edges of k and n are padded with zero trits and zero acts, tokens are not padded.
     """
 
-    config: ArrayConfig
-    gemm: Gemm
-
-    def __post_init__(self):
-        _check(self.config, self.gemm, Dataflow.WEIGHT_STATIONARY)
-
-    @property
-    def token_groups(self) -> int:
-        """Groups of up to `buffer_tokens` tokens; each streams all weights once."""
-        return -(-self.gemm.m // self.config.buffer_tokens)
-
-    @property
-    def last_tokens(self) -> int:
-        """Tokens of the last group, between 1 and `buffer_tokens`."""
-        return self.gemm.m - (self.token_groups - 1) * self.config.buffer_tokens
-
-    @property
-    def feature_groups(self) -> int:
-        """Groups of up to `cols` output features."""
-        return -(-self.gemm.n // self.config.cols)
+    DATAFLOW = Dataflow.WEIGHT_STATIONARY
 
     @property
     def k_groups(self) -> int:
         """Groups of `rows` slices of k."""
-        return -(-self.gemm.k // (self.config.rows * self.config.lanes))
+        return self.slices // self.config.rows
 
     @property
     def group_tiles(self) -> int:
@@ -178,28 +183,13 @@ class StationaryPlan:
 
     @property
     def beats(self) -> int:
-        """Beats of the act stream."""
+        """Beats of the act stream of the array."""
         return self.group_tiles * self.gemm.m
 
     @property
     def trit_beats(self) -> int:
         """Beats of the trit stream."""
         return self.tiles * self.config.rows
-
-    @property
-    def padded_k(self) -> int:
-        """Input features streamed, padding included."""
-        return self.k_groups * self.config.rows * self.config.lanes
-
-    @property
-    def padded_n(self) -> int:
-        """Output features streamed, padding included."""
-        return self.feature_groups * self.config.cols
-
-    @property
-    def executed_macs(self) -> int:
-        """Multiply-accumulate slots that the beats occupy, padding included."""
-        return self.beats * self.config.macs_per_cycle
 
     def __iter__(self) -> Iterator[Tile]:
         """The tiles in the order in which they stream."""

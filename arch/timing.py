@@ -10,6 +10,8 @@ it and adds its length, and a beat that arrives late adds its lateness at most. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .config import ArrayConfig
 from .layout import BEATS
 from .ternary import Packing
@@ -20,7 +22,9 @@ from .tiling import Plan, StationaryPlan
 HOP, ACCUMULATE, LOAD = 1, 1, 1
 # Cycles from the core's first beat of weights to the first slice of trits: a group of beats.
 UNPACK = BEATS
-# The same of a weight-stationary array: the hop register, the psum register of the southernmost
+# Cycles between two runs in which the weight side takes the next descriptor.
+DESCRIPTOR = 1
+# Registers of a weight-stationary array: the hop register, the psum register of the southernmost
 # PE, and the register at the output behind the output buffer's adder.
 PASS, OUTPUT = 1, 1
 
@@ -123,7 +127,7 @@ def _output_stationary(plan):
     )
 
 
-def core_cycles(plan: Plan, packing: Packing) -> int:
+def core_cycles(plan: Plan | StationaryPlan, packing: Packing) -> int:
     """Cycles of one run of the core, its queue and pipelines empty, all three streams always ready.
 
     From the cycle that takes the first beat of weights to the cycle that delivers the last row of
@@ -131,29 +135,107 @@ def core_cycles(plan: Plan, packing: Packing) -> int:
     at the output, and a wait at the end of each pass but the last where the pass ends with a group
     of few slices: the next group's beats take their time.
     """
-    config, slices = plan.config, plan.slices
-    in_pass = plan.feature_groups * slices
-    in_last = in_pass - (packing.packed_bytes(in_pass) - 1) * packing.trits_per_byte
-    # In cycles from the first beat of weights: when the last group was loaded, and the tile before
-    # this one ended.
-    loaded, ended, gap = UNPACK - 1, UNPACK - 1, 0
-    for group in range(plan.token_groups):
-        tokens = config.rows if group < plan.token_groups - 1 else plan.last_tokens
-        start = max(loaded, ended)
-        ends = []
-        for _tile in range(plan.feature_groups):
-            ended = max(start + slices, ended + gap)
-            ends.append(ended)
-            start, gap = ended, drain_gap(config, tokens=tokens)
-        if in_pass > in_last:
-            # The pass's last group was loaded when the slice before it was taken.
-            tile, beat = divmod(in_pass - in_last - 1, slices)
-            begun = ends[tile - 1] if tile else max(loaded, ends[0] - slices)
-            loaded = ends[tile] if beat == slices - 1 else begun + beat + 1
+    return queue_cycles([(plan, packing)])
+
+
+def queue_cycles(runs: Sequence[tuple[Plan | StationaryPlan, Packing]]) -> int:
+    """The same of several runs of one core, from the first one's start to the last one's end.
+
+    Each descriptor is in the queue before the weights of the run before it have all come in. Then a
+    run follows the one before as a pass follows a pass, but for the cycle in which the weight side
+    takes the descriptor: its weights come that much later.
+    """
+    plan = runs[0][0]
+    passes = _StationaryPasses() if isinstance(plan, StationaryPlan) else _StreamedPasses()
+    for plan, packing in runs:
+        groups = [plan.config.group_tokens] * (plan.token_groups - 1) + [plan.last_tokens]
+        before = (packing.packed_bytes(plan.pass_slices) - 1) * packing.trits_per_byte
+        for index, tokens in enumerate(groups):
+            # The pass's last group of beats moves on when the slice before it is taken; the next
+            # pass's group comes in behind it.
+            moved = passes.walk(plan, tokens, before)
+            if index == plan.token_groups - 1:
+                moved = passes.next_run(moved)
+            passes.offered = max(moved + BEATS, passes.trits_end + 1)
+    return passes.delivered(plan) + 1
+
+
+class _StreamedPasses:
+    """Walks passes of the output-stationary core, in cycles from the first beat of weights.
+
+    Attributes
+    ----------
+    offered : int
+        Cycle from which the next pass's first slice is offered.
+    trits_end : int
+        Cycle that took the last slice so far.
+    """
+
+    def __init__(self):
+        self.offered, self.trits_end = UNPACK, -1
+        self._gap = self._tokens = 0
+
+    def walk(self, plan, tokens, before):
+        """One pass; the cycle from which its slice number `before` is offered."""
+        offered, slices = self.offered, plan.slices
+        last_group, beat = divmod(before, slices)
+        self._tokens = tokens
+        for group in range(plan.feature_groups):
+            start = max(offered, self.trits_end + 1)
+            if group == last_group and before:
+                moved = start + beat
+            self.trits_end = max(start + slices - 1, self.trits_end + self._gap)
+            self._gap = drain_gap(plan.config, tokens=tokens)
+        return moved if before else offered
+
+    def next_run(self, moved):
+        """When the weights of the run that follows may come, those of this one having moved on."""
+        return moved + DESCRIPTOR
+
+    def delivered(self, plan):
+        """Cycle of the last row of psums."""
+        return self.trits_end + drain_latency(plan.config) + self._tokens
+
+
+class _StationaryPasses:
+    """The same of the weight-stationary core."""
+
+    def __init__(self):
+        self.offered, self.trits_end = UNPACK, -1
+        self._swap = self._acts_end = self._before_last = self._started = -1
+
+    def walk(self, plan, tokens, before):
+        """One pass; the cycle from which its slice number `before` is offered."""
+        rows, period = plan.config.rows, stationary_period(plan.config, tokens=tokens)
+        # A tile's load begins with the swap of the tile before, if the trits are there.
+        load = max(self.offered, self._swap)
+        # The sequencer's first beat reaches the array two cycles after it took the run.
+        first = max(load + rows, self._acts_end + 1, self._started + 2)
+        self._swap = first + (plan.group_tiles - 1) * period
+        if tokens > 1:
+            self._before_last = self._swap + tokens - 2
+        elif plan.group_tiles > 1:
+            self._before_last = self._swap - period
         else:
-            loaded = max(loaded, ends[0] - slices)
-        loaded = max(loaded + BEATS, ended)
-    return ended + drain_latency(config) + plan.last_tokens + 1
+            self._before_last = self._acts_end
+        self._acts_end = self._swap + tokens - 1
+        self.trits_end = (load if plan.group_tiles == 1 else self._swap - period) + rows - 1
+        if not before:
+            return self.offered
+        tile, row = divmod(before - 1, rows)
+        return (first + (tile - 1) * period if tile else load) + row + 1
+
+    def next_run(self, moved):
+        """As of `_StreamedPasses`; the sequencer takes one descriptor before the next moves up."""
+        taken = max(moved, self._started + 1)
+        # Trits first, acts two cycles later at the soonest, or when the last beat is on its way.
+        walked = max(self.trits_end, taken + 1) + 1
+        self._started = max(self._before_last, self._started + 1, walked)
+        return taken + DESCRIPTOR
+
+    def delivered(self, plan):
+        """Cycle of the last row of psums."""
+        return self._acts_end + pass_latency(plan.config) + OUTPUT
 
 
 def utilisation(plan: Plan | StationaryPlan) -> float:

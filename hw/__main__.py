@@ -45,8 +45,8 @@ def parser() -> argparse.ArgumentParser:
     verilog.add_argument(
         "--top",
         choices=("core", "array"),
-        help="the core with its AXI interfaces, or the bare array [core; array where weights are "
-        "stationary, which the core is not yet]",
+        default="core",
+        help="the core with its AXI interfaces, or the bare array [core]",
     )
     verilog.add_argument("--out", type=Path, default=Path("build/verilog"), help="[%(default)s]")
     registers = commands.add_parser(
@@ -88,11 +88,9 @@ def generate_verilog(options: argparse.Namespace) -> tuple[Path, ...]:
     from .verilog import generate, generate_core, write
 
     name = stem(options.preset, config)
-    output = config.dataflow == Dataflow.OUTPUT_STATIONARY
-    if options.top == "array" and output:
+    if options.top == "array":
         name += "_array"
-    core = options.top == "core" or (output and not options.top)
-    rtl = (generate_core if core else generate)(config, name=name)
+    rtl = (generate if options.top == "array" else generate_core)(config, name=name)
     if "$mul" in rtl.cells:
         raise AssertionError(f"{rtl.cells['$mul']} multipliers in {rtl.top}")
     files = write(rtl, options.out, stem=name)

@@ -4,6 +4,9 @@
     s_axis_acts ---------------------------------> sequencer --- acts ---> array --> m_axis_psums
     s_axis_weights ------------------------------> unpacker ---- trits --> array
 
+Either array. Output-stationary takes acts and trits together. Weight-stationary loads trits ahead
+of the acts, so a walker of its own (`sequencer.Loads`) knows where a pass of trits ends.
+
 A descriptor (m, k, n, packing) starts a run. The weight stream may run ahead of the acts by what
 the unpacker holds, also into the next run, so the descriptor goes to two places: to the weight
 side, which must know the packing of the beat it takes, as soon as the last pass of the run before
@@ -19,11 +22,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from arch import timing
-from arch.config import ArrayConfig
+from arch.config import ArrayConfig, Dataflow
 from arch.ports import PSUM_STREAM_BITS, core_ports
 from arch.regmap import COUNTER_BITS, COUNTERS
 
-from . import array, registers, sequencer, unpacker
+from . import array, registers, sequencer, stationary, unpacker
 from .popcount import popcount
 
 
@@ -38,6 +41,7 @@ class Core(wiring.Component):
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
         self.prefix = prefix
+        self._output = config.dataflow == Dataflow.OUTPUT_STATIONARY
         flow = {"input": In, "output": Out}
         super().__init__(
             {
@@ -53,10 +57,11 @@ class Core(wiring.Component):
         reset = Signal()
 
         control = self._part(m, "registers", registers.ports(config), ResetSignal())
-        feed = self._part(m, "sequencer", _widths(sequencer.PORTS, config), reset)
+        feed = self._part(m, "sequencer", sequencer.ports(config), reset)
         positions = config.cols * config.lanes
         weights = self._part(m, "unpacker", _widths(unpacker.PORTS, positions), reset)
-        grid = self._part(m, "array", _widths(array.PORTS, config), reset)
+        array_ports = (array if self._output else stationary).PORTS
+        grid = self._part(m, "array", _widths(array_ports, config), reset)
 
         m.d.comb += reset.eq(ResetSignal() | control["soft_reset"])
         for port in core_ports(config):
@@ -68,8 +73,12 @@ class Core(wiring.Component):
         # all the core's own logic is one Verilog module.
         m.domains.inner = ClockDomain(local=True)
         m.d.comb += [ClockSignal("inner").eq(ClockSignal()), ResetSignal("inner").eq(reset)]
-        self._runs(m, control, feed, weights)
-        self._operands(m, feed, weights, grid)
+        loads = (
+            None if self._output else self._part(m, "loads", sequencer.load_ports(config), reset)
+        )
+        self._runs(m, control, feed, weights, loads)
+        self._acts(m, feed, grid)
+        self._trits(m, feed, weights, grid, loads)
         idle = self._psums(m, control, feed, grid)
         self._count(m, control, weights, grid, reset)
 
@@ -105,16 +114,18 @@ class Core(wiring.Component):
         )
         return signals
 
-    def _runs(self, m, control, feed, weights):
-        """Hand each descriptor to the weight side, then to the sequencer."""
+    def _runs(self, m, control, feed, weights, loads):
+        """Hand each descriptor to the weight side, then to the walkers of trits and of acts."""
         config = self.config
         active = Signal(name="weights_active")
         packing = Signal(name="weights_packing")
         m_left = Signal.like(control["descriptor_m"], name="weights_m_left")
-        # The descriptor that is offered has gone to the weight side.
+        # The descriptor that is offered has gone to the weight side, and to the walker of trits.
         ahead = Signal(name="weights_ahead")
+        walked = Signal(name="loads_ahead")
         take = Signal(name="weights_take")
         beat = Signal(name="weights_beat")
+        sizes = {f"run_{name}": control[f"descriptor_{name}"] for name in "mkn"}
         m.d.comb += [
             take.eq(control["descriptor_valid"] & ~active & ~ahead),
             weights["start"].eq(take),
@@ -124,10 +135,11 @@ class Core(wiring.Component):
             weights["weights_valid"].eq(self.s_axis_weights_tvalid & active),
             self.s_axis_weights_tready.eq(weights["weights_ready"] & active),
             beat.eq(self.s_axis_weights_tvalid & self.s_axis_weights_tready),
-            feed["run_valid"].eq(control["descriptor_valid"] & ahead),
-            control["descriptor_ready"].eq(feed["run_ready"] & ahead),
-            *(feed[f"run_{name}"].eq(control[f"descriptor_{name}"]) for name in "mkn"),
+            feed["run_valid"].eq(control["descriptor_valid"] & walked),
+            control["descriptor_ready"].eq(feed["run_ready"] & walked),
+            *(feed[name].eq(size) for name, size in sizes.items()),
         ]
+        done = control["descriptor_valid"] & control["descriptor_ready"]
         with m.If(take):
             m.d.inner += [
                 active.eq(1),
@@ -137,25 +149,49 @@ class Core(wiring.Component):
             ]
         with m.Elif(beat & self.s_axis_weights_tlast):
             # One pass for each group of tokens.
-            m.d.inner += [m_left.eq(m_left - config.rows), active.eq(m_left > config.rows)]
-        with m.If(control["descriptor_valid"] & control["descriptor_ready"]):
+            m.d.inner += [
+                m_left.eq(m_left - config.group_tokens),
+                active.eq(m_left > config.group_tokens),
+            ]
+        with m.If(done):
             m.d.inner += ahead.eq(0)
+        if loads is None:
+            m.d.comb += walked.eq(ahead)
+            return
+        m.d.comb += [
+            *(loads[name].eq(size) for name, size in sizes.items()),
+            loads["run_valid"].eq(control["descriptor_valid"] & ahead & ~walked),
+        ]
+        m.d.inner += walked.eq((walked & ~done) | (loads["run_valid"] & loads["run_ready"]))
 
-    def _operands(self, m, feed, weights, grid):
-        """Acts and trits into the array."""
+    def _acts(self, m, feed, grid):
+        """Acts from the stream into the array."""
         m.d.comb += [
             feed["stream_data"].eq(self.s_axis_acts_tdata),
             feed["stream_last"].eq(self.s_axis_acts_tlast),
             feed["stream_valid"].eq(self.s_axis_acts_tvalid),
             self.s_axis_acts_tready.eq(feed["stream_ready"]),
-            *(grid[f"acts_{name}"].eq(feed[f"acts_{name}"]) for name in ("data", "last", "tokens")),
-            grid["acts_valid"].eq(feed["acts_valid"]),
+            *(
+                grid[port].eq(feed[port])
+                for port in grid
+                if port.startswith("acts_") and port != "acts_ready"
+            ),
             feed["acts_ready"].eq(grid["acts_ready"]),
+        ]
+
+    def _trits(self, m, feed, weights, grid, loads):
+        """Trits into the array; what the unpacker holds between runs waits for a run."""
+        if loads is None:
+            # Together with the acts.
+            under_way, last = feed["busy"], feed["acts_pass_last"]
+        else:
+            under_way, last = loads["busy"], loads["last"]
+            m.d.comb += loads["taken"].eq(grid["trits_valid"] & grid["trits_ready"])
+        m.d.comb += [
             grid["trits_data"].eq(weights["trits_data"]),
-            # What the unpacker holds between runs waits for a run, not for acts.
-            grid["trits_valid"].eq(weights["trits_valid"] & feed["busy"]),
-            weights["trits_ready"].eq(grid["trits_ready"] & feed["busy"]),
-            weights["trits_last"].eq(feed["acts_pass_last"]),
+            grid["trits_valid"].eq(weights["trits_valid"] & under_way),
+            weights["trits_ready"].eq(grid["trits_ready"] & under_way),
+            weights["trits_last"].eq(last),
         ]
 
     def _psums(self, m, control, feed, grid):
@@ -164,15 +200,21 @@ class Core(wiring.Component):
         Whether a tile is the last of its run waits in a queue while the tile is in the array.
         """
         config = self.config
-        # A tile follows another after as many cycles as that one drains tokens, or later.
-        depth = timing.drain_latency(config) + 2
+        # A tile follows another after as many cycles as that one delivers tokens, or later.
+        latency = timing.drain_latency if self._output else timing.pass_latency
+        depth = latency(config) + 2
         ends = Signal(depth)
         tiles = Signal(range(depth + 1))
         enter = Signal()
         leave = Signal()
         last_of_run = Signal()
         m.d.comb += [
-            enter.eq(grid["acts_valid"] & grid["acts_ready"] & grid["acts_last"]),
+            enter.eq(
+                grid["acts_valid"]
+                & grid["acts_ready"]
+                & grid["acts_last"]
+                & (1 if self._output else grid["acts_last_k"])
+            ),
             leave.eq(grid["psums_valid"] & grid["psums_ready"] & grid["psums_last"]),
             last_of_run.eq(grid["psums_last"] & ends[0]),
         ]
@@ -214,7 +256,7 @@ class Core(wiring.Component):
         """The counters that software reads."""
         positions = self.config.cols * self.config.lanes
         beat = Signal()
-        m.d.comb += beat.eq(grid["acts_valid"] & grid["acts_ready"])
+        m.d.comb += beat.eq(grid["trits_valid"] & grid["trits_ready"])
         zeros = Signal(positions)
         m.d.inner += zeros.eq(~grid["trits_data"][::2] & beat.replicate(positions))
         zero_count = popcount(m, zeros, prefix=self.prefix, reset=reset, name="zero_count")
@@ -229,7 +271,7 @@ class Core(wiring.Component):
             "stall_acts": "perf_wait_acts",
             "stall_weights": "perf_wait_trits",
             "stall_output": "perf_blocked",
-            "stall_drain": "perf_wait_drain",
+            "stall_array": "perf_wait_drain" if self._output else "perf_wait_load",
         }
         for name, _ in COUNTERS:
             counter = control[f"counter_{name.lower()}"]

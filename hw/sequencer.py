@@ -1,54 +1,93 @@
 """The sequencer: walks the tiles of a run, and feeds the array its acts.
 
-A run is a descriptor (m, k, n). Tokens go in groups of `rows`; for each group, output features in
-groups of `cols`; for each of these tiles, k in slices of `lanes`. Nothing is divided: what is left
-of m, n and k is counted down.
+A run is a descriptor (m, k, n). Tokens go in groups; for each group, output features in groups of
+`cols`. Nothing is divided: what is left of m, n and k is counted down.
 
-Acts. The beats of a group of tokens come in once, slice by slice, TLAST on the last. They feed the
-first tile as they come and are written to the act buffer, which replays them for the group's other
-tiles. So a run never waits for a buffer to fill, and one bank is enough.
+    Output-stationary, for each of these tiles: k in slices of `lanes`, a beat for each, that is of
+    all the group's tokens.
+    Weight-stationary, for each group of features: k in tiles of `rows` slices, for each of these
+    the group's tokens, a beat for each, that is of all the tile's slices.
 
-    stream --+--> first tile ---+--> stage --> array
-             +--> act buffer ---+
+Acts. The beats that belong to a group of tokens come in once, in the order above, TLAST on the
+last. They feed the first group of features as they come and are written to the act buffer, which
+replays them for the others. So a run never waits for a buffer to fill, and one bank is enough.
+
+    stream --+--> first features ---+--> stage --> array
+             +--> act buffer -------+
                   (a read takes a cycle, which the stage hides)
 
-TLAST too early: the slices that are missing are zero acts, without waiting for the stream. Missing
-on the last slice: beats are dropped up to and with the next TLAST. Either is reported by a strobe.
+TLAST too early: the beats that are missing are zero acts, without waiting for the stream. Missing
+on the last one: beats are dropped up to and with the next TLAST. Either is reported by a strobe.
+
+`Loads` walks the trits of a weight-stationary array, which run ahead of its acts.
 """
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import ClockSignal, Instance, Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from arch.config import ArrayConfig
+from arch.config import ArrayConfig, Dataflow
+
+from .ram import Ram
 
 WORD_BITS = 32
 
-# name -> (direction, width of a config, description)
-PORTS = {
-    "run_m": (In, lambda c: WORD_BITS, "tokens of the run that is offered"),
-    "run_k": (In, lambda c: c.max_k.bit_length(), "its input features"),
-    "run_n": (In, lambda c: WORD_BITS, "its output features"),
-    "run_valid": (In, lambda c: 1, "a run is offered"),
-    "run_ready": (Out, lambda c: 1, "and taken"),
-    "busy": (Out, lambda c: 1, "beats of a run are still to enter the array"),
-    "stream_data": (In, lambda c: c.acts_bits, "act [token][lane] of one slice"),
-    "stream_last": (In, lambda c: 1, "last slice of a group of tokens"),
-    "stream_valid": (In, lambda c: 1, "a beat of acts is offered"),
-    "stream_ready": (Out, lambda c: 1, "and taken"),
-    "early_last": (Out, lambda c: 1, "strobe: a group of tokens ended a cycle ago too early"),
-    "late_last": (Out, lambda c: 1, "strobe: a group of tokens did not end a cycle ago"),
-    "acts_data": (Out, lambda c: c.acts_bits, "to the array"),
-    "acts_last": (Out, lambda c: 1, "last beat of a tile"),
-    "acts_tokens": (Out, lambda c: c.rows.bit_length(), "tokens of the tile"),
-    "acts_pass_last": (Out, lambda c: 1, "last beat of a pass: of all tiles of a token group"),
-    "acts_run_last": (Out, lambda c: 1, "last beat of the run"),
-    "acts_valid": (Out, lambda c: 1, "a beat is offered"),
-    "acts_ready": (In, lambda c: 1, "and taken"),
-}
+
+def _run_ports(config, *sizes):
+    bits = {"m": WORD_BITS, "k": config.max_k.bit_length(), "n": WORD_BITS}
+    what = {"m": "tokens", "k": "input features", "n": "output features"}
+    return {
+        **{f"run_{size}": (In, bits[size], f"{what[size]} of the run offered") for size in sizes},
+        "run_valid": (In, 1, "a run is offered"),
+        "run_ready": (Out, 1, "and taken"),
+    }
+
+
+def ports(config: ArrayConfig) -> dict[str, tuple]:
+    """Of the sequencer: name -> (direction, width, description)."""
+    by_dataflow = {
+        Dataflow.OUTPUT_STATIONARY: {
+            "acts_tokens": (Out, config.rows.bit_length(), "tokens of the tile"),
+            "acts_pass_last": (Out, 1, "last beat of a pass: of all tiles of a token group"),
+        },
+        Dataflow.WEIGHT_STATIONARY: {
+            "acts_first_k": (Out, 1, "of a tile with the first slices of k"),
+            "acts_last_k": (Out, 1, "of a tile with the last slices of k"),
+        },
+    }
+    return {
+        **_run_ports(config, "m", "k", "n"),
+        "busy": (Out, 1, "beats of a run are still to enter the array"),
+        "stream_data": (In, config.acts_bits, "a beat of acts"),
+        "stream_last": (In, 1, "last beat of a group of tokens"),
+        "stream_valid": (In, 1, "a beat of acts is offered"),
+        "stream_ready": (Out, 1, "and taken"),
+        "early_last": (Out, 1, "strobe: a group of tokens ended a cycle ago too early"),
+        "late_last": (Out, 1, "strobe: a group of tokens did not end a cycle ago"),
+        "acts_data": (Out, config.acts_bits, "to the array"),
+        "acts_last": (Out, 1, "last beat of a tile"),
+        **by_dataflow[config.dataflow],
+        "acts_run_last": (Out, 1, "last beat of the run"),
+        "acts_valid": (Out, 1, "a beat is offered"),
+        "acts_ready": (In, 1, "and taken"),
+    }
+
+
+def load_ports(config: ArrayConfig) -> dict[str, tuple]:
+    """The same of `Loads`."""
+    return {
+        **_run_ports(config, "m", "k", "n"),
+        "busy": (Out, 1, "slices of a run are still to be loaded"),
+        "taken": (In, 1, "a slice of trits is taken"),
+        "last": (Out, 1, "the next slice is the last of its pass"),
+    }
+
+
+def act_buffer(config: ArrayConfig) -> Ram:
+    """The memory of a group's acts."""
+    return Ram(width=config.acts_bits, depth=config.act_buffer_beats)
 
 
 class Sequencer(wiring.Component):
@@ -56,15 +95,17 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    As in `PORTS`.
+    As in `ports`.
     """
 
-    def __init__(self, config: ArrayConfig):
+    def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
-        super().__init__({name: flow(width(config)) for name, (flow, width, _) in PORTS.items()})
+        self.prefix = prefix
+        super().__init__({name: flow(width) for name, (flow, width, _) in ports(config).items()})
 
     def elaborate(self, platform):
         config = self.config
+        output = config.dataflow == Dataflow.OUTPUT_STATIONARY
         m = Module()
 
         # What is left of the run, of the group's features, of the tile's input features.
@@ -73,19 +114,30 @@ class Sequencer(wiring.Component):
         n_all = Signal(WORD_BITS)
         k_left = Signal(config.max_k.bit_length())
         k_all = Signal(config.max_k.bit_length())
-        slice_last = Signal()
+        # Of the tile, where a beat is a token.
+        token = Signal(range(config.buffer_tokens))
+        token_last = Signal()
+        k_last = Signal()
+        tile_last = Signal()
+        replay_last = Signal()
         group_last = Signal()
         run_last = Signal()
+        tokens = Signal(range(config.group_tokens + 1))
+        features = config.slices_per_tile * config.lanes
         m.d.comb += [
-            slice_last.eq(k_left <= config.lanes),
+            k_last.eq(k_left <= features),
             group_last.eq(n_left <= config.cols),
-            run_last.eq(m_left <= config.rows),
+            run_last.eq(m_left <= config.group_tokens),
+            tokens.eq(Mux(run_last, m_left, config.group_tokens)),
+            token_last.eq(1 if output else token + 1 == tokens),
+            replay_last.eq(k_last & token_last),
+            tile_last.eq(k_last if output else token_last),
         ]
         active = Signal()
-        first_tile = Signal()
-        address = Signal(range(-(-config.max_k // config.lanes)))
+        first_features = Signal()
+        address = Signal(act_buffer(config).address_bits)
 
-        # The stream's side: is there a slice for the first tile in this cycle?
+        # The stream's side: is there a beat for the first features in this cycle?
         ended = Signal()
         dropping = Signal()
         step = Signal()
@@ -94,69 +146,132 @@ class Sequencer(wiring.Component):
         took = Signal()
         finished = Signal()
         m.d.comb += [
-            wanted.eq(active & first_tile & ~ended & ~dropping),
+            wanted.eq(active & first_features & ~ended & ~dropping),
             room.eq(~self.acts_valid | self.acts_ready),
             took.eq(step & wanted),
-            finished.eq(step & slice_last & group_last & run_last),
-            step.eq(active & room & (~first_tile | ended | (wanted & self.stream_valid))),
+            finished.eq(step & replay_last & group_last & run_last),
+            step.eq(active & room & (~first_features | ended | (wanted & self.stream_valid))),
             self.stream_ready.eq(dropping | (wanted & room)),
             self.busy.eq(active | self.acts_valid),
         ]
         m.d.sync += [
-            self.early_last.eq(took & self.stream_last & ~slice_last),
-            self.late_last.eq(took & ~self.stream_last & slice_last),
+            self.early_last.eq(took & self.stream_last & ~replay_last),
+            self.late_last.eq(took & ~self.stream_last & replay_last),
         ]
         with m.If(dropping & self.stream_valid & self.stream_last):
             m.d.sync += dropping.eq(0)
-        with m.If(took & self.stream_last & ~slice_last):
+        with m.If(took & self.stream_last & ~replay_last):
             m.d.sync += ended.eq(1)
-        with m.If(took & ~self.stream_last & slice_last):
+        with m.If(took & ~self.stream_last & replay_last):
             m.d.sync += dropping.eq(1)
 
-        # One step: to the next slice, tile, group of tokens, run.
+        # One step: to the next beat, tile, group of features, group of tokens, run.
         with m.If(step):
-            m.d.sync += [k_left.eq(k_left - config.lanes), address.eq(address + 1)]
-            with m.If(slice_last):
+            m.d.sync += address.eq(address + 1)
+            if not output:
+                m.d.sync += token.eq(Mux(token_last, 0, token + 1))
+            with m.If(token_last):
+                m.d.sync += k_left.eq(k_left - features)
+            with m.If(replay_last):
                 m.d.sync += [k_left.eq(k_all), address.eq(0), ended.eq(0)]
-                m.d.sync += [first_tile.eq(group_last), n_left.eq(n_left - config.cols)]
+                m.d.sync += [first_features.eq(group_last), n_left.eq(n_left - config.cols)]
                 with m.If(group_last):
-                    m.d.sync += [n_left.eq(n_all), m_left.eq(m_left - config.rows)]
+                    m.d.sync += [n_left.eq(n_all), m_left.eq(m_left - config.group_tokens)]
         m.d.comb += self.run_ready.eq(~active | finished)
         with m.If(self.run_ready):
             m.d.sync += [
                 active.eq(self.run_valid),
-                first_tile.eq(1),
+                first_features.eq(1),
                 m_left.eq(self.run_m),
                 *(left.eq(self.run_n) for left in (n_left, n_all)),
                 *(left.eq(self.run_k) for left in (k_left, k_all)),
             ]
 
         # The stage in front of the array.
-        m.submodules.act_buffer = buffer = Memory(
-            shape=config.acts_bits, depth=-(-config.max_k // config.lanes), init=[]
-        )
-        write, read = buffer.write_port(), buffer.read_port()
         fresh = Signal()
         held = Signal(config.acts_bits, reset_less=True)
+        replayed = Signal(config.acts_bits)
         incoming = Mux(ended, 0, self.stream_data)
-        m.d.comb += [
-            write.addr.eq(address),
-            write.data.eq(incoming),
-            write.en.eq(step & first_tile),
-            read.addr.eq(address),
-            read.en.eq(step),
-            self.acts_data.eq(Mux(fresh, held, read.data)),
-        ]
+        m.submodules.act_buffer = Instance(
+            f"{self.prefix}_act_buffer",
+            i_clk=ClockSignal(),
+            i_write_enable=step & first_features,
+            i_write_address=address,
+            i_write_data=incoming,
+            i_read_enable=step,
+            i_read_address=address,
+            o_read_data=replayed,
+        )
+        m.d.comb += self.acts_data.eq(Mux(fresh, held, replayed))
         with m.If(step):
             m.d.sync += [
                 self.acts_valid.eq(1),
-                fresh.eq(first_tile),
+                fresh.eq(first_features),
                 held.eq(incoming),
-                self.acts_last.eq(slice_last),
-                self.acts_tokens.eq(Mux(run_last, m_left, config.rows)),
-                self.acts_pass_last.eq(slice_last & group_last),
+                self.acts_last.eq(tile_last),
                 self.acts_run_last.eq(finished),
             ]
+            if output:
+                m.d.sync += [
+                    self.acts_tokens.eq(tokens),
+                    self.acts_pass_last.eq(replay_last & group_last),
+                ]
+            else:
+                m.d.sync += [self.acts_first_k.eq(k_left == k_all), self.acts_last_k.eq(k_last)]
         with m.Elif(self.acts_ready):
             m.d.sync += self.acts_valid.eq(0)
+        return m
+
+
+class Loads(wiring.Component):
+    """Counts the slices of trits of a run into a weight-stationary array, pass by pass.
+
+    Members
+    -------
+    As in `load_ports`.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {name: flow(width) for name, (flow, width, _) in load_ports(config).items()}
+        )
+
+    def elaborate(self, platform):
+        config = self.config
+        m = Module()
+        m_left = Signal(WORD_BITS)
+        n_left = Signal(WORD_BITS)
+        n_all = Signal(WORD_BITS)
+        k_left = Signal(config.max_k.bit_length())
+        k_all = Signal(config.max_k.bit_length())
+        row = Signal(range(config.rows))
+        row_last = Signal()
+        k_last = Signal()
+        group_last = Signal()
+        finished = Signal()
+        features = config.slices_per_tile * config.lanes
+        m.d.comb += [
+            row_last.eq(row == config.rows - 1),
+            k_last.eq(k_left <= features),
+            group_last.eq(n_left <= config.cols),
+            self.last.eq(row_last & k_last & group_last),
+            finished.eq(self.taken & self.last & (m_left <= config.group_tokens)),
+            self.run_ready.eq(~self.busy | finished),
+        ]
+        with m.If(self.taken):
+            m.d.sync += row.eq(Mux(row_last, 0, row + 1))
+            with m.If(row_last):
+                m.d.sync += k_left.eq(Mux(k_last, k_all, k_left - features))
+                with m.If(k_last):
+                    m.d.sync += n_left.eq(Mux(group_last, n_all, n_left - config.cols))
+            with m.If(self.last):
+                m.d.sync += m_left.eq(m_left - config.group_tokens)
+        with m.If(self.run_ready):
+            m.d.sync += [
+                self.busy.eq(self.run_valid),
+                m_left.eq(self.run_m),
+                *(left.eq(self.run_n) for left in (n_left, n_all)),
+                *(left.eq(self.run_k) for left in (k_left, k_all)),
+            ]
         return m

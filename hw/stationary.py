@@ -35,12 +35,11 @@ from amaranth.lib.wiring import In, Out
 
 from arch import timing
 from arch.config import ArrayConfig
+from arch.regmap import COUNTER_BITS
 
 from .delay import delayed
 from .pe import add_with_carry, dot_product
 from .row import STATIONARY_CONTROL, columns, stack_name, west_east
-
-PERF_BITS = 32
 
 # As in hw/array.py: name -> (direction, width of a config, description).
 PORTS = {
@@ -58,16 +57,20 @@ PORTS = {
     "psums_valid": (Out, lambda c: 1, "a beat of psums is offered"),
     "psums_ready": (In, lambda c: 1, "and taken; low freezes the array"),
     "illegal": (Out, lambda c: 1, "sticky: a beat held trit code 10, which counted as zero"),
-    "perf_beats": (Out, lambda c: PERF_BITS, "cycles that took a beat of acts"),
-    "perf_loads": (Out, lambda c: PERF_BITS, "cycles that took a beat of trits"),
-    "perf_wait_acts": (Out, lambda c: PERF_BITS, "cycles that waited for acts, their trits loaded"),
+    "perf_beats": (Out, lambda c: COUNTER_BITS, "cycles that took a beat of acts"),
+    "perf_loads": (Out, lambda c: COUNTER_BITS, "cycles that took a beat of trits"),
+    "perf_wait_acts": (
+        Out,
+        lambda c: COUNTER_BITS,
+        "cycles that waited for acts, trits loaded",
+    ),
     "perf_wait_trits": (
         Out,
-        lambda c: PERF_BITS,
+        lambda c: COUNTER_BITS,
         "cycles that acts waited for trits to be offered",
     ),
-    "perf_wait_load": (Out, lambda c: PERF_BITS, "cycles that acts waited for a load under way"),
-    "perf_blocked": (Out, lambda c: PERF_BITS, "cycles frozen by backpressure on psums"),
+    "perf_wait_load": (Out, lambda c: COUNTER_BITS, "cycles that acts waited for a load under way"),
+    "perf_blocked": (Out, lambda c: COUNTER_BITS, "cycles frozen by backpressure on psums"),
 }
 
 # What a beat of acts has to tell at the south edge.

@@ -15,7 +15,6 @@ from amaranth.lib import wiring
 
 from arch import timing
 from arch.config import ArrayConfig, Dataflow
-from arch.errors import InputError
 from arch.ports import Port, clock_ports, core_ports
 
 from . import array, pe, row, stationary, unpacker, yosys
@@ -23,9 +22,10 @@ from .core import Core
 from .delay import Delay, delay_name
 from .files import write_files
 from .popcount import LEAF, Popcount, popcount_name
+from .ram import Ram
 from .registers import Registers
 from .row import Row, Stack, halves, stack_name
-from .sequencer import Sequencer
+from .sequencer import Loads, Sequencer, act_buffer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +78,8 @@ def generate(config: ArrayConfig, *, name: str | None = None) -> Rtl:
         Distinguishes this array's modules from another's in the same design; its shape by default,
         and its dataflow where that is weight-stationary.
     """
+    top = _top(config, name)
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
-    top = f"tritloom_{name or (config.shape if output else f'{config.shape}_weight_stationary')}"
     verilog, cells = emit(array_modules(config, top=top, prefix=top), top=top)
     ports = (
         *clock_ports(),
@@ -91,13 +91,14 @@ def generate(config: ArrayConfig, *, name: str | None = None) -> Rtl:
     return Rtl(top=top, config=config, ports=ports, verilog=verilog, cells=cells)
 
 
+def _top(config, name):
+    output = config.dataflow == Dataflow.OUTPUT_STATIONARY
+    return f"tritloom_{name or (config.shape if output else f'{config.shape}_weight_stationary')}"
+
+
 def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
     """The same for the whole core: the array behind AXI."""
-    if config.dataflow != Dataflow.OUTPUT_STATIONARY:
-        raise InputError(
-            f"the core is {Dataflow.OUTPUT_STATIONARY}; {config.dataflow} is of the bare array"
-        )
-    top = f"tritloom_{name or config.shape}"
+    top = _top(config, name)
     inner = f"{top}_array"
     modules = array_modules(config, top=inner, prefix=inner)
     modules |= unpacker.modules(config.cols * config.lanes, prefix=top)
@@ -108,9 +109,12 @@ def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
             widths += set(halves(width)) - set(widths)
     modules |= {
         f"{top}_registers": Registers(config),
-        f"{top}_sequencer": Sequencer(config),
+        f"{top}_sequencer": Sequencer(config, prefix=top),
+        f"{top}_act_buffer": act_buffer(config),
         top: Core(config, prefix=top),
     }
+    if config.dataflow == Dataflow.WEIGHT_STATIONARY:
+        modules[f"{top}_loads"] = Loads(config)
     verilog, cells = emit(modules, top=top)
     return Rtl(top=top, config=config, ports=core_ports(config), verilog=verilog, cells=cells)
 
@@ -145,7 +149,7 @@ def array_modules(config: ArrayConfig, *, top: str, prefix: str) -> dict[str, wi
     return modules
 
 
-def emit(modules: dict[str, wiring.Component], *, top: str) -> tuple[str, dict[str, int]]:
+def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, dict[str, int]]:
     """Write components that instantiate each other by name as one Verilog text.
 
     Returns
@@ -153,14 +157,20 @@ def emit(modules: dict[str, wiring.Component], *, top: str) -> tuple[str, dict[s
     Verilog-2005, and the Yosys cells of the flattened design by type
     """
     with tempfile.TemporaryDirectory() as folder:
-        source, verilog, stat = (Path(folder, file) for file in ("in.il", "out.v", "stat.json"))
-        text = "\n".join(_rtlil(name, module) for name, module in modules.items())
+        names = ("in.il", "memories.v", "out.v", "stat.json")
+        source, memories, verilog, stat = (Path(folder, file) for file in names)
+        rams = {name: module for name, module in modules.items() if isinstance(module, Ram)}
+        memories.write_text("".join(ram.verilog(name) for name, ram in rams.items()))
+        text = "\n".join(
+            _rtlil(name, module) for name, module in modules.items() if name not in rams
+        )
         # What Amaranth makes a submodule of, as it does a memory, joins the module that has it.
         owners = sorted(set(re.findall(r"^module \\(\w+)\.", text, re.MULTILINE)))
         flat = "".join(f"flatten {name}\n" for name in owners)
         source.write_text(text)
         yosys.run(
             f"read_rtlil {source}\n"
+            f"read_verilog {memories}\n"
             f"hierarchy -check -top {top}\n"
             # Processes become multiplexers and registers, which become clock enables and resets:
             # plain text without `always @*`, that every simulator starts alike.
@@ -175,12 +185,14 @@ def emit(modules: dict[str, wiring.Component], *, top: str) -> tuple[str, dict[s
             "opt_clean\n"
             "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy\n"
             "attrmap -modattr -remove generator -remove src\n"
+            f"tee -q -o {stat} stat -json -top {top}\n"
+            # Memories stay as we wrote them, which is how tools like them.
+            f"{''.join(f'blackbox {name}; ' for name in rams)}\n"
             f"write_verilog -noattr {verilog}\n"
-            f"tee -q -o {stat} stat -json -top {top}"
         )
         design = json.loads(stat.read_text())["design"]["num_cells_by_type"]
         cells = {kind: n for kind, n in sorted(design.items()) if kind.startswith("$")}
-        return verilog.read_text(), cells
+        return verilog.read_text() + memories.read_text(), cells
 
 
 def write(rtl: Rtl, folder: Path, *, stem: str) -> tuple[Path, ...]:

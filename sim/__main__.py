@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from arch.config import PRESETS, preset
+from arch.config import PRESETS, Dataflow, preset
 from arch.errors import InputError, MismatchError
 from arch.ternary import PACKINGS
 
@@ -33,8 +33,13 @@ def parser() -> argparse.ArgumentParser:
     layer.add_argument("--tensor", metavar="NAME", help="which, where the file has several")
     for command in (demo, layer):
         command.add_argument("--preset", default="base", help=f"{', '.join(PRESETS)} [base]")
+        command.add_argument(
+            "--dataflow", metavar="NAME", help=f"{' or '.join(Dataflow)} [preset's]"
+        )
         command.add_argument("--packing", default="trit5", help=f"{', '.join(PACKINGS)} [trit5]")
-        command.add_argument("--tokens", type=int, metavar="M", help="[the array's rows]")
+        command.add_argument(
+            "--tokens", type=int, metavar="M", help="[as many as share the weights]"
+        )
         command.add_argument("--seed", type=int, default=0, help="of the random acts [0]")
     commands.add_parser(
         "bench",
@@ -54,6 +59,8 @@ def main(argv: list[str] | None = None) -> int:
 
             return bench()
         config = preset(options.preset)
+        if options.dataflow is not None:
+            config = config.replace(dataflow=options.dataflow)
         if options.packing not in PACKINGS:
             known = ", ".join(PACKINGS)
             raise InputError(f"unknown packing {options.packing!r}; known: {known}")

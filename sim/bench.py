@@ -16,7 +16,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from arch import timing
 from arch.config import ArrayConfig, preset
 from arch.tiling import Plan
 from arch.workload import Gemm
@@ -26,15 +25,18 @@ from . import runner, weights
 from .layer import BUILDS, run_layer
 
 REPORT = Path("build/bench.json")
+# Input and output features.
+LAYERS = ((4096, 4096), (2560, 6912), (4096, 11008))
+STATIONARY = preset("base").replace(dataflow="weight-stationary")
 
 
 def bench() -> int:
     """Measure everything, print a table, write `build/bench.json`; 0 where every target is met."""
     figures = [
         *_generation(),
-        *_utilisation(preset("base"), 4096, 4096),
-        *_utilisation(preset("base"), 2560, 6912),
-        *_utilisation(preset("base"), 4096, 11008),
+        *(figure for layer in LAYERS for figure in _utilisation(preset("base"), *layer)),
+        *(figure for layer in LAYERS for figure in _utilisation(STATIONARY, *layer, tokens=512)),
+        *(figure for layer in LAYERS for figure in _utilisation(preset("decode"), *layer)),
         *_lockstep(preset("base")),
         _demo(preset("base")),
         _report_time(),
@@ -83,14 +85,13 @@ def _generation():
         yield _figure(f"size of {kind} {config.shape}", len(verilog) / 1e6, "MB", below=megabytes)
 
 
-def _utilisation(config, k, n):
+def _utilisation(config, k, n, tokens=None):
     trits = np.random.default_rng(0).integers(-1, 1, (n, k), endpoint=True)
-    run = run_layer(trits.astype(np.float32), config)
-    after_fill = run.rtl.cycles - timing.UNPACK - timing.drain_latency(config)
-    name = f"{k} to {n}, m = {config.rows}, core {config.shape}"
-    busy = 100 * run.rtl.counters["BUSY"] / after_fill
-    yield _figure(f"{name}: busy after fill, core's counters", busy, "%", above=98)
-    yield _figure(f"{name}: slots used, fill and drain included", 100 * run.utilisation, "%")
+    run = run_layer(trits.astype(np.float32), config, tokens=tokens)
+    name = f"{k} to {n}, m = {run.job.plan.gemm.m}, core {config.shape} {config.dataflow}"
+    # At m = 1 it is the weight stream's rate too: a slice for every beat of the array.
+    yield _figure(f"{name}: busy, core's counters", 100 * run.busy, "%", above=99)
+    yield _figure(f"{name}: slots used", 100 * run.utilisation, "%")
     yield _figure(f"{name}: weight stream, bit a trit", run.bits_per_trit, "bit", below=1.62)
     macs = run.rtl.cycles * config.macs_per_cycle
     yield _figure(f"{name}: plain harness", macs / run.simulate_s / 1e6, "M ternary op/s")

@@ -14,7 +14,7 @@ import numpy as np
 from arch import layout, regmap
 from arch.errors import InputError
 from arch.ternary import PACKINGS, Packing
-from arch.tiling import Plan
+from arch.tiling import Plan, StationaryPlan
 
 from . import streams
 
@@ -25,12 +25,12 @@ class Job:
 
     Attributes
     ----------
-    plan : Plan
+    plan : Plan or StationaryPlan
     packing : Packing
         Of the weight stream.
     """
 
-    plan: Plan
+    plan: Plan | StationaryPlan
     packing: Packing
 
     def writes(self) -> list[tuple[int, int]]:
@@ -45,7 +45,7 @@ class Job:
             (regmap.offset("PUSH"), regmap.encode("PUSH", GO=1)),
         ]
 
-    def acts(self, acts) -> np.ndarray:
+    def acts(self, acts) -> list[np.ndarray]:
         """Beats of acts: one packet for each group of tokens.
 
         Parameters
@@ -54,13 +54,20 @@ class Job:
 
         Returns
         -------
-        ndarray of uint8, shape (token_groups, slices, bytes of a beat)
+        list of ndarray of uint8, shape (beats, bytes of a beat)
+            Only the last packet of a weight-stationary core is shorter than the others.
         """
         config = self.plan.config
         beats = streams.slice_acts(self.plan, acts)
-        fields = beats.reshape(*beats.shape[:2], config.rows * config.lanes)
-        packed = streams.pack_fields(fields, config.act_bits)
-        return np.ascontiguousarray(packed[..., : -(-config.acts_bits // 8)])
+        if isinstance(self.plan, StationaryPlan):
+            starts = range(0, self.plan.gemm.m, config.group_tokens)
+            beats = [beats[:, start : start + config.group_tokens] for start in starts]
+        fields = [packet.reshape(-1, config.rows * config.lanes) for packet in beats]
+        size = -(-config.acts_bits // 8)
+        return [
+            np.ascontiguousarray(streams.pack_fields(packet, config.act_bits)[:, :size])
+            for packet in fields
+        ]
 
     def weights(self, trits) -> np.ndarray:
         """Beats of weights: one packet, to be sent once for each group of tokens.

@@ -14,8 +14,8 @@ struct Stream {
     const uint8_t* beats;
     int64_t stride;   // bytes from beat to beat
     int64_t packet;   // beats from TLAST to TLAST
-    int64_t packets;  // to send
-    int64_t period;   // packets after which the beats begin again from the first
+    int64_t total;    // beats to send; the last packet may be shorter
+    int64_t period;   // beats after which they begin again from the first
 };
 
 struct Machine {
@@ -48,11 +48,10 @@ void copy_in(Port& port, const uint8_t* bytes, int64_t count) {
 
 template <typename Port, typename Flag>
 void offer(const Stream& stream, int64_t beat, Port& data, Flag& last, Flag& valid) {
-    valid = beat < stream.packet * stream.packets;
+    valid = beat < stream.total;
     if (!valid) return;
-    copy_in(data, stream.beats + beat % (stream.packet * stream.period) * stream.stride,
-            stream.stride);
-    last = beat % stream.packet == stream.packet - 1;
+    copy_in(data, stream.beats + beat % stream.period * stream.stride, stream.stride);
+    last = beat % stream.packet == stream.packet - 1 || beat == stream.total - 1;
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ STEP_CYCLES = 2000
 class _Stream(ctypes.Structure):
     _fields_ = [
         ("beats", ctypes.c_void_p),
-        *((name, ctypes.c_int64) for name in ("stride", "packet", "packets", "period")),
+        *((name, ctypes.c_int64) for name in ("stride", "packet", "total", "period")),
     ]
 
 
@@ -123,15 +123,22 @@ class Machine:
             The core hangs: it takes far more cycles than `arch.timing` says. Or it reports an
             error.
         """
-        packets, beats = job.acts(acts), job.weights(trits)
+        packets, weights = job.acts(acts), job.weights(trits)
+        acts = np.concatenate(packets)
         rows = np.zeros((job.rows_out, 4 * self.config.cols), np.uint8)
         before = read_counters(self.read, self.write)
         for offset, word in job.writes():
             self.write(offset, word)
-        groups, slices, act_bytes = packets.shape
+        passes = len(packets)
         streams = (
-            _Stream(packets.ctypes.data, act_bytes, slices, groups, groups),
-            _Stream(beats.ctypes.data, beats.shape[1], len(beats), groups, 1),
+            _Stream(acts.ctypes.data, acts.shape[1], len(packets[0]), len(acts), len(acts)),
+            _Stream(
+                weights.ctypes.data,
+                weights.shape[1],
+                len(weights),
+                passes * len(weights),
+                len(weights),
+            ),
         )
         self._library.machine_start(
             self._handle,
@@ -157,5 +164,5 @@ class Machine:
             psums=job.psums(rows),
             cycles=cycles,
             counters={name: after[name] - before[name] for name in after},
-            weight_bytes=groups * beats.size,
+            weight_bytes=passes * weights.size,
         )

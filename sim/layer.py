@@ -20,7 +20,7 @@ from arch.config import ArrayConfig
 from arch.counts import array_counts
 from arch.errors import MismatchError
 from arch.ternary import TRIT5, Packing
-from arch.tiling import Plan
+from arch.tiling import make_plan
 from arch.workload import Gemm
 
 from .driver import Job
@@ -89,8 +89,8 @@ def run_layer(
     packing : Packing
         Of the weight stream.
     tokens : int, optional
-        Rows of acts; as many as the array has by default. They are standard normal (what a norm in
-        front of the layer gives), quantised by absmax per token.
+        Rows of acts; as many as share a pass of the weights by default. They are standard normal
+        (what a norm in front of the layer gives), quantised by absmax per token.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def run_layer(
     quantised = to_trits(weights)
     trits = quantised.values
     n, k = trits.shape
-    plan = Plan(config, Gemm(config.rows if tokens is None else tokens, k, n))
+    plan = make_plan(config, Gemm(config.group_tokens if tokens is None else tokens, k, n))
     normal = np.random.default_rng(seed).standard_normal((plan.gemm.m, k), np.float32)
     acts = absmax_acts(normal, bits=config.act_bits).values
 
@@ -125,7 +125,7 @@ def run_layer(
                 f"token {m}, feature {n} is {run.psums[m, n]}, not {wanted[m, n]}"
             )
     # Zero trits of the padding count too: what entered the array less what was not zero.
-    trits_in = plan.beats * config.cols * config.lanes
+    trits_in = plan.trit_beats * config.cols * config.lanes
     nonzero = plan.token_groups * int(np.count_nonzero(trits))
     for name, found, wanted in (
         ("cycles", run.cycles, timing.core_cycles(plan, packing)),
@@ -153,7 +153,11 @@ def report(run: LayerRun, name: str) -> list[tuple[str, str]]:
     time_us = run.rtl.cycles / config.clock_hz * 1e6
     return [
         ("layer", f"{name}: {gemm.k} to {gemm.n} features, {gemm.m} tokens"),
-        ("core", f"{config.shape}, {config.macs_per_cycle:,} multiply-accumulates a cycle, AXI"),
+        (
+            "core",
+            f"{config.shape}, {config.dataflow}, {config.macs_per_cycle:,} "
+            "multiply-accumulates a cycle, AXI",
+        ),
         ("zero trits", f"{run.zero_share:.1%}, weight scale {run.weight_scale:.5g}  MEASURED"),
         ("weights", f"{packing.name}, {run.bits_per_trit:.4f} bit a trit, padding included"),
         ("outputs", f"{gemm.m * gemm.n:,} equal to the golden model and to a plain product"),

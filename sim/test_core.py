@@ -21,14 +21,28 @@ CONFIGS = [
 ]
 
 
+def stationary(**parameters):
+    return ArrayConfig(dataflow="weight-stationary", **parameters)
+
+
+STATIONARY_CONFIGS = [
+    stationary(rows=1, cols=1, lanes=1, max_k=64, buffer_tokens=1),
+    stationary(rows=2, cols=3, lanes=4, max_k=64, buffer_tokens=5),
+    stationary(rows=3, cols=4, lanes=5, max_k=100, cols_per_hop=2, buffer_tokens=2),
+    stationary(rows=1, cols=5, lanes=2, max_k=33, act_bits=6, levels_per_stage=1, buffer_tokens=4),
+    stationary(rows=4, cols=2, lanes=8, max_k=160, levels_per_stage=3, buffer_tokens=7),
+]
+
+
 def name(config):
-    return f"{config.shape}-{config.act_bits}b-{config.cols_per_hop}"
+    return f"{config.dataflow.split('-')[0]}-{config.shape}-{config.act_bits}b"
 
 
 def random_gemms(config, seed, count):
     """One multiplication, then ragged shapes, from a single slice to several of everything."""
     rng = np.random.default_rng(seed)
-    sides = (3 * config.rows, min(7 * config.lanes, config.max_k), 4 * config.cols)
+    features = min(7 * config.slices_per_tile * config.lanes, config.max_k)
+    sides = (3 * config.group_tokens, features, 4 * config.cols)
     shapes = rng.integers(1, sides, (count, 3), endpoint=True).tolist()
     return [(1, 1, 1), *(tuple(shape) for shape in shapes)]
 
@@ -46,49 +60,71 @@ def run(config, gemms, seed, simulator, folder, verilog=None):
     )
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=name)
+@pytest.mark.parametrize("config", CONFIGS + STATIONARY_CONFIGS, ids=name)
 def test_runs_are_right_counted_and_in_time(config, simulator, folder):
-    # 40 Gemms each alone without stalls, for every one of the 5 shapes: 205 exact cycle counts.
-    seed = 20 + CONFIGS.index(config)
+    # Without stalls, 41 Gemms each alone and in queues of 5: 205 exact cycle counts for either
+    # dataflow. With stalls, as many within the bounds.
+    seed = 20 + (CONFIGS + STATIONARY_CONFIGS).index(config)
     gemms = random_gemms(config, seed, 40)
     assert run(config, gemms, seed, simulator, folder) == ""
 
 
+# By dataflow: what is done to the RTL.
 MUTANTS = {
-    "replay reads the slice before": (
-        r"(<= act_buffer\[)(.*?)\];",
-        r"\1\2 - 1];",
-    ),
-    "one group of features too few": (r"(group_last = n_left <= )(\S+);", r"\1\2 + 3;"),
-    "one slice too few": (r"(slice_last = k_left <= )(\S+);", r"\1\2 + 4;"),
-    "weights read in the other packing": (
-        r"(<= )registers_descriptor_packing;",
-        r"\1~registers_descriptor_packing;",
-    ),
-    "rows of psums lost under backpressure": (r"back_valid <= 1'h1;", r"back_valid <= 1'h0;"),
-    "sign of a psum not extended": (r"(m_axis_psums_tdata = \{ )front\[44\]", r"\g<1>1'h0"),
-    "zero trits counted as others": (r"else zeros <= (\w+);", r"else zeros <= ~\1;"),
-    "end of acts unnoticed": (r"\? 1'h1 : ended;", r"? ended : ended;"),
-    "surplus acts taken for the next group's": (r"(dropping <= )\w+;", r"\g<1>1'h0;"),
-    "soft reset does not reach the array": (
-        r"(tritloom_dut_array array \(.*?\.rst\()reset",
-        r"\1rst",
-    ),
+    "output-stationary": {
+        "replay reads the slice before": (
+            r"(<= words\[)(.*?)\];",
+            r"\1\2 - 1];",
+        ),
+        "one group of features too few": (r"(group_last = n_left <= )(\S+);", r"\1\2 + 3;"),
+        "one slice too few": (r"(k_last = k_left <= )(\S+);", r"\1\2 + 4;"),
+        "weights read in the other packing": (
+            r"(<= )registers_descriptor_packing;",
+            r"\1~registers_descriptor_packing;",
+        ),
+        "rows of psums lost under backpressure": (r"back_valid <= 1'h1;", r"back_valid <= 1'h0;"),
+        "sign of a psum not extended": (r"(m_axis_psums_tdata = \{ )front\[44\]", r"\g<1>1'h0"),
+        "zero trits counted as others": (r"else zeros <= (\w+);", r"else zeros <= ~\1;"),
+        "end of acts unnoticed": (r"\? 1'h1 : ended;", r"? ended : ended;"),
+        "surplus acts taken for the next group's": (r"(dropping <= )\w+;", r"\g<1>1'h0;"),
+        "soft reset does not reach the array": (
+            r"(tritloom_dut_array array \(.*?\.rst\()reset",
+            r"\1rst",
+        ),
+    },
+    "weight-stationary": {
+        "a group of tokens too long": (r"(run_last = m_left <= )(\S+);", r"\1\2 + 5;"),
+        "trits of a pass end a tile early": (
+            r"(module tritloom_dut_loads.*?group_last = n_left <= )(\S+);",
+            r"\1\2 + 3;",
+        ),
+        "trits of a run end a slice of k early": (
+            r"(module tritloom_dut_loads.*?k_last = k_left <= )(\S+);",
+            r"\1\2 + 7;",
+        ),
+        "psums never start from zero": (r"acts_first_k <= \w+;", r"acts_first_k <= 1'h0;"),
+        "psums sent before their last slices": (r"acts_last_k <= \w+;", r"acts_last_k <= 1'h1;"),
+    },
 }
 
 
-@pytest.mark.parametrize("fault", MUTANTS)
-def test_bench_catches_a_fault(fault, simulator, folder):
-    config = CONFIGS[1]
-    pattern, replacement = MUTANTS[fault]
+@pytest.mark.parametrize(
+    ("dataflow", "fault"),
+    [(dataflow, fault) for dataflow, faults in MUTANTS.items() for fault in faults],
+)
+def test_bench_catches_a_fault(dataflow, fault, simulator, folder):
+    config = next(c for c in CONFIGS + STATIONARY_CONFIGS if c.dataflow == dataflow and c.rows == 2)
+    pattern, replacement = MUTANTS[dataflow][fault]
     verilog, count = re.subn(
         pattern, replacement, generate_core(config, name="dut").verilog, flags=re.DOTALL
     )
     assert count, f"nothing in the RTL matches {pattern}"
-    gemms = [(2, 3, 4), (5, 30, 7), (3, 9, 9)]
-    assert run(config, gemms, 3, simulator, folder, verilog) != ""
+    assert run(config, FEW, 3, simulator, folder, verilog) != ""
 
 
-def test_bench_passes_without_a_fault(simulator, folder):
-    gemms = [(2, 3, 4), (5, 30, 7), (3, 9, 9)]
-    assert run(CONFIGS[1], gemms, 3, simulator, folder) == ""
+FEW = [(2, 3, 4), (12, 30, 7), (3, 9, 9)]
+
+
+@pytest.mark.parametrize("configs", [CONFIGS, STATIONARY_CONFIGS], ids=MUTANTS)
+def test_bench_passes_without_a_fault(configs, simulator, folder):
+    assert run(configs[1], FEW, 3, simulator, folder) == ""

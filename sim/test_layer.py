@@ -11,7 +11,7 @@ from arch import timing
 from arch.config import ArrayConfig
 from arch.errors import MismatchError
 from arch.ternary import PACKINGS, TRIT2
-from arch.tiling import Plan
+from arch.tiling import Plan, make_plan
 from arch.workload import Gemm
 from sim import layer
 from sim.__main__ import main
@@ -19,6 +19,7 @@ from sim.driver import Job
 from sim.harness import Machine, Run
 
 CONFIG = ArrayConfig(rows=3, cols=5, lanes=4, max_k=512)
+STATIONARY = CONFIG.replace(dataflow="weight-stationary", buffer_tokens=8)
 
 
 @pytest.mark.slow
@@ -30,16 +31,22 @@ CONFIG = ArrayConfig(rows=3, cols=5, lanes=4, max_k=512)
         (CONFIG, (1, 1, 1)),
         (CONFIG, (3, 8, 5)),
         (CONFIG, (6, 4, 50)),
+        (STATIONARY, (1, 1, 1)),
+        (STATIONARY, (21, 100, 12)),
         (
             ArrayConfig(rows=2, cols=4, lanes=3, act_bits=5, cols_per_hop=2, max_k=512),
             (5, 17, 9),
         ),
     ],
-    ids=lambda value: value.shape if isinstance(value, ArrayConfig) else "x".join(map(str, value)),
+    ids=lambda value: (
+        f"{value.dataflow[0]}-{value.shape}"
+        if isinstance(value, ArrayConfig)
+        else "x".join(map(str, value))
+    ),
 )
 def test_gemm_matches_a_plain_product_and_the_formula(config, shape, packing, folder):
     rng = np.random.default_rng(11)
-    plan = Plan(config, Gemm(*shape))
+    plan = make_plan(config, Gemm(*shape))
     limit = 1 << (config.act_bits - 1)
     acts = rng.integers(-limit, limit, (plan.gemm.m, plan.gemm.k))
     trits = rng.integers(-1, 1, (plan.gemm.n, plan.gemm.k), endpoint=True)
@@ -61,7 +68,7 @@ def test_short_tiles_wait_for_the_drain_as_the_formula_says(folder):
     with Machine(CONFIG, folder) as machine:
         run = machine.run(Job(plan, TRIT2), np.ones((3, 4), int), np.ones((50, 4), int))
     assert (run.psums == 4).all()
-    assert run.counters["STALL_DRAIN"] == (plan.tiles - 1) * (period - 1)
+    assert run.counters["STALL_ARRAY"] == (plan.tiles - 1) * (period - 1)
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ OFFSETS = {
     "WIDTHS": 0x0C,
     "MAX_K": 0x10,
     "QUEUE": 0x14,
+    "DATAFLOW": 0x18,
     "CONTROL": 0x20,
     "STATUS": 0x24,
     "ERROR": 0x28,
@@ -46,7 +47,7 @@ OFFSETS = {
     "STALL_ACTS_LO": 0x90,
     "STALL_WEIGHTS_LO": 0x98,
     "STALL_OUTPUT_LO": 0xA0,
-    "STALL_DRAIN_LO": 0xA8,
+    "STALL_ARRAY_LO": 0xA8,
     "TRITS_LO": 0xB0,
     "ZERO_TRITS_LO": 0xB8,
     "ILLEGAL_CODES_LO": 0xC0,
@@ -108,6 +109,9 @@ def test_status_word_is_laid_out_as_the_page_says():
     fields = {"BUSY": 1, "FULL": 0, "LEVEL": 3, "RUNS_DONE": 0xABCD}
     assert regmap.encode("STATUS", **fields) == 0xABCD0301
     assert regmap.reset_word("ID", TINY).to_bytes(4, "big") == b"TRIT"
+    stationary = TINY.replace(dataflow="weight-stationary", buffer_tokens=0x123)
+    assert regmap.reset_word("DATAFLOW", stationary) == 0x00012301
+    assert regmap.reset_word("DATAFLOW", TINY) == 0x00000200
     assert regmap.reset_word("SHAPE", ArrayConfig(rows=3, cols=5, lanes=7)) == 0x00050003
 
 
@@ -131,7 +135,7 @@ def test_command_writes_header_and_page(tmp_path, capsys):
     assert (tmp_path / "new/tritloom_regs.h").read_text() == regmap.c_header()
     assert (tmp_path / "new/registers.md").read_text() == regmap.markdown()
     assert len(list((tmp_path / "new").iterdir())) == 2
-    assert "35 registers" in capsys.readouterr().out
+    assert "36 registers" in capsys.readouterr().out
 
 
 def test_unwritable_folder_gets_one_line(tmp_path, capsys):
