@@ -34,9 +34,11 @@ def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, 
     for level in range(1, config.tree_levels + 1):
         width = config.act_bits + level
         pairs = zip(nodes[::2], nodes[1::2], strict=False)
-        summed = [
-            (add_with_carry(a, b, carry, width), pending) for (a, carry), (b, pending) in pairs
-        ]
+        summed = []
+        for i, ((a, carry), (b, pending)) in enumerate(pairs):
+            added = Signal(signed(width), name=f"added_{level}_{i}")
+            m.d.comb += added.eq(add_with_carry(a, b, carry, width))
+            summed.append((added, pending))
         nodes = summed + nodes[len(summed) * 2 :]
         if level % config.levels_per_stage == 0 or level == config.tree_levels:
             nodes = [_register(m, advance, node, level, i) for i, node in enumerate(nodes)]
@@ -44,14 +46,22 @@ def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, 
 
 
 def _select(m, config, acts, trits):
-    """(operand, carry) of every lane: act and 0, complement and 1, or zero and 0."""
+    """(operand, carry) of every lane: act and 0, complement and 1, or zero and 0.
+
+    Code 10 must not come here: the edge of the array makes it 00.
+    """
     bits = config.act_bits
     lanes = []
     for lane in range(config.lanes):
         act = acts.word_select(lane, bits)
         nonzero, negative = trits.word_select(lane, 2)
+        # The zero first: behind it nothing moves with the act of a zero trit.
+        gated = Signal(bits, name=f"gated_{lane}")
         operand = Signal(signed(bits), name=f"operand_{lane}")
-        m.d.comb += operand.eq((act ^ negative.replicate(bits)) & nonzero.replicate(bits))
+        m.d.comb += [
+            gated.eq(act & nonzero.replicate(bits)),
+            operand.eq(gated ^ negative.replicate(bits)),
+        ]
         lanes.append((operand, negative))
     return lanes
 
@@ -72,6 +82,8 @@ class PE(wiring.Component):
     -------
     advance : In(1)
         Clock enable of every register.
+    take : In(1)
+        Advances, and a beat comes in: take its trits.
     acts : In(lanes * act_bits)
         Registered acts of the hop, lane 0 in the low bits.
     trits_north, trits_south : In, Out(lanes * 2)
@@ -91,6 +103,7 @@ class PE(wiring.Component):
         super().__init__(
             {
                 "advance": In(1),
+                "take": In(1),
                 "acts": In(config.lanes * config.act_bits),
                 "trits_north": In(config.lanes * 2),
                 "trits_south": Out(config.lanes * 2),
@@ -112,11 +125,14 @@ class PE(wiring.Component):
         accumulator = Signal(signed(config.psum_bits))
 
         total, carry = dot_product(m, config, advance=self.advance, acts=self.acts, trits=trits)
+        accumulated = Signal.like(accumulator)
         start = Mux(self.first, 0, accumulator)
-        with m.If(self.advance):
+        m.d.comb += accumulated.eq(add_with_carry(start, total, carry, config.psum_bits))
+        with m.If(self.take):
             m.d.sync += trits.eq(self.trits_north)
+        with m.If(self.advance):
             with m.If(self.valid):
-                m.d.sync += accumulator.eq(add_with_carry(start, total, carry, config.psum_bits))
+                m.d.sync += accumulator.eq(accumulated)
             with m.If(self.load):
                 m.d.sync += psum.eq(accumulator)
             with m.Elif(self.shift):

@@ -107,8 +107,13 @@ class Hop(wiring.Component):
 
         acts = Signal(config.lanes * config.act_bits, reset_less=True)
         control = Signal(CONTROL)
+        # A bubble leaves acts, trits and so the tree as they are: nothing of it toggles.
+        take = Signal()
+        m.d.comb += take.eq(self.advance & self.control_west.valid)
+        with m.If(take):
+            m.d.sync += acts.eq(self.acts_west)
         with m.If(self.advance):
-            m.d.sync += [acts.eq(self.acts_west), control.eq(self.control_west)]
+            m.d.sync += control.eq(self.control_west)
         m.d.comb += [self.acts_east.eq(acts), self.control_east.eq(control)]
 
         # The control bits wait for the tree.
@@ -127,6 +132,7 @@ class Hop(wiring.Component):
                 f"{self.prefix}_pe",
                 i_clk=ClockSignal(),
                 i_advance=self.advance,
+                i_take=take,
                 i_acts=acts,
                 i_trits_north=self.trits_north.word_select(index, trits),
                 o_trits_south=self.trits_south.word_select(index, trits),
