@@ -3,6 +3,7 @@
 import json
 import re
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +189,16 @@ def test_command_prints_a_table_and_json(capsys):
     # More zero trits, fewer toggles.
     assert selects == sorted(selects, reverse=True)
     assert selects[2] < 0.6 * selects[0]
+
+
+@pytest.mark.slow
+def test_page_shows_what_the_command_prints(capsys):
+    assert main(["toggles"]) == 0
+    shown = capsys.readouterr().out.splitlines()[:10]
+    page = (Path(__file__).parents[1] / "docs" / "switching.md").read_text()
+    assert [line.rstrip() for line in shown] == re.search(r"```text\n(.*?)\n```", page, re.DOTALL)[
+        1
+    ].splitlines()
 
 
 @pytest.mark.parametrize(
