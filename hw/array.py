@@ -31,6 +31,7 @@ from amaranth.hdl import (
     Mux,
     ResetSignal,
     Signal,
+    Value,
 )
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -88,8 +89,10 @@ class Array(wiring.Component):
         beat = Signal()
         shifts = self._drain(m, advance, beat)
         control, blocked = self._accept(m, advance, beat)
-        self._count(m, advance, beat, blocked)
-        self._grid(m, advance, control, shifts=shifts)
+        legal = Signal.like(self.trits_data)
+        m.d.comb += legal.eq(legal_codes(self.trits_data))
+        self._count(m, advance, beat, blocked, legal)
+        self._grid(m, advance, control, legal, shifts=shifts)
         return m
 
     def _accept(self, m, advance, beat):
@@ -143,10 +146,9 @@ class Array(wiring.Component):
         m.d.comb += [self.psums_valid.eq(left != 0), self.psums_last.eq(left == 1)]
         return shifts
 
-    def _count(self, m, advance, beat, blocked):
+    def _count(self, m, advance, beat, blocked, legal):
         """Sticky error and performance counters, each free-running from reset."""
-        # Code 10: negative, yet not non-zero.
-        with m.If(beat & (self.trits_data[1::2] & ~self.trits_data[::2]).any()):
+        with m.If(beat & (self.trits_data != legal)):
             m.d.sync += self.illegal.eq(1)
         both = self.acts_valid & self.trits_valid
         for counter, event in (
@@ -159,16 +161,12 @@ class Array(wiring.Component):
             with m.If(event):
                 m.d.sync += counter.eq(counter + 1)
 
-    def _grid(self, m, advance, control, *, shifts):
+    def _grid(self, m, advance, control, legal, *, shifts):
         """Skew, and the rows."""
         config = self.config
-        # Code 10 counts as zero: a negative bit needs its non-zero bit.
-        nonzero, negative = self.trits_data[::2], self.trits_data[1::2]
-        safe = Signal(config.trits_bits)
-        m.d.comb += [safe[::2].eq(nonzero), safe[1::2].eq(negative & nonzero)]
         trits = Cat(
             delayed(m, advance, slice_, hop, prefix=self.prefix, name=f"trits_{hop}")
-            for hop, slice_ in enumerate(_words(safe, config.hops))
+            for hop, slice_ in enumerate(_words(legal, config.hops))
         )
         # Token 0 is in the southernmost row.
         tokens = reversed(_words(self.acts_data, config.rows))
@@ -192,6 +190,16 @@ class Array(wiring.Component):
             i_psums_north=Const(0, config.psums_bits),
             o_psums_south=self.psums_data,
         )
+
+
+def legal_codes(trits: Value) -> Value:
+    """Trit codes with zero in place of each illegal one: code 10, negative yet not non-zero.
+
+    All codes at once: a statement for each would take Amaranth minutes where there are thousands.
+    """
+    ones = Const(int("01" * (len(trits) // 2), 2), len(trits))
+    # A non-zero bit stays, a negative bit stays where the bit below it is set.
+    return trits & (ones | Cat(Const(0, 1), trits)[: len(trits)])
 
 
 def _words(value, count):

@@ -18,20 +18,20 @@ class Delay(wiring.Component):
     Members
     -------
     advance : In(1)
-    before, after : In, Out(width)
+    value, after : In, Out(width)
     """
 
     def __init__(self, *, width: int, cycles: int):
         self.cycles = cycles
-        super().__init__({"advance": In(1), "before": In(width), "after": Out(width)})
+        super().__init__({"advance": In(1), "value": In(width), "after": Out(width)})
 
     def elaborate(self, platform):
         m = Module()
-        width = len(self.before)
+        width = len(self.value)
         # One wide shift register rather than one signal a stage: the netlist stays small.
         line = Signal(self.cycles * width)
         with m.If(self.advance):
-            m.d.sync += line.eq(Cat(self.before, line))
+            m.d.sync += line.eq(Cat(self.value, line))
         m.d.comb += self.after.eq(line[-width:])
         return m
 
@@ -54,7 +54,7 @@ def delayed(m: Module, advance: Value, value: Value, cycles: int, *, prefix: str
             delay_name(prefix, width=len(value), cycles=part),
             i_clk=ClockSignal(),
             i_advance=advance,
-            i_before=value,
+            i_value=value,
             o_after=after,
         )
         value = after

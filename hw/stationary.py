@@ -37,6 +37,7 @@ from arch import timing
 from arch.config import ArrayConfig
 from arch.regmap import COUNTER_BITS
 
+from .array import legal_codes
 from .delay import delayed
 from .pe import add_with_carry, dot_product
 from .row import STATIONARY_CONTROL, columns, stack_name, west_east
@@ -189,8 +190,10 @@ class Array(wiring.Component):
         m.d.comb += advance.eq(~self.psums_valid | self.psums_ready)
         first = Signal(init=1)
         swap, loads, loaded = self._accept(m, advance, beat, load, first)
-        self._count(m, advance, beat, load, first & ~loaded)
-        psums = self._grid(m, advance, swap, loads)
+        legal = Signal.like(self.trits_data)
+        m.d.comb += legal.eq(legal_codes(self.trits_data))
+        self._count(m, advance, beat, load, first & ~loaded, legal)
+        psums = self._grid(m, advance, swap, loads, legal)
         self._accumulate(m, advance, beat, psums)
         return m
 
@@ -217,10 +220,9 @@ class Array(wiring.Component):
         m.d.sync += filled.eq(Mux(load, reached, left))
         return swap, Mux(load, reached, 0), loaded
 
-    def _count(self, m, advance, beat, load, unloaded):
+    def _count(self, m, advance, beat, load, unloaded, legal):
         """Sticky error and performance counters, each free-running from reset."""
-        # Code 10: negative, yet not non-zero.
-        with m.If(load & (self.trits_data[1::2] & ~self.trits_data[::2]).any()):
+        with m.If(load & (self.trits_data != legal)):
             m.d.sync += self.illegal.eq(1)
         waiting = advance & self.acts_valid & unloaded
         for counter, event in (
@@ -234,14 +236,10 @@ class Array(wiring.Component):
             with m.If(event):
                 m.d.sync += counter.eq(counter + 1)
 
-    def _grid(self, m, advance, swap, loads):
+    def _grid(self, m, advance, swap, loads, legal):
         """Skew, rows, deskew; the psums of one token."""
         config = self.config
-        # Code 10 counts as zero: a negative bit needs its non-zero bit.
-        nonzero, negative = self.trits_data[::2], self.trits_data[1::2]
-        safe = Signal(config.trits_bits)
-        m.d.comb += [safe[::2].eq(nonzero), safe[1::2].eq(negative & nonzero)]
-        trits = self._skewed(m, advance, _words(safe, config.hops), "trits")
+        trits = self._skewed(m, advance, _words(legal, config.hops), "trits")
         # Slice 0 is in the southernmost row.
         acts = self._skewed(m, advance, _words(self.acts_data, config.rows)[::-1], "acts")
         # The swap goes with the acts, the load with the trits: skewed by hop alone.

@@ -8,6 +8,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain
@@ -175,8 +176,6 @@ def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, 
             # Processes become multiplexers and registers, which become clock enables and resets:
             # plain text without `always @*`, that every simulator starts alike.
             "proc\n"
-            # No content after power-up is relied on; written out, it would be most of the text.
-            "delete t:$meminit*\n"
             "memory_collect\n"
             f"{flat}hierarchy -top {top}\n"
             "opt_clean\n"
@@ -205,9 +204,12 @@ def _rtlil(name, component) -> str:
     # Components that hold data alone have no reset, hence no reset port.
     held = (pe.PE, stationary.PE, Delay, unpacker.ByteLane, unpacker.ByteLanes)
     reset_less = isinstance(component, held)
-    return rtlil.convert(
-        component,
-        name=name,
-        emit_src=False,
-        missing_domain=lambda domain: ClockDomain(domain, reset_less=reset_less),
-    )
+    # No memory's content after power-up is relied on. Amaranth has no way to say so, and writes
+    # every bit of it: most of the time and of the text.
+    with mock.patch.object(rtlil.ModuleEmitter, "emit_memory"):
+        return rtlil.convert(
+            component,
+            name=name,
+            emit_src=False,
+            missing_domain=lambda domain: ClockDomain(domain, reset_less=reset_less),
+        )
