@@ -8,7 +8,7 @@ PRESET ?= base
 OUT ?= build/verilog
 SIZE ?= 70b
 
-.PHONY: help verilog test test-fast mutants lint demo report bench clean
+.PHONY: help verilog test test-fast mutants lint lint-rtl demo report bench clean
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -32,6 +32,9 @@ test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 
 lint: $(STAMP)  ## ruff, check and format
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+lint-rtl: $(STAMP)  ## Verilator's lint, all rules, over the Verilog of every preset (10 minutes)
+	$(PY) -m pytest tests/test_lint.py
 
 demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (1 minute)
 	$(PY) -m sim demo

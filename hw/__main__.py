@@ -32,8 +32,9 @@ def parser() -> argparse.ArgumentParser:
     commands = main.add_subparsers(dest="command", required=True)
     verilog = commands.add_parser(
         "verilog",
-        help="write Verilog and a JSON sidecar",
-        description="Writes NAME.v and NAME.json, NAME being the preset or the shape.",
+        help="write Verilog, a JSON sidecar and lint waivers",
+        description="Writes NAME.v, NAME.json (ports, cells) and NAME.vlt (what Verilator's lint "
+        "need not warn of, and why), NAME being the preset or the shape.",
     )
     verilog.add_argument("--preset", default="base", help=f"{', '.join(PRESETS)} [base]")
     for name, what in PARAMETERS.items():

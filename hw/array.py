@@ -89,8 +89,7 @@ class Array(wiring.Component):
         beat = Signal()
         shifts = self._drain(m, advance, beat)
         control, blocked = self._accept(m, advance, beat)
-        legal = Signal.like(self.trits_data)
-        m.d.comb += legal.eq(legal_codes(self.trits_data))
+        legal = legal_codes(m, _words(self.trits_data, self.config.hops))
         self._count(m, advance, beat, blocked, legal)
         self._grid(m, advance, control, legal, shifts=shifts)
         return m
@@ -140,7 +139,8 @@ class Array(wiring.Component):
             with m.If(tokens != 0):
                 m.d.sync += left.eq(tokens)
                 # Row p shifts p - (rows - tokens) times, and not at all where that is below 1.
-                m.d.sync += shifts.eq(Cat(tokens > config.rows - row for row in range(config.rows)))
+                south = range(1, config.rows)
+                m.d.sync += shifts.eq(Cat(Const(0, 1), *(tokens > config.rows - p for p in south)))
             with m.Elif(left != 0):
                 m.d.sync += [left.eq(left - 1), shifts.eq(shifts << 1)]
         m.d.comb += [self.psums_valid.eq(left != 0), self.psums_last.eq(left == 1)]
@@ -148,7 +148,7 @@ class Array(wiring.Component):
 
     def _count(self, m, advance, beat, blocked, legal):
         """Sticky error and performance counters, each free-running from reset."""
-        with m.If(beat & (self.trits_data != legal)):
+        with m.If(beat & (self.trits_data != Cat(legal))):
             m.d.sync += self.illegal.eq(1)
         both = self.acts_valid & self.trits_valid
         for counter, event in (
@@ -166,7 +166,7 @@ class Array(wiring.Component):
         config = self.config
         trits = Cat(
             delayed(m, advance, slice_, hop, prefix=self.prefix, name=f"trits_{hop}")
-            for hop, slice_ in enumerate(_words(legal, config.hops))
+            for hop, slice_ in enumerate(legal)
         )
         # Token 0 is in the southernmost row.
         tokens = reversed(_words(self.acts_data, config.rows))
@@ -188,18 +188,25 @@ class Array(wiring.Component):
             i_control_west=controls,
             i_trits_north=trits,
             i_psums_north=Const(0, config.psums_bits),
+            o_trits_south=Signal(config.trits_bits, name="trits_unused"),
             o_psums_south=self.psums_data,
         )
 
 
-def legal_codes(trits: Value) -> Value:
-    """Trit codes with zero in place of each illegal one: code 10, negative yet not non-zero.
+def legal_codes(m: Module, words: list[Value]) -> list[Signal]:
+    """Words of trit codes with zero in place of each illegal one: code 10.
 
-    All codes at once: a statement for each would take Amaranth minutes where there are thousands.
+    All codes of a word at once: a statement for each takes Amaranth minutes where there are
+    thousands. Word by word: tools refuse a line that picks its bits from all of them.
     """
-    ones = Const(int("01" * (len(trits) // 2), 2), len(trits))
-    # A non-zero bit stays, a negative bit stays where the bit below it is set.
-    return trits & (ones | Cat(Const(0, 1), trits)[: len(trits)])
+    legal = []
+    for index, word in enumerate(words):
+        size = len(word)
+        nonzero_bits = Const(int("01" * (size // 2), 2), size)
+        legal.append(Signal(size, name=f"legal_{index}"))
+        # A non-zero bit stays, a negative bit stays where the bit below it is set.
+        m.d.comb += legal[-1].eq(word & (nonzero_bits | Cat(Const(0, 1), word)[:size]))
+    return legal
 
 
 def _words(value, count):

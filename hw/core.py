@@ -257,8 +257,9 @@ class Core(wiring.Component):
         positions = self.config.cols * self.config.lanes
         beat = Signal()
         m.d.comb += beat.eq(grid["trits_valid"] & grid["trits_ready"])
-        zeros = Signal(positions)
-        m.d.inner += zeros.eq(~grid["trits_data"][::2] & beat.replicate(positions))
+        zeros = Signal(2 * positions)
+        # Of each code the low bit is counted. Synthesis drops the registers of the others.
+        m.d.inner += zeros.eq(Mux(beat, ~grid["trits_data"], 0))
         zero_count = popcount(m, zeros, prefix=self.prefix, reset=reset, name="zero_count")
         counted = {
             "cycles": 1,

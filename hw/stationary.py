@@ -114,7 +114,8 @@ class PE(wiring.Component):
         config = self.config
         m = Module()
 
-        shadow, active = Signal(config.lanes * 2), Signal(config.lanes * 2)
+        shadow = Signal(config.lanes * 2)
+        active = Signal(config.lanes * 2)
         psum = Signal(signed(config.psum_bits))
         total, carry = dot_product(m, config, advance=self.advance, acts=self.acts, trits=active)
         north = self.psum_north.as_signed()
@@ -186,12 +187,13 @@ class Array(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        advance, beat, load = Signal(), Signal(), Signal()
+        advance = Signal()
+        beat = Signal()
+        load = Signal()
         m.d.comb += advance.eq(~self.psums_valid | self.psums_ready)
         first = Signal(init=1)
         swap, loads, loaded = self._accept(m, advance, beat, load, first)
-        legal = Signal.like(self.trits_data)
-        m.d.comb += legal.eq(legal_codes(self.trits_data))
+        legal = legal_codes(m, _words(self.trits_data, self.config.hops))
         self._count(m, advance, beat, load, first & ~loaded, legal)
         psums = self._grid(m, advance, swap, loads, legal)
         self._accumulate(m, advance, beat, psums)
@@ -202,7 +204,8 @@ class Array(wiring.Component):
         config = self.config
         # Rows whose shadow registers hold the trits of the next tile, from the north.
         filled = Signal(config.rows)
-        loaded, swap = filled[-1], Signal()
+        loaded = filled[-1]
+        swap = Signal()
         m.d.comb += [
             self.acts_ready.eq(advance & (~first | loaded)),
             beat.eq(self.acts_valid & self.acts_ready),
@@ -212,17 +215,20 @@ class Array(wiring.Component):
         ]
         with m.If(beat):
             m.d.sync += first.eq(self.acts_last)
-        left, reached = Signal(config.rows), Signal(config.rows)
+        left = Signal(config.rows)
+        reached = Signal(config.rows)
         m.d.comb += [
             left.eq(Mux(swap, 0, filled)),
             reached.eq(Cat(Const(1, 1), left)),
         ]
         m.d.sync += filled.eq(Mux(load, reached, left))
-        return swap, Mux(load, reached, 0), loaded
+        loads = Signal(config.rows)
+        m.d.comb += loads.eq(Mux(load, reached, 0))
+        return swap, loads, loaded
 
     def _count(self, m, advance, beat, load, unloaded, legal):
         """Sticky error and performance counters, each free-running from reset."""
-        with m.If(load & (self.trits_data != legal)):
+        with m.If(load & (self.trits_data != Cat(legal))):
             m.d.sync += self.illegal.eq(1)
         waiting = advance & self.acts_valid & unloaded
         for counter, event in (
@@ -239,7 +245,7 @@ class Array(wiring.Component):
     def _grid(self, m, advance, swap, loads, legal):
         """Skew, rows, deskew; the psums of one token."""
         config = self.config
-        trits = self._skewed(m, advance, _words(legal, config.hops), "trits")
+        trits = self._skewed(m, advance, legal, "trits")
         # Slice 0 is in the southernmost row.
         acts = self._skewed(m, advance, _words(self.acts_data, config.rows)[::-1], "acts")
         # The swap goes with the acts, the load with the trits: skewed by hop alone.
@@ -247,8 +253,7 @@ class Array(wiring.Component):
         swaps = Cat(swap, skewed)
         with m.If(advance):
             m.d.sync += skewed.eq(swaps)
-        control = Signal(config.rows * STATIONARY_CONTROL.size)
-        m.d.comb += [control[::2].eq(swaps), control[1::2].eq(loads)]
+        control = Cat(Cat(pair) for pair in zip(swaps, loads, strict=True))
         south = Signal(config.psums_bits)
         m.submodules.rows = Instance(
             stack_name(self.prefix, config.rows),
@@ -259,6 +264,7 @@ class Array(wiring.Component):
             i_control_west=control,
             i_trits_north=Cat(trits),
             i_psums_north=Const(0, config.psums_bits),
+            o_trits_south=Signal(config.trits_bits, name="trits_unused"),
             o_psums_south=south,
         )
         # The westernmost hop is the first to have its psums, and waits for the last.
@@ -291,7 +297,8 @@ class Array(wiring.Component):
             m.d.sync += line.eq(Cat(entering, line))
         # The buffer delivers a cycle after it is asked.
         asked, arrived = (data.View(SOUTH, word) for word in (line[-8:-4], line[-4:]))
-        token, previous = Signal(range(config.buffer_tokens)), Signal(range(config.buffer_tokens))
+        token = Signal(range(config.buffer_tokens))
+        previous = Signal(range(config.buffer_tokens))
         with m.If(advance):
             m.d.sync += previous.eq(token)
             with m.If(asked.valid):
@@ -304,7 +311,8 @@ class Array(wiring.Component):
         # A token comes back after `rows` cycles at the soonest. Only where that is the next one
         # does a read meet the write that it needs.
         read = buffer.read_port(transparent_for=(write,) if config.rows == 1 else ())
-        sums, send = Signal(config.psums_bits), Signal()
+        sums = Signal(config.psums_bits)
+        send = Signal()
         for total, psum, kept in zip(
             *(_words(value, config.cols) for value in (sums, psums, read.data)), strict=True
         ):

@@ -140,7 +140,8 @@ class ByteLane(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        trits, decoded = Signal(2 * SLICES), Signal(2 * SLICES)
+        trits = Signal(2 * SLICES)
+        decoded = Signal(2 * SLICES)
         m.submodules.decoder = Instance(
             f"{self.prefix}_byte_decoder",
             i_packing=self.packing,
@@ -288,7 +289,8 @@ class Unpacker(wiring.Component):
     def _data(self, m, *, push, load, shift, slot, blank):
         """The byte lanes; whether the beat offered holds an illegal byte."""
         width = beat_bytes(self.positions)
-        illegal, counted = Signal(width), Signal(width)
+        illegal_bytes = Signal(width)
+        counted = Signal(width)
         trits = [Signal(2 * width, name=f"trits_{number}") for number in range(BEATS)]
         m.submodules.lanes = Instance(
             lanes_name(self.prefix, width),
@@ -299,7 +301,7 @@ class Unpacker(wiring.Component):
             i_stage=Cat(push & (slot == number) for number in range(BEATS - 1)),
             i_load=load,
             i_shift=shift,
-            o_illegal=illegal,
+            o_illegal=illegal_bytes,
             **{f"o_trits_{number}": signal for number, signal in enumerate(trits)},
         )
         m.d.comb += self.trits_data.eq(Cat(trits))
@@ -309,7 +311,7 @@ class Unpacker(wiring.Component):
                     # Bytes of this beat that belong to a position.
                     real = min(max(self.positions - number * width, 0), width)
                     m.d.comb += counted.eq(Const((1 << real) - 1, width))
-        return (illegal & counted).any()
+        return (illegal_bytes & counted).any()
 
     def _report(self, m, *, accepted, illegal):
         """Number the beats, and tell which one was illegal."""

@@ -18,7 +18,7 @@ from arch import timing
 from arch.config import ArrayConfig, Dataflow
 from arch.ports import Port, clock_ports, core_ports
 
-from . import array, pe, row, stationary, unpacker, yosys
+from . import array, lint, pe, row, stationary, unpacker, yosys
 from .core import Core
 from .delay import Delay, delay_name
 from .files import write_files
@@ -181,7 +181,11 @@ def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, 
             "opt_clean\n"
             "opt_dff\n"
             "opt_dff\n"
-            "opt_clean\n"
+            # One multiplexer of many inputs would be a `casez` whose items overlap.
+            "pmuxtree\n"
+            # Names of one wire are one name.
+            "opt_clean -purge\n"
+            "rename -unescape\n"
             "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy\n"
             "attrmap -modattr -remove generator -remove src\n"
             f"tee -q -o {stat} stat -json -top {top}\n"
@@ -191,12 +195,18 @@ def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, 
         )
         design = json.loads(stat.read_text())["design"]["num_cells_by_type"]
         cells = {kind: n for kind, n in sorted(design.items()) if kind.startswith("$")}
-        return verilog.read_text() + memories.read_text(), cells
+        # `!` of a vector is right, and every linter warns of it.
+        text = re.sub(r"= ! (?=.*;$)", "= ~| ", verilog.read_text(), flags=re.MULTILINE)
+        return text + memories.read_text(), cells
 
 
 def write(rtl: Rtl, folder: Path, *, stem: str) -> tuple[Path, ...]:
-    """Write `stem`.v and `stem`.json into `folder`; neither exists half-written at any time."""
-    texts = {f"{stem}.v": rtl.verilog, f"{stem}.json": json.dumps(rtl.sidecar(), indent=2) + "\n"}
+    """Write `stem`.v, .json and .vlt into `folder`; none exists half-written at any time."""
+    texts = {
+        f"{stem}.v": rtl.verilog,
+        f"{stem}.json": json.dumps(rtl.sidecar(), indent=2) + "\n",
+        f"{stem}.vlt": lint.configuration(),
+    }
     return write_files(folder, texts)
 
 

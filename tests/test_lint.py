@@ -1,0 +1,117 @@
+"""hw.lint: Verilator's lint over the Verilog of every preset, all rules on but the waived ones."""
+
+import functools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from arch.config import PRESETS, Dataflow
+from arch.errors import InputError
+from hw import lint
+from hw.verilog import generate, generate_core, write
+from sim import verilator
+
+ROOT = Path(__file__).parents[1]
+SLOW = {
+    "base": [pytest.mark.slow],
+    # Half a minute to generate.
+    "large": [pytest.mark.slow, pytest.mark.exhaustive],
+}
+PARAMETERS = [pytest.param(name, marks=SLOW.get(name, [])) for name in PRESETS]
+
+
+@functools.cache
+def made(preset, dataflow, top):
+    """RTL of a preset, or None where the generator does not offer it."""
+    config = PRESETS[preset].replace(dataflow=dataflow)
+    try:
+        return {"core": generate_core, "array": generate}[top](config)
+    except InputError as error:
+        if "is of the bare array" not in str(error):
+            raise
+        return None
+
+
+def warnings(rtl, folder, waivers=lint.WAIVERS):
+    (folder / "dut.v").write_text(rtl.verilog)
+    (folder / "dut.vlt").write_text(lint.configuration(waivers))
+    return verilator.lint(folder / "dut.vlt", folder / "dut.v", top=rtl.top)
+
+
+@pytest.mark.parametrize("top", ["core", "array"])
+@pytest.mark.parametrize("dataflow", Dataflow)
+@pytest.mark.parametrize("preset", PARAMETERS)
+def test_nothing_but_what_is_waived_is_warned_of(preset, dataflow, top, tmp_path):
+    rtl = made(preset, dataflow, top)
+    if rtl is None:
+        pytest.skip(f"there is no {dataflow} {top}")
+    assert warnings(rtl, tmp_path) == []
+
+
+@pytest.mark.parametrize("waiver", lint.WAIVERS, ids=lambda waiver: f"{waiver.rule} {waiver.match}")
+def test_waiver_is_needed(waiver, tmp_path):
+    others = tuple(other for other in lint.WAIVERS if other != waiver)
+    tops = [("core", Dataflow.OUTPUT_STATIONARY), ("array", Dataflow.WEIGHT_STATIONARY)]
+    found = [
+        line
+        for top, dataflow in tops
+        for line in warnings(made("tiny", dataflow, top), tmp_path, others)
+    ]
+    assert found
+    assert all(line.startswith(f"%Warning-{waiver.rule}: ") for line in found)
+
+
+@pytest.mark.parametrize(
+    ("planted", "rule"),
+    [
+        ("wire [3:0] narrow = 8'd200;", "WIDTHTRUNC"),
+        ("wire lonely = rst;", "UNUSEDSIGNAL"),
+        ("wire loop_a, loop_b; assign loop_a = ~loop_b, loop_b = loop_a;", "UNOPTFLAT"),
+        ("reg latched; always @* if (rst) latched = clk;", "LATCH"),
+    ],
+)
+def test_planted_flaw_is_warned_of(planted, rule, tmp_path):
+    rtl = made("tiny", Dataflow.OUTPUT_STATIONARY, "array")
+    (tmp_path / "waivers.vlt").write_text(lint.configuration())
+    # Into the top, the last module that its name opens.
+    head, name, tail = rtl.verilog.partition(f"module {rtl.top}(")
+    planted_text = head + name + tail.replace(";\n", f";\n{planted}\n", 1)
+    (tmp_path / "dut.v").write_text(planted_text)
+    found = verilator.lint(tmp_path / "waivers.vlt", tmp_path / "dut.v", top=rtl.top)
+    assert any(line.startswith(f"%Warning-{rule}: ") for line in found)
+
+
+def test_waivers_are_written_next_to_the_verilog(tmp_path):
+    rtl = made("tiny", Dataflow.OUTPUT_STATIONARY, "core")
+    files = write(rtl, tmp_path, stem="tiny")
+    assert [file.name for file in files] == ["tiny.v", "tiny.json", "tiny.vlt"]
+    assert files[2].read_text() == lint.configuration()
+    assert verilator.lint(files[2], files[0], top=rtl.top) == []
+
+
+def test_every_waiver_has_its_reason_in_the_file():
+    lines = lint.configuration().splitlines()[1:]
+    reasons, rules = lines[::2], lines[1::2]
+    assert reasons == [f"// {waiver.why}" for waiver in lint.WAIVERS]
+    assert all(rule.startswith("lint_off -rule ") for rule in rules)
+
+
+def test_fusesoc_lint_target_lints_what_its_generator_writes(tmp_path):
+    core = yaml.safe_load((ROOT / "tritloom.core").read_text().partition("\n")[2])
+    target = core["targets"]["lint"]
+    assert target["flow_options"]["verilator_options"] == ["-Wall"]
+    (parameters,) = (core["generate"][name]["parameters"] for name in target["generate"])
+    job = {"files_root": str(ROOT), "vlnv": "::rtl:0", "parameters": parameters}
+    (tmp_path / "job.yml").write_text(yaml.safe_dump(job))
+    command = [sys.executable, str(ROOT / "examples/fusesoc/generate.py"), "job.yml"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    made_core = yaml.safe_load(next(tmp_path.glob("*.core")).read_text().partition("\n")[2])
+    sources = [
+        tmp_path / next(iter(file))
+        for fileset in made_core["targets"]["default"]["filesets"]
+        for file in made_core["filesets"][fileset]["files"]
+    ]
+    assert verilator.lint(*sources, top=target["toplevel"]) == []
