@@ -7,8 +7,9 @@ STAMP := $(VENV)/.installed
 PRESET ?= base
 OUT ?= build/verilog
 SIZE ?= 70b
+TARGET ?= ecp5
 
-.PHONY: help verilog test test-fast mutants lint lint-rtl demo report bench clean
+.PHONY: help verilog synth test test-fast mutants lint lint-rtl demo report bench clean
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -20,6 +21,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog
 	$(PY) -m hw verilog --preset $(PRESET) $(if $(ROWS),--rows $(ROWS)) $(if $(COLS),--cols $(COLS)) $(if $(LANES),--lanes $(LANES)) --out $(OUT)
+
+synth: $(STAMP)  ## FPGA cells of PRESET=tiny or decode on TARGET=ecp5, ice40 or xilinx7 (under 2 minutes)
+	$(PY) -m hw synth --preset $(PRESET) --target $(TARGET)
 
 test: lint  ## lint and the whole suite (about 18 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive'

@@ -1,4 +1,4 @@
-"""Command line of the generators: `python -m hw verilog --preset base`, `python -m hw regmap`."""
+"""Command line of the generators: `python -m hw verilog`, and `synth` and `regmap`."""
 
 from __future__ import annotations
 
@@ -36,20 +36,33 @@ def parser() -> argparse.ArgumentParser:
         description="Writes NAME.v, NAME.json (ports, cells) and NAME.vlt (what Verilator's lint "
         "need not warn of, and why), NAME being the preset or the shape.",
     )
-    verilog.add_argument("--preset", default="base", help=f"{', '.join(PRESETS)} [base]")
-    for name, what in PARAMETERS.items():
-        option = f"--{name.replace('_', '-')}"
-        verilog.add_argument(option, dest=name, type=int, metavar="N", help=f"{what} [preset's]")
-    verilog.add_argument(
-        "--dataflow", metavar="NAME", help=f"{' or '.join(Dataflow)} [preset's: output-stationary]"
-    )
-    verilog.add_argument(
-        "--top",
-        choices=("core", "array"),
-        default="core",
-        help="the core with its AXI interfaces, or the bare array [core]",
-    )
     verilog.add_argument("--out", type=Path, default=Path("build/verilog"), help="[%(default)s]")
+    synth = commands.add_parser(
+        "synth",
+        help="count what the Verilog becomes on an FPGA",
+        description="Synthesises with Yosys and prints the cells, before place and route.",
+    )
+    synth.add_argument(
+        "--target", required=True, metavar="NAME", help="ecp5, ice40 or xilinx7 (AMD 7 series)"
+    )
+    synth.add_argument("--format", choices=("table", "json"), default="table", help="[%(default)s]")
+    for command in (verilog, synth):
+        command.add_argument("--preset", default="base", help=f"{', '.join(PRESETS)} [base]")
+        for name, what in PARAMETERS.items():
+            option = f"--{name.replace('_', '-')}"
+            help_ = f"{what} [preset's]"
+            command.add_argument(option, dest=name, type=int, metavar="N", help=help_)
+        command.add_argument(
+            "--dataflow",
+            metavar="NAME",
+            help=f"{' or '.join(Dataflow)} [preset's: output-stationary]",
+        )
+        command.add_argument(
+            "--top",
+            choices=("core", "array"),
+            default="core",
+            help="the core with its AXI interfaces, or the bare array [core]",
+        )
     registers = commands.add_parser(
         "regmap",
         help="write the register map as a C header and as a page",
@@ -74,8 +87,8 @@ def stem(name: str, config: ArrayConfig) -> str:
     return "_".join([config.shape, *changed, *dataflow])
 
 
-def generate_verilog(options: argparse.Namespace) -> tuple[Path, ...]:
-    """Write Verilog and sidecar; returns the files."""
+def elaborate(options: argparse.Namespace):
+    """File name, and RTL, of what the options ask for."""
     changes = {name: getattr(options, name) for name in (*PARAMETERS, "dataflow")}
     config = preset(options.preset).replace(
         **{name: value for name, value in changes.items() if value is not None}
@@ -86,7 +99,7 @@ def generate_verilog(options: argparse.Namespace) -> tuple[Path, ...]:
             f"not {options.buffer_tokens} of an {config.dataflow} one"
         )
     # Amaranth takes a quarter of a second to import: not before the options are sound.
-    from .verilog import generate, generate_core, write
+    from .verilog import generate, generate_core
 
     name = stem(options.preset, config)
     if options.top == "array":
@@ -94,6 +107,15 @@ def generate_verilog(options: argparse.Namespace) -> tuple[Path, ...]:
     rtl = (generate if options.top == "array" else generate_core)(config, name=name)
     if "$mul" in rtl.cells:
         raise AssertionError(f"{rtl.cells['$mul']} multipliers in {rtl.top}")
+    return name, rtl
+
+
+def generate_verilog(options: argparse.Namespace) -> tuple[Path, ...]:
+    """Write Verilog and what belongs to it; returns the files."""
+    name, rtl = elaborate(options)
+    from .verilog import write
+
+    config = rtl.config
     files = write(rtl, options.out, stem=name)
     if config.dataflow == Dataflow.OUTPUT_STATIONARY:
         latency = f"{timing.drain_latency(config)} cycles from a tile's last beat to its first psum"
@@ -109,6 +131,25 @@ def generate_verilog(options: argparse.Namespace) -> tuple[Path, ...]:
     return files
 
 
+def synthesise(options: argparse.Namespace) -> tuple[Path, ...]:
+    """Print what the RTL becomes on an FPGA; writes no file."""
+    from rich.console import Console
+
+    from . import synth
+
+    synth.find_target(options.target)
+    # Shows on a terminal alone.
+    with Console(stderr=True).status("generating") as status:
+        _, rtl = elaborate(options)
+        status.update(f"synthesising {rtl.top} for {options.target}")
+        done = synth.synthesise(rtl, options.target)
+    if options.format == "json":
+        print(synth.as_json(done))
+    else:
+        synth.show(done)
+    return ()
+
+
 def generate_regmap(options: argparse.Namespace) -> tuple[Path, ...]:
     """Write the C header and the page; returns the files."""
     texts = {"tritloom_regs.h": regmap.c_header(), "registers.md": regmap.markdown()}
@@ -120,14 +161,15 @@ def generate_regmap(options: argparse.Namespace) -> tuple[Path, ...]:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parser().parse_args(argv)
-    command = {"verilog": generate_verilog, "regmap": generate_regmap}[options.command]
+    commands = {"verilog": generate_verilog, "regmap": generate_regmap, "synth": synthesise}
     try:
-        files = command(options)
+        files = commands[options.command](options)
     except InputError as error:
         print(f"hw: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"hw: cannot write to {options.out}: {error.strerror}", file=sys.stderr)
+        where = getattr(options, "out", error.filename)
+        print(f"hw: cannot write to {where}: {error.strerror}", file=sys.stderr)
         return 2
     for file in files:
         print(f"{file}  {file.stat().st_size:,} bytes")

@@ -88,7 +88,7 @@ MUTANTS = {
         "end of acts unnoticed": (r"\? 1'h1 : ended;", r"? ended : ended;"),
         "surplus acts taken for the next group's": (r"(dropping <= )\w+;", r"\g<1>1'h0;"),
         "soft reset does not reach the array": (
-            r"(tritloom_dut_array array \(.*?\.rst\()reset",
+            r"(tritloom_dut_array array \(.*?\.rst\()inner_rst",
             r"\1rst",
         ),
     },
