@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog
 	$(PY) -m hw verilog --preset $(PRESET) $(if $(ROWS),--rows $(ROWS)) $(if $(COLS),--cols $(COLS)) $(if $(LANES),--lanes $(LANES)) --out $(OUT)
 
-synth: $(STAMP)  ## FPGA cells of PRESET=tiny or decode on TARGET=ecp5, ice40 or xilinx7 (under 2 minutes)
+synth: $(STAMP)  ## FPGA cells of PRESET on TARGET=ecp5, ice40 or xilinx7 (tiny: half a minute)
 	$(PY) -m hw synth --preset $(PRESET) --target $(TARGET)
 
 test: lint  ## lint and the whole suite (about 18 minutes)

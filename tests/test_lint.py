@@ -1,6 +1,7 @@
 """hw.lint: Verilator's lint over the Verilog of every preset, all rules on but the waived ones."""
 
 import functools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,3 +115,10 @@ def test_fusesoc_lint_target_lints_what_its_generator_writes(tmp_path):
         for file in made_core["filesets"][fileset]["files"]
     ]
     assert verilator.lint(*sources, top=target["toplevel"]) == []
+
+
+def test_page_lists_every_waiver_and_no_other():
+    page = (ROOT / "docs" / "synthesis.md").read_text()
+    rows = re.findall(r"^\| ([A-Z]+) \|.*\| (.*) \|$", page, re.MULTILINE)
+    told = [(rule, re.sub(r" \(`.*`\)", "", why)) for rule, why in rows]
+    assert told == [(w.rule, re.sub(r" \(hw/.*\)", "", w.why)) for w in lint.WAIVERS]
