@@ -30,7 +30,7 @@ handshake. Streams are AXI4-Stream: valid never drops, a payload holds until it 
 from __future__ import annotations
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, ResetSignal, Signal, signed
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from arch import timing
@@ -40,6 +40,7 @@ from arch.regmap import COUNTER_BITS
 from .array import legal_codes
 from .delay import delayed
 from .pe import add_with_carry, dot_product
+from .ram import Ram
 from .row import STATIONARY_CONTROL, columns, stack_name, west_east
 
 # As in hw/array.py: name -> (direction, width of a config, description).
@@ -76,6 +77,11 @@ PORTS = {
 
 # What a beat of acts has to tell at the south edge.
 SOUTH = data.StructLayout({"valid": 1, "first_k": 1, "last_k": 1, "last": 1})
+
+
+def psum_buffer(config: ArrayConfig) -> Ram:
+    """The memory of psums between the slices of k of one group of tokens."""
+    return Ram(width=config.psums_bits, depth=config.buffer_tokens)
 
 
 class PE(wiring.Component):
@@ -297,32 +303,43 @@ class Array(wiring.Component):
             m.d.sync += line.eq(Cat(entering, line))
         # The buffer delivers a cycle after it is asked.
         asked, arrived = (data.View(SOUTH, word) for word in (line[-8:-4], line[-4:]))
-        token = Signal(range(config.buffer_tokens))
-        previous = Signal(range(config.buffer_tokens))
+        token = Signal(psum_buffer(config).address_bits)
+        previous = Signal.like(token)
         with m.If(advance):
             m.d.sync += previous.eq(token)
             with m.If(asked.valid):
                 m.d.sync += token.eq(Mux(asked.last, 0, token + 1))
 
-        m.submodules.buffer = buffer = memory.Memory(
-            shape=config.psums_bits, depth=config.buffer_tokens, init=[]
-        )
-        write = buffer.write_port()
-        # A token comes back after `rows` cycles at the soonest. Only where that is the next one
-        # does a read meet the write that it needs.
-        read = buffer.read_port(transparent_for=(write,) if config.rows == 1 else ())
         sums = Signal(config.psums_bits)
         send = Signal()
+        ask = Signal()
+        keep = Signal()
+        stored = Signal(config.psums_bits)
+        m.submodules.buffer = Instance(
+            f"{self.prefix}_psum_buffer",
+            i_clk=ClockSignal(),
+            i_write_enable=keep,
+            i_write_address=previous,
+            i_write_data=sums,
+            i_read_enable=ask,
+            i_read_address=token,
+            o_read_data=stored,
+        )
+        if config.rows == 1:
+            # A token comes back after `rows` cycles at the soonest. Only where that is the next one
+            # does a read meet the write that it needs.
+            met = Signal()
+            written = Signal(config.psums_bits, reset_less=True)
+            with m.If(ask):
+                m.d.sync += [met.eq(keep & (previous == token)), written.eq(sums)]
+            stored = Mux(met, written, stored)
         for total, psum, kept in zip(
-            *(_words(value, config.cols) for value in (sums, psums, read.data)), strict=True
+            *(_words(value, config.cols) for value in (sums, psums, stored)), strict=True
         ):
             m.d.comb += total.eq(psum + Mux(arrived.first_k, 0, kept))
         m.d.comb += [
-            read.addr.eq(token),
-            read.en.eq(advance & asked.valid & ~asked.first_k),
-            write.addr.eq(previous),
-            write.en.eq(advance & arrived.valid & ~arrived.last_k),
-            write.data.eq(sums),
+            ask.eq(advance & asked.valid & ~asked.first_k),
+            keep.eq(advance & arrived.valid & ~arrived.last_k),
             send.eq(arrived.valid & arrived.last_k),
         ]
         out = Signal(config.psums_bits, reset_less=True)

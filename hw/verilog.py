@@ -8,7 +8,6 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain
@@ -120,7 +119,9 @@ def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
     return Rtl(top=top, config=config, ports=core_ports(config), verilog=verilog, cells=cells)
 
 
-def array_modules(config: ArrayConfig, *, top: str, prefix: str) -> dict[str, wiring.Component]:
+def array_modules(
+    config: ArrayConfig, *, top: str, prefix: str
+) -> dict[str, wiring.Component | Ram]:
     """Every module of an array by name."""
     skews = [
         (config.lanes * config.act_bits, config.rows),
@@ -131,12 +132,14 @@ def array_modules(config: ArrayConfig, *, top: str, prefix: str) -> dict[str, wi
     else:
         pe_, hop, array_ = stationary.PE, stationary.Hop, stationary.Array
         skews.append((config.cols_per_hop * config.psum_bits, config.hops))
-    modules = {
+    modules: dict[str, wiring.Component | Ram] = {
         f"{prefix}_pe": pe_(config),
         f"{prefix}_hop": hop(config, prefix=prefix),
         f"{prefix}_row": Row(config, prefix=prefix),
         top: array_(config, prefix=prefix),
     }
+    if config.dataflow == Dataflow.WEIGHT_STATIONARY:
+        modules[f"{prefix}_psum_buffer"] = stationary.psum_buffer(config)
     sizes = [config.rows]  # grows while it is walked
     for rows in sizes:
         if rows > 1:
@@ -165,9 +168,6 @@ def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, 
         text = "\n".join(
             _rtlil(name, module) for name, module in modules.items() if name not in rams
         )
-        # What Amaranth makes a submodule of, as it does a memory, joins the module that has it.
-        owners = sorted(set(re.findall(r"^module \\(\w+)\.", text, re.MULTILINE)))
-        flat = "".join(f"flatten {name}\n" for name in owners)
         source.write_text(text)
         yosys.run(
             f"read_rtlil {source}\n"
@@ -177,7 +177,6 @@ def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, 
             # plain text without `always @*`, that every simulator starts alike.
             "proc\n"
             "memory_collect\n"
-            f"{flat}hierarchy -top {top}\n"
             "opt_clean\n"
             "opt_dff\n"
             "opt_dff\n"
@@ -214,12 +213,9 @@ def _rtlil(name, component) -> str:
     # Components that hold data alone have no reset, hence no reset port.
     held = (pe.PE, stationary.PE, Delay, unpacker.ByteLane, unpacker.ByteLanes)
     reset_less = isinstance(component, held)
-    # No memory's content after power-up is relied on. Amaranth has no way to say so, and writes
-    # every bit of it: most of the time and of the text.
-    with mock.patch.object(rtlil.ModuleEmitter, "emit_memory"):
-        return rtlil.convert(
-            component,
-            name=name,
-            emit_src=False,
-            missing_domain=lambda domain: ClockDomain(domain, reset_less=reset_less),
-        )
+    return rtlil.convert(
+        component,
+        name=name,
+        emit_src=False,
+        missing_domain=lambda domain: ClockDomain(domain, reset_less=reset_less),
+    )

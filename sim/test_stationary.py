@@ -95,7 +95,7 @@ MUTANTS = {
     "buffer added to the first slices": (r"line\[17\] \? 24'h0+ :", r"1'h0 ? 24'h0 :"),
     "buffer never added": (r"line\[17\] \? 24'h0+ :", r"1'h1 ? 24'h0 :"),
     "token not counted back": (r"line\[15\] \? 4'h0 :", r"1'h0 ? 4'h0 :"),
-    "bubble written to the buffer": (r"(write__en = )\w+ & (\w+);", r"\1\2;"),
+    "bubble written to the buffer": (r"(keep = )\w+ & (\w+);", r"\1\2;"),
     "incomplete psums sent": (r"send = line\[16\] & line\[18\]", r"send = line[16]"),
     "last not told": (r"send & line\[19\]", r"send & line[15]"),
     "backpressure ignored": (r"(advance = )\w+ \| psums_ready", r"\g<1>1'h1"),
