@@ -9,7 +9,7 @@ OUT ?= build/verilog
 SIZE ?= 70b
 TARGET ?= ecp5
 
-.PHONY: help verilog synth test test-fast mutants lint lint-rtl demo report bench clean
+.PHONY: help verilog synth test test-fast mutants lint presets demo report bench clean
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -37,8 +37,8 @@ test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 lint: $(STAMP)  ## ruff, check and format
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
-lint-rtl: $(STAMP)  ## Verilator's lint, all rules, over the Verilog of every preset (10 minutes)
-	$(PY) -m pytest tests/test_lint.py
+presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (half an hour)
+	$(PY) -m pytest tests/test_lint.py sim/test_core.py -k "warned_of or presets_run"
 
 demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (1 minute)
 	$(PY) -m sim demo

@@ -164,3 +164,20 @@ def array_counts(plan: Plan | StationaryPlan, *, bits_per_trit: float) -> Counts
         moves = plan.tiles * config.rows * config.cols + plan.feature_groups * config.cols * passes
         counts["psum_hop_bits"] = moves * config.psum_bits
     return Counts(**counts)
+
+
+def core_counters(plan: Plan | StationaryPlan, *, nonzero: int) -> dict[str, int]:
+    """What one run adds to those counters of the core that no stall changes (`arch.regmap`).
+
+    Parameters
+    ----------
+    nonzero : int
+        Trits of the matrix that are not zero; all padding is.
+    """
+    trits = plan.trit_beats * plan.config.cols * plan.config.lanes
+    return {
+        "BUSY": plan.beats,
+        "TRITS": trits,
+        "ZERO_TRITS": trits - plan.token_groups * nonzero,
+        "ILLEGAL_CODES": 0,
+    }

@@ -46,7 +46,8 @@ CATEGORIES = {
     "trit hops": (r"pe_\d+", r"trits_south"),
     "drain": (r"pe_\d+", r"psum_south"),
     "control": (r"hop_\d+", r"control_east|control_\d+|load"),
-    "skew": (r"delay_\w+", "line"),
+    # A line of one register has the name of its output.
+    "skew": (r"delay_\w+", "line|after"),
 }
 
 
@@ -71,7 +72,10 @@ class Activity:
         return sum(
             count
             for (path, name), count in self.nets.items()
-            if instance.fullmatch(path.rpartition("/")[2]) and net.fullmatch(name)
+            if instance.fullmatch(path.rpartition("/")[2])
+            and net.fullmatch(name)
+            # The end of a longer line, once more.
+            and not (name == "after" and (path, "line") in self.nets)
         )
 
     @property

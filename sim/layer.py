@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from arch import timing
 from arch.config import ArrayConfig
-from arch.counts import array_counts
+from arch.counts import array_counts, core_counters
 from arch.errors import MismatchError
 from arch.ternary import TRIT5, Packing
 from arch.tiling import make_plan
@@ -124,17 +124,13 @@ def run_layer(
                 f"{len(wrong)} of {wanted.size} outputs differ from {name}: "
                 f"token {m}, feature {n} is {run.psums[m, n]}, not {wanted[m, n]}"
             )
-    # Zero trits of the padding count too: what entered the array less what was not zero.
-    trits_in = plan.trit_beats * config.cols * config.lanes
-    nonzero = plan.token_groups * int(np.count_nonzero(trits))
+    counters = core_counters(plan, nonzero=int(np.count_nonzero(trits)))
     for name, found, wanted in (
         ("cycles", run.cycles, timing.core_cycles(plan, packing)),
-        ("beats", run.counters["BUSY"], plan.beats),
-        ("trits", run.counters["TRITS"], trits_in),
-        ("zero trits", run.counters["ZERO_TRITS"], trits_in - nonzero),
+        *((name, run.counters[name], wanted) for name, wanted in counters.items()),
     ):
         if found != wanted:
-            raise MismatchError(f"the RTL took {found} {name}, the formulas say {wanted}")
+            raise MismatchError(f"{name}: the RTL says {found}, the formulas {wanted}")
     return LayerRun(
         job=job,
         zero_share=float((trits == 0).mean()),

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from arch.config import ArrayConfig
+from arch.config import PRESETS, ArrayConfig, Dataflow
 from hw.verilog import generate_core
 from sim.runner import lockstep
 from sim.scenarios import CORE_SCENARIOS, CORE_TESTS
@@ -67,6 +67,22 @@ def test_runs_are_right_counted_and_in_time(config, simulator, folder):
     seed = 20 + (CONFIGS + STATIONARY_CONFIGS).index(config)
     gemms = random_gemms(config, seed, 40)
     assert run(config, gemms, seed, simulator, folder) == ""
+
+
+# The two large ones take minutes to build.
+PRESET_TESTS = [
+    pytest.param(name, marks=[pytest.mark.exhaustive] if name in ("base", "large") else [])
+    for name in PRESETS
+]
+
+
+@pytest.mark.parametrize("dataflow", Dataflow)
+@pytest.mark.parametrize("preset", PRESET_TESTS)
+def test_presets_run(preset, dataflow, simulator, folder):
+    config = PRESETS[preset].replace(dataflow=dataflow, buffer_tokens=2 * PRESETS[preset].rows)
+    tile = (config.rows, config.slices_per_tile * config.lanes, config.cols)
+    gemms = [(1, 1, 1), tuple(side + 1 for side in tile), (config.rows, 3 * tile[1], 2 * tile[2])]
+    assert run(config, gemms, 1, simulator, folder) == ""
 
 
 # By dataflow: what is done to the RTL.

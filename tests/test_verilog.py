@@ -89,10 +89,10 @@ def test_buffer_of_a_weight_stationary_array_is_one_memory_of_its_tokens():
     verilog = generate(made).verilog
     assert made.psum_bits == 15
     assert re.findall(r"reg \[(\d+):0\] (\w+) \[(\d+):0\];", verilog) == [
-        (str(3 * 15 - 1), "buffer", "299")
+        (str(3 * 15 - 1), "words", "299")
     ]
     # Its content after power-up is not written out.
-    assert "buffer[0] =" not in verilog
+    assert "words[0] =" not in verilog
 
 
 def test_sidecar_tells_the_ports_of_the_module(rtl):
