@@ -46,7 +46,7 @@ demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (1 minute)
 report: $(STAMP)  ## BitNet b1.58 next to FP16 LLaMA, SIZE=70b
 	$(PY) -m energy_model report --size $(SIZE)
 
-bench: $(STAMP)  ## the figures that the README quotes (3 minutes)
+bench: $(STAMP)  ## the figures that the README quotes (10 minutes)
 	$(PY) -m sim bench
 
 clean:  ## remove what was built; the virtual environment stays

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -132,6 +133,14 @@ def lockstep_unpacker(
         tests=len(UNPACKER_SCENARIOS),
         simulator=simulator,
     )
+
+
+def plant(verilog: str, pattern: str, replacement: str) -> str:
+    """RTL with a fault: every match of a regular expression replaced; LookupError without one."""
+    faulty, count = re.subn(pattern, replacement, verilog)
+    if not count:
+        raise LookupError(f"nothing in the RTL matches {pattern}")
+    return faulty
 
 
 def unpacker_verilog(positions: int) -> str:

@@ -1,13 +1,11 @@
 """The RTL against the cycle model, port by port, over shapes, stalls and values; and mutants."""
 
-import re
-
 import numpy as np
 import pytest
 
 from arch.config import PRESETS, ArrayConfig
 from hw.verilog import generate
-from sim.runner import lockstep
+from sim.runner import lockstep, plant
 
 pytestmark = pytest.mark.slow
 
@@ -83,9 +81,7 @@ GEMMS = [(2, 1, 7), (3, 9, 4), (2, 14, 3), (1, 4, 8), (2, 12, 2)]
 
 @pytest.mark.parametrize("fault", MUTANTS)
 def test_lockstep_catches_a_fault(fault, simulator, folder):
-    pattern, replacement = MUTANTS[fault]
-    verilog, count = re.subn(pattern, replacement, generate(FAULTY, name="dut").verilog)
-    assert count, f"nothing in the RTL matches {pattern}"
+    verilog = plant(generate(FAULTY, name="dut").verilog, *MUTANTS[fault])
     failure = lockstep(FAULTY, GEMMS, seed=3, simulator=simulator, folder=folder, verilog=verilog)
     # The bench itself must have noticed, not some error on the way.
     assert "the model says" in failure or "psum beats after" in failure
