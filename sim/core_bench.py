@@ -1,4 +1,4 @@
-"""Runs inside the simulator: the core from AXI to AXI, driven by cocotbext-axi.
+"""Runs inside the simulator: the core from AXI to AXI, driven by cocotbext-axi, beside its model.
 
 Started by `sim.runner`; what to run comes in the environment variable TRITLOOM_RUN as JSON:
 `config`, `seed` and `gemms`.
@@ -21,17 +21,50 @@ from arch.counts import core_counters
 from arch.ternary import PACKINGS
 from arch.tiling import make_plan
 from arch.workload import Gemm
+from sim import streams
 from sim.driver import Job
+from sim.golden.core import CoreModel, Inputs
 from sim.lockstep import VALUES, operands
 from sim.scenarios import CORE_SCENARIOS
 
 PERIOD_NS = 2
 
 
+class BusWatch:
+    """Finds the descriptors among the writes to the registers."""
+
+    def __init__(self, dut, config: ArrayConfig):
+        self.dut, self.config = dut, config
+        self.writes = {"aw": [], "w": []}
+        self.values = {}
+        self.answering = False
+
+    def pushed(self) -> list:
+        """Called once a cycle: (plan, packing) of the descriptor the queue got by the last edge."""
+        dut, found = self.dut, []
+        # A write is answered in the cycle after it was carried out.
+        answering = bool(dut.s_axil_bvalid.value)
+        if answering and not self.answering:
+            address, word = (self.writes[channel].pop(0) for channel in ("aw", "w"))
+            self.values[address] = word
+            if address == regmap.offset("PUSH"):
+                m, k, n, options = (
+                    self.values[regmap.offset(name)] for name in ("M", "K", "N", "OPTIONS")
+                )
+                packing = list(PACKINGS.values())[regmap.decode("OPTIONS", options)["PACKING"]]
+                found.append((make_plan(self.config, Gemm(m, k, n)), packing))
+        self.answering = answering
+        for channel, payload in (("aw", "awaddr"), ("w", "wdata")):
+            port = f"s_axil_{channel}"
+            if getattr(dut, f"{port}valid").value and getattr(dut, f"{port}ready").value:
+                self.writes[channel].append(int(getattr(dut, f"s_axil_{payload}").value))
+        return found
+
+
 class Bench:
     """The core, and AXI on all its sides."""
 
-    def __init__(self, dut, run, rng, shares):
+    def __init__(self, dut, run, rng, shares, *, lockstep=False):
         self.dut, self.config, self.rng = dut, ArrayConfig(**run["config"]), rng
         # No test goes on for ever: a few times what the slowest one takes.
         self.limit = 10_000 + 2_500 * len(run["gemms"])
@@ -44,6 +77,9 @@ class Bench:
         for side, share in shares.items():
             if share < 1:
                 getattr(self, side).set_pause_generator(self._pauses(share))
+        # From the reset on, and only where packets are whole.
+        self.model = CoreModel(self.config) if lockstep else None
+        self.bus = BusWatch(dut, self.config)
         self.cycle = self.first = self.last = self.held = 0
         cocotb.start_soon(self._watch())
 
@@ -69,6 +105,8 @@ class Bench:
                 ]
                 for signal in ("valid", "ready")
             )
+            if self.model:
+                self._compare(valid, ready)
             taken = [offered and accepted for offered, accepted in zip(valid, ready, strict=True)]
             if (taken[0] or taken[1]) and not self.first:
                 self.first, self.held = self.cycle, 0
@@ -77,6 +115,45 @@ class Bench:
             self.held += ready[0] > valid[0] and not self.acts.idle()
             self.held += ready[1] > valid[1] and not self.weights.idle()
             self.held += valid[2] > ready[2]
+
+    def _compare(self, valid, ready):
+        """Every output of the streams in this cycle is the model's."""
+        dut, config = self.dut, self.config
+        if dut.rst.value:
+            self.model, self.bus = CoreModel(config), BusWatch(dut, config)
+            return
+        for descriptor in self.bus.pushed():
+            self.model.push(*descriptor)
+        acts = weights = None
+        if valid[0]:
+            fields = streams.unpack_fields(
+                int(dut.s_axis_acts_tdata.value), config.rows * config.lanes, config.act_bits
+            )
+            acts = fields.reshape(config.rows, config.lanes)
+        if valid[1]:
+            size = layout.beat_bytes(config.cols * config.lanes)
+            word = int(dut.s_axis_weights_tdata.value)
+            weights = np.frombuffer(word.to_bytes(size, "little"), np.uint8)
+        outputs = self.model.step(
+            Inputs(
+                acts=acts,
+                weights=weights,
+                weights_last=bool(dut.s_axis_weights_tlast.value),
+                psums_ready=bool(ready[2]),
+            )
+        )
+        seen = {"acts_tready": ready[0], "weights_tready": ready[1], "psums_tvalid": valid[2]}
+        wanted = {
+            "acts_tready": outputs.acts_ready,
+            "weights_tready": outputs.weights_ready,
+            "psums_tvalid": outputs.psums is not None,
+        }
+        if valid[2] and outputs.psums is not None:
+            word = int(dut.m_axis_psums_tdata.value)
+            seen["psums_tdata"] = streams.unpack_fields(word, config.cols, 32).tolist()
+            wanted["psums_tdata"] = outputs.psums.tolist()
+            seen["psums_tlast"], wanted["psums_tlast"] = int(dut.m_axis_psums_tlast.value), 1
+        assert seen == wanted, f"cycle {self.cycle}: {seen}, the model says {wanted}"
 
     async def reset(self):
         """A hard reset; what AXI held is dropped."""
@@ -143,7 +220,7 @@ async def runs_are_right_and_counted(dut, scenario):
     run = json.loads(os.environ["TRITLOOM_RUN"])
     config = ArrayConfig(**run["config"])
     rng = np.random.default_rng([run["seed"], list(CORE_SCENARIOS).index(scenario)])
-    bench = Bench(dut, run, rng, CORE_SCENARIOS[scenario])
+    bench = Bench(dut, run, rng, CORE_SCENARIOS[scenario], lockstep=True)
     await bench.reset()
     jobs = list(random_jobs(run, config, rng))
 

@@ -1,4 +1,4 @@
-"""The core from AXI to AXI, over shapes, packings, stalls, damage and resets; and mutants."""
+"""The core from AXI to AXI beside its model: shapes, packings, stalls, damage, resets; faults."""
 
 import numpy as np
 import pytest

@@ -85,6 +85,11 @@ class UnpackerModel:
         self.positions = positions
         self._state = _State()
 
+    @property
+    def offered(self) -> np.ndarray | None:
+        """Codes of the slice that this cycle offers."""
+        return self._state.leaving.offered if self._state.leaving else None
+
     def step(self, inputs: Inputs) -> Outputs:
         """Outputs of this cycle for its inputs; then the clock rises."""
         state, group = self._state, self._state.leaving
@@ -95,7 +100,7 @@ class UnpackerModel:
         room = len(state.arriving) < BEATS - 1 or group is None or leaves
         outputs = Outputs(
             weights_ready=room and not state.cut,
-            trits=group.offered if group else None,
+            trits=self.offered,
             illegal_beat=state.illegal_beat,
             early_last=state.early_last,
             late_last=state.late_last,

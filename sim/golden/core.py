@@ -1,0 +1,214 @@
+"""Cycle model of the core's streams: one call per clock, ready, valid and payload of each.
+
+It joins the models of unpacker and array. It has no counters of what is left of a run: it lists the
+beats of a run's plan and goes through them. Packets are whole; what the core does with damaged ones
+is not in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from arch.config import ArrayConfig, Dataflow
+from arch.ternary import TRIT5, Packing
+from arch.tiling import Plan, StationaryPlan
+
+from . import array, stationary, unpacker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What the other side of the streams does in one cycle.
+
+    Attributes
+    ----------
+    acts : ndarray of int, shape (rows, lanes), or None
+        The beat offered; likewise `weights`, bytes of shape (beat_bytes,).
+    weights_last : bool
+    psums_ready : bool
+    """
+
+    acts: np.ndarray | None
+    weights: np.ndarray | None
+    weights_last: bool
+    psums_ready: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What the core does in it; `psums` are those offered, shape (cols,), or None."""
+
+    acts_ready: bool
+    weights_ready: bool
+    psums: np.ndarray | None
+
+
+@dataclass
+class _Beat:
+    """One beat of acts of a run.
+
+    Attributes
+    ----------
+    kept : int
+        Its place among the group's acts.
+    fresh : bool
+        It comes from the stream; else it was kept.
+    ports : dict
+        Inputs of the array's model that come with it.
+    pass_last, run_last : bool
+    """
+
+    kept: int
+    fresh: bool
+    ports: dict
+    pass_last: bool = False
+    run_last: bool = False
+    acts: np.ndarray | None = None
+
+
+def beats_of(plan: Plan | StationaryPlan) -> list[_Beat]:
+    """The beats of acts of a run in their order."""
+    beats = []
+    for tile in plan:
+        if isinstance(plan, StationaryPlan):
+            first = tile.first_slice // plan.config.rows * tile.tokens
+            ports = {"acts_first_k": tile.first_k, "acts_last_k": tile.last_k}
+            count = tile.tokens
+        else:
+            first, count, ports = 0, tile.slices, {"acts_tokens": tile.tokens}
+        for i in range(count):
+            last = {"acts_last": i == count - 1}
+            beats.append(_Beat(first + i, tile.n0 == 0, ports | last))
+    each = len(beats) // plan.token_groups
+    if isinstance(plan, Plan):
+        for beat in beats[each - 1 :: each]:
+            beat.pass_last = True
+    beats[-1].run_last = True
+    return beats
+
+
+class CoreModel:
+    """Golden model of the streams of `hw.core.Core`, from a reset on."""
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        self._streamed = config.dataflow == Dataflow.OUTPUT_STATIONARY
+        self._array = (array.ArrayModel if self._streamed else stationary.StationaryModel)(config)
+        self._unpacker = unpacker.UnpackerModel(config.cols * config.lanes)
+        self._queue: deque[tuple[Plan | StationaryPlan, Packing]] = deque()
+        # How far the first of the queue has got: to the weights, to the loads.
+        self._ahead = self._walked = False
+        self._passes = 0  # of the weight stream, still to come
+        self._trit5 = False
+        self._loads: deque[int] = deque()  # slices still to be loaded, by pass
+        self._run: Iterator[_Beat] | None = None
+        self._next: _Beat | None = None
+        self._staged: _Beat | None = None
+        self._kept: dict[int, np.ndarray] = {}
+        self._front: np.ndarray | None = None
+        self._back: np.ndarray | None = None
+
+    def push(self, plan: Plan | StationaryPlan, packing: Packing):
+        """A descriptor that the queue offers from this cycle on."""
+        self._queue.append((plan, packing))
+
+    def step(self, inputs: Inputs) -> Outputs:
+        """Outputs of this cycle for its inputs; then the clock rises."""
+        staged = self._staged
+        taking = bool(self._queue) and not self._passes and not self._ahead
+        if self._streamed:
+            loading = self._next is not None or staged is not None
+            last = staged is not None and staged.pass_last
+        else:
+            loading, last = bool(self._loads), bool(self._loads) and self._loads[0] == 1
+        grid = self._step_array(loading)
+        slice_taken = loading and self._unpacker.offered is not None and grid.trits_ready
+        weights = self._unpacker.step(
+            unpacker.Inputs(
+                weights=inputs.weights,
+                weights_last=inputs.weights_last,
+                weights_valid=inputs.weights is not None and self._passes > 0,
+                trit5=self._trit5,
+                trits_ready=loading and grid.trits_ready,
+                trits_last=last,
+                start=taking,
+            )
+        )
+        room = staged is None or grid.acts_ready
+        wanted = self._next is not None and self._next.fresh and room
+        outputs = Outputs(
+            acts_ready=wanted,
+            weights_ready=weights.weights_ready and self._passes > 0,
+            psums=self._front,
+        )
+        ended = self._step_acts(inputs, room, wanted, grid.acts_ready)
+        self._step_psums(inputs, grid)
+        self._step_queue(inputs, outputs, taking, ended, slice_taken)
+        return outputs
+
+    def _step_array(self, loading):
+        config, staged, offered = self.config, self._staged, self._unpacker.offered
+        idle = np.zeros((config.rows, config.lanes), np.int64)
+        codes = np.zeros(config.cols * config.lanes, np.uint8) if offered is None else offered
+        model = array if self._streamed else stationary
+        return self._array.step(
+            model.Inputs(
+                acts=idle if staged is None else staged.acts,
+                trits=codes.reshape(config.cols, config.lanes),
+                acts_valid=staged is not None,
+                trits_valid=loading and offered is not None,
+                psums_ready=self._back is None,
+                **({} if staged is None else staged.ports),
+            )
+        )
+
+    def _step_acts(self, inputs, room, wanted, taken):
+        """Stage the next beat, if there is one; whether that ended the run, or none was on."""
+        beat = self._next
+        if beat is None or not room or (wanted and inputs.acts is None):
+            if taken:
+                self._staged = None
+            return beat is None
+        if beat.fresh:
+            self._kept[beat.kept] = inputs.acts
+        beat.acts = self._kept[beat.kept]
+        self._staged, self._next = beat, next(self._run, None)
+        return beat.run_last
+
+    def _step_psums(self, inputs, grid):
+        psums = grid.psums if grid.psums_valid else None
+        if self._front is None or inputs.psums_ready:
+            self._front = psums if self._back is None else self._back
+            self._back = None
+        elif self._back is None:
+            self._back = psums
+
+    def _step_queue(self, inputs, outputs, taking, ended, slice_taken):
+        """Hand the first descriptor of the queue on."""
+        first = self._queue[0] if self._queue else None
+        walked = self._ahead if self._streamed else self._walked
+        started = first is not None and walked and ended
+        if started:
+            self._run = iter(beats_of(first[0]))
+            self._next = next(self._run)
+        if slice_taken and not self._streamed:
+            self._loads[0] -= 1
+            if not self._loads[0]:
+                self._loads.popleft()
+        if first is not None and self._ahead and not self._walked and not self._loads:
+            self._loads.extend([first[0].pass_slices] * first[0].token_groups)
+            self._walked = True
+        elif started:
+            self._walked = False
+        if inputs.weights is not None and outputs.weights_ready and inputs.weights_last:
+            self._passes -= 1
+        if taking:
+            self._ahead, self._passes = True, first[0].token_groups
+            self._trit5 = first[1] is TRIT5
+        if started:
+            self._ahead = False
+            self._queue.popleft()
