@@ -111,6 +111,7 @@ def fake_machine(change):
                     "BUSY": plan.beats,
                     "TRITS": entered,
                     "ZERO_TRITS": entered - int((trits != 0).sum()) * plan.token_groups,
+                    "ILLEGAL_CODES": 0,
                 },
                 "weight_bytes": 99,
             }
@@ -140,9 +141,9 @@ def miscount(run):
     ("change", "message"),
     [
         (flip, "1 of 10 outputs differ from the golden model: token 1, feature 2 is"),
-        (slip, "cycles, the formulas say"),
-        (lose, "beats, the formulas say"),
-        (miscount, "zero trits, the formulas say"),
+        (slip, "cycles: the RTL says"),
+        (lose, "BUSY: the RTL says"),
+        (miscount, "ZERO_TRITS: the RTL says"),
     ],
 )
 def test_a_run_that_differs_from_a_witness_is_refused(change, message, monkeypatch):
@@ -159,11 +160,12 @@ def test_a_run_that_differs_from_a_witness_is_refused(change, message, monkeypat
         (np.ones(5, np.float32), [], "(5,)"),
         (np.ones((2, 3), np.float32), ["--preset", "huge"], "unknown preset 'huge'"),
         (np.ones((2, 3), np.float32), ["--packing", "trit9"], "unknown packing 'trit9'"),
+        (np.ones((2, 3), np.float32), ["--dataflow", "row"], "dataflow must be output-stationary"),
         (np.ones((2, 3), np.float32), ["--tokens", "0"], "m must be at least 1, not 0"),
         (np.ones((2, 3), np.float32), ["--tensor", "w"], "w"),
         (np.ones((1, 40000), np.float32), [], "k must be at most max_k = 32768, not 40000"),
     ],
-    ids=["nan", "inf", "vector", "preset", "packing", "tokens", "tensor", "long"],
+    ids=["nan", "inf", "vector", "preset", "packing", "dataflow", "tokens", "tensor", "long"],
 )
 def test_bad_input_gets_one_line(array, arguments, message, tmp_path, capsys):
     np.save(tmp_path / "w.npy", array)
