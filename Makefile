@@ -25,7 +25,7 @@ verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into O
 synth: $(STAMP)  ## FPGA cells of PRESET on TARGET=ecp5, ice40 or xilinx7 (tiny: half a minute)
 	$(PY) -m hw synth --preset $(PRESET) --target $(TARGET)
 
-test: lint  ## lint and the whole suite (about 18 minutes)
+test: lint  ## lint and the whole suite (about 11 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive'
 
 mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
