@@ -40,7 +40,7 @@ from arch import timing
 from arch.config import ArrayConfig
 from arch.regmap import COUNTER_BITS
 
-from .delay import delayed
+from .delay import staggered
 from .row import CONTROL, stack_name
 
 # name -> (direction, width of a config, description): the ports of the array in the order of the
@@ -89,7 +89,7 @@ class Array(wiring.Component):
         beat = Signal()
         shifts = self._drain(m, advance, beat)
         control, blocked = self._accept(m, advance, beat)
-        legal = legal_codes(m, _words(self.trits_data, self.config.hops))
+        legal = legal_codes(m, words(self.trits_data, self.config.hops))
         self._count(m, advance, beat, blocked, legal)
         self._grid(m, advance, control, legal, shifts=shifts)
         return m
@@ -164,16 +164,10 @@ class Array(wiring.Component):
     def _grid(self, m, advance, control, legal, *, shifts):
         """Skew, and the rows."""
         config = self.config
-        trits = Cat(
-            delayed(m, advance, slice_, hop, prefix=self.prefix, name=f"trits_{hop}")
-            for hop, slice_ in enumerate(legal)
-        )
+        trits = Cat(staggered(m, advance, legal, prefix=self.prefix, name="trits"))
         # Token 0 is in the southernmost row.
-        tokens = reversed(_words(self.acts_data, config.rows))
-        acts = Cat(
-            delayed(m, advance, slice_, row, prefix=self.prefix, name=f"acts_{row}")
-            for row, slice_ in enumerate(tokens)
-        )
+        tokens = reversed(words(self.acts_data, config.rows))
+        acts = Cat(staggered(m, advance, tokens, prefix=self.prefix, name="acts"))
         skewed = Signal((config.rows - 1) * CONTROL.size)
         controls = Cat(control, skewed)
         with m.If(advance):
@@ -193,14 +187,14 @@ class Array(wiring.Component):
         )
 
 
-def legal_codes(m: Module, words: list[Value]) -> list[Signal]:
+def legal_codes(m: Module, codes: list[Value]) -> list[Signal]:
     """Words of trit codes with zero in place of each illegal one: code 10.
 
     All codes of a word at once: a statement for each takes Amaranth minutes where there are
     thousands. Word by word: tools refuse a line that picks its bits from all of them.
     """
     legal = []
-    for index, word in enumerate(words):
+    for index, word in enumerate(codes):
         size = len(word)
         nonzero_bits = Const(int("01" * (size // 2), 2), size)
         legal.append(Signal(size, name=f"legal_{index}"))
@@ -209,7 +203,7 @@ def legal_codes(m: Module, words: list[Value]) -> list[Signal]:
     return legal
 
 
-def _words(value, count):
+def words(value: Value, count: int) -> list[Value]:
     """`value` cut into `count` equal slices, low bits first."""
     width = len(value) // count
     return [value[i * width : (i + 1) * width] for i in range(count)]

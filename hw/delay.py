@@ -7,6 +7,8 @@ a handful of modules.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from amaranth.hdl import Cat, ClockSignal, Instance, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -59,3 +61,13 @@ def delayed(m: Module, advance: Value, value: Value, cycles: int, *, prefix: str
         )
         value = after
     return value
+
+
+def staggered(
+    m: Module, advance: Value, words: Iterable[Value], *, prefix: str, name: str
+) -> list[Value]:
+    """Word i of a side, i cycles later."""
+    return [
+        delayed(m, advance, word, i, prefix=prefix, name=f"{name}_{i}")
+        for i, word in enumerate(words)
+    ]

@@ -37,8 +37,8 @@ from arch import timing
 from arch.config import ArrayConfig
 from arch.regmap import COUNTER_BITS
 
-from .array import legal_codes
-from .delay import delayed
+from .array import legal_codes, words
+from .delay import staggered
 from .pe import add_with_carry, dot_product
 from .ram import Ram
 from .row import STATIONARY_CONTROL, columns, stack_name, west_east
@@ -199,7 +199,7 @@ class Array(wiring.Component):
         m.d.comb += advance.eq(~self.psums_valid | self.psums_ready)
         first = Signal(init=1)
         swap, loads, loaded = self._accept(m, advance, beat, load, first)
-        legal = legal_codes(m, _words(self.trits_data, self.config.hops))
+        legal = legal_codes(m, words(self.trits_data, self.config.hops))
         self._count(m, advance, beat, load, first & ~loaded, legal)
         psums = self._grid(m, advance, swap, loads, legal)
         self._accumulate(m, advance, beat, psums)
@@ -251,9 +251,11 @@ class Array(wiring.Component):
     def _grid(self, m, advance, swap, loads, legal):
         """Skew, rows, deskew; the psums of one token."""
         config = self.config
-        trits = self._skewed(m, advance, legal, "trits")
+        trits = staggered(m, advance, legal, prefix=self.prefix, name="trits")
         # Slice 0 is in the southernmost row.
-        acts = self._skewed(m, advance, _words(self.acts_data, config.rows)[::-1], "acts")
+        acts = staggered(
+            m, advance, words(self.acts_data, config.rows)[::-1], prefix=self.prefix, name="acts"
+        )
         # The swap goes with the acts, the load with the trits: skewed by hop alone.
         skewed = Signal(config.rows - 1)
         swaps = Cat(swap, skewed)
@@ -274,18 +276,13 @@ class Array(wiring.Component):
             o_psums_south=south,
         )
         # The westernmost hop is the first to have its psums, and waits for the last.
-        eastward = _words(south, config.hops)[::-1]
+        eastward = words(south, config.hops)[::-1]
         # A signal, because it will be cut: a slice of a concatenation would carry all of it.
         psums = Signal(config.psums_bits)
-        m.d.comb += psums.eq(Cat(reversed(self._skewed(m, advance, eastward, "psums"))))
+        m.d.comb += psums.eq(
+            Cat(reversed(staggered(m, advance, eastward, prefix=self.prefix, name="psums")))
+        )
         return psums
-
-    def _skewed(self, m, advance, words, name):
-        """Word i of a side, i cycles later."""
-        return [
-            delayed(m, advance, word, i, prefix=self.prefix, name=f"{name}_{i}")
-            for i, word in enumerate(words)
-        ]
 
     def _accumulate(self, m, advance, beat, psums):
         """Add to the output buffer, or to nothing; keep there, or send."""
@@ -334,7 +331,7 @@ class Array(wiring.Component):
                 m.d.sync += [met.eq(keep & (previous == token)), written.eq(sums)]
             stored = Mux(met, written, stored)
         for total, psum, kept in zip(
-            *(_words(value, config.cols) for value in (sums, psums, stored)), strict=True
+            *(words(value, config.cols) for value in (sums, psums, stored)), strict=True
         ):
             m.d.comb += total.eq(psum + Mux(arrived.first_k, 0, kept))
         m.d.comb += [
@@ -348,9 +345,3 @@ class Array(wiring.Component):
             with m.If(send):
                 m.d.sync += out.eq(sums)
         m.d.comb += self.psums_data.eq(out)
-
-
-def _words(value, count):
-    """`value` cut into `count` equal slices, low bits first."""
-    width = len(value) // count
-    return [value[i * width : (i + 1) * width] for i in range(count)]
