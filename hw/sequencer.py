@@ -85,6 +85,53 @@ def load_ports(config: ArrayConfig) -> dict[str, tuple]:
     }
 
 
+class Left:
+    """What is left of a run: tokens, output features of the group, input features of those.
+
+    Attributes
+    ----------
+    k, n, m : Signal
+    k_all : Signal
+        Of the run.
+    k_last, group_last, run_last : Signal
+        The next tile's slices are the last of k, of the last features, of the last tokens.
+    """
+
+    def __init__(self, m: Module, config: ArrayConfig):
+        self.config = config
+        k_bits = config.max_k.bit_length()
+        self.m = Signal(WORD_BITS, name="m_left")
+        self.n = Signal(WORD_BITS, name="n_left")
+        self.n_all = Signal(WORD_BITS, name="n_all")
+        self.k = Signal(k_bits, name="k_left")
+        self.k_all = Signal(k_bits, name="k_all")
+        self.k_last = Signal(name="k_last")
+        self.group_last = Signal(name="group_last")
+        self.run_last = Signal(name="run_last")
+        self._features = config.slices_per_tile * config.lanes
+        m.d.comb += [
+            self.k_last.eq(self.k <= self._features),
+            self.group_last.eq(self.n <= config.cols),
+            self.run_last.eq(self.m <= config.group_tokens),
+        ]
+
+    def start(self, run) -> list:
+        """Statements that take a run from the ports of `run`."""
+        return [
+            self.m.eq(run.run_m),
+            *(left.eq(run.run_n) for left in (self.n, self.n_all)),
+            *(left.eq(run.run_k) for left in (self.k, self.k_all)),
+        ]
+
+    def count(self, m: Module):
+        """A tile's slices are done: on to the next ones, group of features, group of tokens."""
+        m.d.sync += self.k.eq(self.k - self._features)
+        with m.If(self.k_last):
+            m.d.sync += [self.k.eq(self.k_all), self.n.eq(self.n - self.config.cols)]
+            with m.If(self.group_last):
+                m.d.sync += [self.n.eq(self.n_all), self.m.eq(self.m - self.config.group_tokens)]
+
+
 def act_buffer(config: ArrayConfig) -> Ram:
     """The memory of a group's acts."""
     return Ram(width=config.acts_bits, depth=config.act_buffer_beats)
@@ -108,30 +155,18 @@ class Sequencer(wiring.Component):
         output = config.dataflow == Dataflow.OUTPUT_STATIONARY
         m = Module()
 
-        # What is left of the run, of the group's features, of the tile's input features.
-        m_left = Signal(WORD_BITS)
-        n_left = Signal(WORD_BITS)
-        n_all = Signal(WORD_BITS)
-        k_left = Signal(config.max_k.bit_length())
-        k_all = Signal(config.max_k.bit_length())
+        left = Left(m, config)
         # Of the tile, where a beat is a token.
         token = Signal(range(config.buffer_tokens))
         token_last = Signal()
-        k_last = Signal()
         tile_last = Signal()
         replay_last = Signal()
-        group_last = Signal()
-        run_last = Signal()
         tokens = Signal(range(config.group_tokens + 1))
-        features = config.slices_per_tile * config.lanes
         m.d.comb += [
-            k_last.eq(k_left <= features),
-            group_last.eq(n_left <= config.cols),
-            run_last.eq(m_left <= config.group_tokens),
-            tokens.eq(Mux(run_last, m_left, config.group_tokens)),
+            tokens.eq(Mux(left.run_last, left.m, config.group_tokens)),
             token_last.eq(1 if output else token + 1 == tokens),
-            replay_last.eq(k_last & token_last),
-            tile_last.eq(k_last if output else token_last),
+            replay_last.eq(left.k_last & token_last),
+            tile_last.eq(left.k_last if output else token_last),
         ]
         active = Signal()
         first_features = Signal()
@@ -149,7 +184,7 @@ class Sequencer(wiring.Component):
             wanted.eq(active & first_features & ~ended & ~dropping),
             room.eq(~self.acts_valid | self.acts_ready),
             took.eq(step & wanted),
-            finished.eq(step & replay_last & group_last & run_last),
+            finished.eq(step & replay_last & left.group_last & left.run_last),
             step.eq(active & room & (~first_features | ended | (wanted & self.stream_valid))),
             self.stream_ready.eq(dropping | (wanted & room)),
             self.busy.eq(active | self.acts_valid),
@@ -171,21 +206,12 @@ class Sequencer(wiring.Component):
             if not output:
                 m.d.sync += token.eq(Mux(token_last, 0, token + 1))
             with m.If(token_last):
-                m.d.sync += k_left.eq(k_left - features)
+                left.count(m)
             with m.If(replay_last):
-                m.d.sync += [k_left.eq(k_all), address.eq(0), ended.eq(0)]
-                m.d.sync += [first_features.eq(group_last), n_left.eq(n_left - config.cols)]
-                with m.If(group_last):
-                    m.d.sync += [n_left.eq(n_all), m_left.eq(m_left - config.group_tokens)]
+                m.d.sync += [address.eq(0), ended.eq(0), first_features.eq(left.group_last)]
         m.d.comb += self.run_ready.eq(~active | finished)
         with m.If(self.run_ready):
-            m.d.sync += [
-                active.eq(self.run_valid),
-                first_features.eq(1),
-                m_left.eq(self.run_m),
-                *(left.eq(self.run_n) for left in (n_left, n_all)),
-                *(left.eq(self.run_k) for left in (k_left, k_all)),
-            ]
+            m.d.sync += [active.eq(self.run_valid), first_features.eq(1), *left.start(self)]
 
         # The stage in front of the array.
         fresh = Signal()
@@ -214,10 +240,13 @@ class Sequencer(wiring.Component):
             if output:
                 m.d.sync += [
                     self.acts_tokens.eq(tokens),
-                    self.acts_pass_last.eq(replay_last & group_last),
+                    self.acts_pass_last.eq(replay_last & left.group_last),
                 ]
             else:
-                m.d.sync += [self.acts_first_k.eq(k_left == k_all), self.acts_last_k.eq(k_last)]
+                m.d.sync += [
+                    self.acts_first_k.eq(left.k == left.k_all),
+                    self.acts_last_k.eq(left.k_last),
+                ]
         with m.Elif(self.acts_ready):
             m.d.sync += self.acts_valid.eq(0)
         return m
@@ -240,38 +269,20 @@ class Loads(wiring.Component):
     def elaborate(self, platform):
         config = self.config
         m = Module()
-        m_left = Signal(WORD_BITS)
-        n_left = Signal(WORD_BITS)
-        n_all = Signal(WORD_BITS)
-        k_left = Signal(config.max_k.bit_length())
-        k_all = Signal(config.max_k.bit_length())
+        left = Left(m, config)
         row = Signal(range(config.rows))
         row_last = Signal()
-        k_last = Signal()
-        group_last = Signal()
         finished = Signal()
-        features = config.slices_per_tile * config.lanes
         m.d.comb += [
             row_last.eq(row == config.rows - 1),
-            k_last.eq(k_left <= features),
-            group_last.eq(n_left <= config.cols),
-            self.last.eq(row_last & k_last & group_last),
-            finished.eq(self.taken & self.last & (m_left <= config.group_tokens)),
+            self.last.eq(row_last & left.k_last & left.group_last),
+            finished.eq(self.taken & self.last & left.run_last),
             self.run_ready.eq(~self.busy | finished),
         ]
         with m.If(self.taken):
             m.d.sync += row.eq(Mux(row_last, 0, row + 1))
             with m.If(row_last):
-                m.d.sync += k_left.eq(Mux(k_last, k_all, k_left - features))
-                with m.If(k_last):
-                    m.d.sync += n_left.eq(Mux(group_last, n_all, n_left - config.cols))
-            with m.If(self.last):
-                m.d.sync += m_left.eq(m_left - config.group_tokens)
+                left.count(m)
         with m.If(self.run_ready):
-            m.d.sync += [
-                self.busy.eq(self.run_valid),
-                m_left.eq(self.run_m),
-                *(left.eq(self.run_n) for left in (n_left, n_all)),
-                *(left.eq(self.run_k) for left in (k_left, k_all)),
-            ]
+            m.d.sync += [self.busy.eq(self.run_valid), *left.start(self)]
         return m
