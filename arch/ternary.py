@@ -1,18 +1,37 @@
-"""Trits: their hardware code and the two packings of the weight stream.
+"""Trits: their hardware code and the packings of weights.
 
 A trit is one weight in {-1, 0, +1}. In hardware it is an unsigned 2-bit code: bit 0 says
 "non-zero", bit 1 "negative", which equals two's complement. Code 10 is illegal.
 
-Packings, little end first:
+Packings, t0 the first trit of a byte:
 
-- trit2: four codes in a byte, 2 bits a trit. A byte with any code 10 is illegal.
-- trit5: five trits in a byte, base 3 with digit = trit + 1, so 1.6 bits a trit. Bytes 243..255
-  are illegal.
+- trit2: four codes in a byte, t0 in bits 1..0, so 2 bits a trit. A byte with any code 10 is
+  illegal.
+- trit5: five trits in a byte, 1.6 bits a trit, coded for a small decoder. t0 is its code. The
+  pairs (t1, t2) and (t3, t4) have a field of two bits and a single bit each. In a pair (x, y) with
+  y not zero, the field is the code of x, and the bit says that y is negative. With y zero, the
+  field is 10, and the bit says that x is negative. A pair of zeros fits nowhere: there, bits 1..0
+  are 10, and the pair's bits hold what they crowd out.
+
+      ================  ========  ========  ========  ========  ====
+      bits              7..6      5         4         3..2      1..0
+      ================  ========  ========  ========  ========  ====
+      no pair of zeros  (t3, t4)  (t1, t2)  (t3, t4)  (t1, t2)  t0
+      t3 = t4 = 0       t0        (t1, t2)  1         (t1, t2)  10
+      t1 = t2 = 0       (t3, t4)  (t3, t4)  0         t0        10
+      all four zero     t0        0         0         10        10
+      ================  ========  ========  ========  ========  ====
+
+  The other 13 bytes are illegal. Five zero trits are byte 0x0A.
+- base3: five trits in a byte, the sum of (t_i + 1) 3^i. Bytes 243..255 are illegal. The usual
+  format elsewhere; the weight stream does not know it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 import numpy as np
 
@@ -55,7 +74,7 @@ def from_codes(codes) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Packing:
-    """A byte layout of the weight stream.
+    """A layout of trits in a byte.
 
     Attributes
     ----------
@@ -70,6 +89,13 @@ class Packing:
     trits_per_byte: int
     table: np.ndarray
     legal: np.ndarray
+
+    @cached_property
+    def _bytes(self):
+        """The byte (uint8) of every group of trits, by the group's value in base 3."""
+        found = np.empty(3**self.trits_per_byte, np.uint8)
+        found[_base3(self.table[self.legal])] = np.flatnonzero(self.legal)
+        return found
 
     @property
     def bits_per_trit(self) -> float:
@@ -97,11 +123,7 @@ class Packing:
         padded = np.zeros((*trits.shape[:-1], count * self.trits_per_byte), np.int8)
         padded[..., :k] = trits
         groups = padded.reshape(*trits.shape[:-1], count, self.trits_per_byte)
-        if self.name == "trit2":
-            weights, digits = 4 ** np.arange(4), groups & 0b11
-        else:
-            weights, digits = 3 ** np.arange(5), groups + 1
-        return (digits.astype(np.uint16) @ weights.astype(np.uint16)).astype(np.uint8)
+        return self._bytes[_base3(groups)]
 
     def unpack(self, packed, k: int | None = None) -> np.ndarray:
         """Trits (int8, shape (..., k)) of bytes packed along the last axis.
@@ -123,18 +145,47 @@ class Packing:
         return trits[..., :k]
 
 
-def _trit2() -> Packing:
-    codes = np.arange(256)[:, None] >> np.array([0, 2, 4, 6]) & 0b11
-    legal = (codes != ILLEGAL).all(axis=1)
-    return Packing("trit2", 4, np.where(legal[:, None], _CODE_TO_TRIT[codes], 0), legal)
+def _packing(name, trits_per_byte, encode) -> Packing:
+    """The packing where `encode` says the byte of every group of trits."""
+    table, legal = np.zeros((256, trits_per_byte), np.int8), np.zeros(256, bool)
+    for trits in product((-1, 0, 1), repeat=trits_per_byte):
+        byte = encode(*trits)
+        table[byte], legal[byte] = trits, True
+    return Packing(name, trits_per_byte, table, legal)
 
 
-def _trit5() -> Packing:
-    digits = np.arange(256)[:, None] // 3 ** np.arange(5) % 3
-    legal = np.arange(256) < 243
-    return Packing("trit5", 5, np.where(legal[:, None], digits - 1, 0).astype(np.int8), legal)
+def _trit2_byte(*trits):
+    return sum((trit & 0b11) << 2 * index for index, trit in enumerate(trits))
 
 
-TRIT2 = _trit2()
-TRIT5 = _trit5()
+def _pair(x, y):
+    """Field and single bit of a pair that is not both zero."""
+    return (x & 0b11, y < 0) if y else (ILLEGAL, x < 0)
+
+
+def _trit5_byte(t0, t1, t2, t3, t4):
+    first = t0 & 0b11
+    low, low_bit = _pair(t1, t2)
+    high, high_bit = _pair(t3, t4)
+    if (t1 or t2) and (t3 or t4):
+        fields = high, low_bit, high_bit, low, first
+    elif t1 or t2:
+        fields = first, low_bit, 1, low, ILLEGAL
+    elif t3 or t4:
+        fields = high, high_bit, 0, first, ILLEGAL
+    else:
+        fields = first, 0, 0, ILLEGAL, ILLEGAL
+    return sum(field << shift for field, shift in zip(fields, (6, 5, 4, 2, 0), strict=True))
+
+
+def _base3(trits):
+    """Values (uint8) of up to five trits along the last axis, the digits trit + 1."""
+    weights = 3 ** np.arange(np.shape(trits)[-1], dtype=np.uint8)
+    return (np.asarray(trits) + 1).astype(np.uint8) @ weights
+
+
+TRIT2 = _packing("trit2", 4, _trit2_byte)
+TRIT5 = _packing("trit5", 5, _trit5_byte)
+BASE3 = _packing("base3", 5, lambda *trits: _base3(trits))
+# Of the weight stream.
 PACKINGS = {p.name: p for p in (TRIT2, TRIT5)}

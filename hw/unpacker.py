@@ -67,6 +67,8 @@ class Decoder(wiring.Component):
     packing : In(1)
         0 trit2, 1 trit5.
     data : In(8)
+    blank : In(1)
+        Give zero trits; `illegal` has no meaning then.
     trits : Out(10)
         Trit codes of the slices in succession; trit2 leaves the last one zero.
     illegal : Out(1)
@@ -74,27 +76,69 @@ class Decoder(wiring.Component):
 
     def __init__(self):
         super().__init__(
-            {"packing": In(1), "data": In(8), "trits": Out(2 * SLICES), "illegal": Out(1)}
+            {
+                "packing": In(1),
+                "data": In(8),
+                "blank": In(1),
+                "trits": Out(2 * SLICES),
+                "illegal": Out(1),
+            }
         )
 
     def elaborate(self, platform):
-        # Long division, one digit at a time from the big end. The same function as a table of 256
-        # entries takes about twice the LUTs.
+        # The fields are trit5's, see arch/ternary.py. What trit2 would make of an illegal byte is
+        # free, as its trits are zero: that saves many a look at `packing`.
         m = Module()
-        codes, rest = [], self.data
-        for power in (81, 27, 9, 3, 1):
-            above_zero, two = rest >= power, rest >= 2 * power
-            # Digit 0, 1, 2 is trit -1, 0, +1.
-            codes.insert(0, Cat(~above_zero | two, ~above_zero))
-            smaller = Signal(range(max(power, 2)), name=f"below_{power}")
-            m.d.comb += smaller.eq(rest - Mux(two, 2 * power, Mux(above_zero, power, 0)))
-            rest = smaller
-        with m.If(self.packing):
-            m.d.comb += self.illegal.eq(self.data >= 3**SLICES)
-        with m.Else():
-            m.d.comb += self.illegal.eq((self.data[1::2] & ~self.data[::2]).any())
-        m.d.comb += self.trits.eq(Mux(self.illegal, 0, Mux(self.packing, Cat(codes), self.data)))
+        trit5 = self.packing
+        first, low, bits, high = (self.data[index : index + 2] for index in (0, 2, 4, 6))
+        high_bit, low_bit = bits
+        escape, nothing, low_zero, high_zero, high_sign = _signals(
+            "escape", "nothing", "low_zero", "high_zero", "high_sign"
+        )
+        moved = Signal(2)
+        wrong_low, wrong_high = _wrong(first) | _wrong(low), _wrong(bits) | _wrong(high)
+        m.d.comb += [
+            escape.eq(trit5 & _wrong(first)),
+            nothing.eq(self.blank | (~trit5 & (wrong_low | wrong_high))),
+            # Of the two conditions that come with an escape, the first is the layout. The second
+            # says that all four are zero, or that the byte is illegal.
+            low_zero.eq(nothing | (escape & (~high_bit | _wrong(high)))),
+            high_zero.eq(nothing | (escape & (high_bit | _wrong(low)))),
+            # In trit5, `high` holds a wrong t0, or all four are zero and bit 5 is set.
+            self.illegal.eq(high_zero & (wrong_high | ~trit5)),
+            # Where the low pair is zero, bit 4 is clear, and the high pair's bit is bit 5.
+            high_sign.eq((trit5 & high_bit) | (escape & low_bit)),
+            # t0 where there is an escape: `low`; `high` where bit 4 is set, or `low` is 10.
+            moved.eq(
+                Mux(
+                    high_bit,
+                    high,
+                    Cat(low[0] | (low[1] & high[0] & ~low_bit), low[1] & (low[0] | high[1])),
+                )
+            ),
+        ]
+        nonzero = [Signal(name=f"nonzero_{index}") for index in range(SLICES)]
+        m.d.comb += [
+            nonzero[0].eq((first[0] | (escape & moved[0])) & ~nothing),
+            nonzero[1].eq((low[0] | low[1]) & ~low_zero),
+            nonzero[2].eq((high_bit | trit5) & ~_wrong(low) & ~low_zero),
+            nonzero[3].eq((high[0] | high[1]) & ~high_zero),
+            nonzero[4].eq(trit5 & ~_wrong(high) & ~high_zero),
+        ]
+        negative = [
+            nonzero[0] & first[1] & (first[0] | moved[1]),
+            low[1] & (low[0] | low_bit) & ~low_zero,
+            nonzero[2] & low_bit,
+            high[1] & (high[0] | high_sign) & ~high_zero,
+            nonzero[4] & high_sign,
+        ]
+        m.d.comb += self.trits.eq(Cat(zip(nonzero, negative, strict=True)))
         return m
+
+
+def _wrong(code):
+    """Whether it is the illegal trit code."""
+    return code[1] & ~code[0]
 
 
 def _ports(count):
@@ -140,16 +184,15 @@ class ByteLane(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        trits = Signal(2 * SLICES)
         decoded = Signal(2 * SLICES)
         m.submodules.decoder = Instance(
             f"{self.prefix}_byte_decoder",
             i_packing=self.packing,
             i_data=self.data,
-            o_trits=trits,
+            i_blank=self.blank,
+            o_trits=decoded,
             o_illegal=self.illegal,
         )
-        m.d.comb += decoded.eq(Mux(self.blank, 0, trits))
         for slot in range(BEATS):
             staged = decoded
             if slot < BEATS - 1:

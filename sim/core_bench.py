@@ -317,7 +317,7 @@ def damage(fault, job, acts, trits, rng):
         # Of a position that counts: the last byte of a group may be spare.
         beat, byte = int(rng.integers(len(beats))) // 4 * 4, 0
         damaged = beats.copy()
-        damaged[beat, byte] = 0xFF if job.packing.name == "trit5" else 0b10
+        damaged[beat, byte] = rng.choice(np.flatnonzero(~job.packing.legal))
         meant[beat, byte] = blank(job, beats)[0, 0]
     elif fault == "weights_early":
         kept = int(rng.integers(1, len(beats)))

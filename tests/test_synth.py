@@ -6,9 +6,11 @@ from importlib.metadata import version
 import pytest
 
 from arch.config import PRESETS, ArrayConfig
-from hw import synth
+from arch.ternary import TRIT2, TRIT5, to_codes
+from hw import synth, yosys
 from hw.__main__ import main
-from hw.verilog import Rtl, generate
+from hw.unpacker import Decoder
+from hw.verilog import Rtl, emit, generate
 from hw.yosys import YosysError
 
 # Bits that one block RAM of each family holds, parity aside.
@@ -73,6 +75,82 @@ def test_latch_is_refused(target):
     )
     with pytest.raises(YosysError, match="selection is not empty"):
         synth.synthesise(rtl, target)
+
+
+def decoder_table():
+    """Verilog of the byte decoder as a table, out of `arch.ternary`."""
+    rows = []
+    for number, packing in enumerate((TRIT2, TRIT5)):
+        for byte in range(256):
+            codes = to_codes(packing.table[byte]).tolist()
+            trits = sum(code << 2 * index for index, code in enumerate(codes))
+            illegal = int(not packing.legal[byte])
+            rows.append(
+                f"9'd{number << 8 | byte}: {{illegal, trits}} = 11'd{illegal << 10 | trits};"
+            )
+    return (
+        "module table(input packing, blank, input [7:0] data,\n"
+        "output reg [9:0] trits, output reg illegal);\n"
+        "always @* begin\ncase ({packing, data})\n" + "\n".join(rows) + "\nendcase\n"
+        "if (blank) {illegal, trits} = {1'bx, 10'd0};\nend\nendmodule\n"
+    )
+
+
+def mapped_decoder(folder, *, packing, blank, option, table):
+    """LUT4s of the byte decoder on ECP5, its netlist proved equal to `table`."""
+    decoder, _ = emit({"decoder": Decoder()}, top="decoder")
+    (folder / "mapped.v").write_text(
+        f"{decoder}\nmodule mapped(input packing, blank, input [7:0] data,\n"
+        "output [9:0] trits, output illegal);\n"
+        f"decoder d(.packing({packing}), .blank({blank}), .data(data),\n"
+        ".trits(trits), .illegal(illegal));\nendmodule\n"
+    )
+    (folder / "table.v").write_text(table)
+    # Inputs that are tied.
+    tied = "" if packing == "packing" else f"-set in_packing {packing} -set in_blank {blank}"
+    yosys.run(
+        f"read_verilog {folder}/mapped.v\n"
+        f"synth_ecp5 {option} -top mapped\n"
+        f"tee -q -o {folder}/stat.json stat -json -top mapped\n"
+        "read_verilog -overwrite +/ecp5/cells_sim.v\nhierarchy -top mapped\n"
+        f"read_verilog {folder}/table.v\n"
+        "proc -norom\n"
+        "miter -equiv -flatten -ignore_gold_x table mapped miter\n"
+        f"sat -verify -enable_undef -set-def-inputs -prove trigger 0 {tied} miter"
+    )
+    cells = json.loads((folder / "stat.json").read_text())["design"]["num_cells_by_type"]
+    assert set(cells) <= {"LUT4", "PFUMX", "L6MUX21", "$scopeinfo"}
+    return cells["LUT4"]
+
+
+BOTH_PACKINGS = {"packing": "packing", "blank": "blank"}
+TRIT5_ALONE = {"packing": "1'b1", "blank": "1'b0"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "option", "luts"),
+    [
+        (TRIT5_ALONE, "-nowidelut", 20),
+        (TRIT5_ALONE, "", 25),
+        (BOTH_PACKINGS, "-nowidelut", 26),
+        (BOTH_PACKINGS, "", 41),
+    ],
+    ids=["trit5", "trit5 with PFUMX", "both", "both with PFUMX"],
+)
+def test_byte_decoder_is_the_table_and_stays_small(inputs, option, luts, tmp_path):
+    table = decoder_table()
+    assert mapped_decoder(tmp_path, **inputs, option=option, table=table) <= luts
+
+
+@pytest.mark.parametrize("inputs", [TRIT5_ALONE, BOTH_PACKINGS], ids=["trit5", "both"])
+def test_byte_decoder_that_is_not_the_table_is_noticed(inputs, tmp_path):
+    row = f"9'd{1 << 8 | 0xAA}: {{illegal, trits}} = 11'd"
+    table = decoder_table()
+    assert f"{row}1024;" in table
+    with pytest.raises(YosysError, match="proof did fail"):
+        mapped_decoder(
+            tmp_path, **inputs, option="", table=table.replace(f"{row}1024;", f"{row}1025;")
+        )
 
 
 def test_table_names_tool_and_tier(capsys):

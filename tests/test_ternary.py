@@ -6,9 +6,9 @@ from hypothesis.extra import numpy as npst
 
 from arch import ternary
 from arch.errors import InputError
-from arch.ternary import PACKINGS, TRIT2, TRIT5
+from arch.ternary import BASE3, PACKINGS, TRIT2, TRIT5
 
-BOTH = pytest.mark.parametrize("packing", PACKINGS.values(), ids=PACKINGS)
+ALL = pytest.mark.parametrize("packing", [TRIT2, TRIT5, BASE3], ids=lambda packing: packing.name)
 TRITS = (-1, 0, 1)
 
 
@@ -21,15 +21,41 @@ def pack_byte_trit2(trits):
     return byte
 
 
+def unpack_byte_trit5(byte):
+    """The five trits of one byte, None if it is illegal, written from the format's prose."""
+    top, bit_5, bit_4 = byte >> 6, byte >> 5 & 1, byte >> 4 & 1
+    middle, bottom = byte >> 2 & 3, byte & 3
+    trit = {0b00: 0, 0b01: 1, 0b11: -1}
+
+    def pair(field, bit):
+        sign = -1 if bit else 1
+        return (sign, 0) if field == 0b10 else (trit[field], sign)
+
+    if bottom != 0b10:
+        return (trit[bottom], *pair(middle, bit_5), *pair(top, bit_4))
+    if bit_4:
+        return (trit[top], *pair(middle, bit_5), 0, 0) if top in trit else None
+    if middle != 0b10:
+        return (trit[middle], 0, 0, *pair(top, bit_5))
+    return (trit[top], 0, 0, 0, 0) if top in trit and not bit_5 else None
+
+
+TRIT5_BYTES = {unpack_byte_trit5(byte): byte for byte in range(256)}
+
+
 def pack_byte_trit5(trits):
-    """One byte from up to five trits by Horner's rule, missing ones zero."""
+    return TRIT5_BYTES[tuple(trits)]
+
+
+def pack_byte_base3(trits):
+    """One byte from five trits by Horner's rule."""
     byte = 0
-    for trit in reversed([*trits, 0, 0, 0, 0, 0][:5]):
+    for trit in reversed(trits):
         byte = 3 * byte + trit + 1
     return byte
 
 
-SCALAR = {"trit2": pack_byte_trit2, "trit5": pack_byte_trit5}
+SCALAR = {"trit2": pack_byte_trit2, "trit5": pack_byte_trit5, "base3": pack_byte_base3}
 
 
 def pack_scalar(packing, row):
@@ -43,7 +69,8 @@ def is_legal_trit2(byte):
 
 LEGAL = {
     "trit2": [byte for byte in range(256) if is_legal_trit2(byte)],
-    "trit5": list(range(243)),
+    "trit5": [byte for byte in range(256) if unpack_byte_trit5(byte)],
+    "base3": list(range(243)),
 }
 
 
@@ -99,13 +126,22 @@ def test_unsigned_minus_one_is_no_trit():
         ternary.check_trits(np.array([1, 255], np.uint8))
 
 
-def test_trit2_has_81_legal_bytes_and_trit5_243():
-    assert [len(LEGAL[name]) for name in ("trit2", "trit5")] == [81, 243]
-    assert np.flatnonzero(TRIT2.legal).tolist() == LEGAL["trit2"]
-    assert np.flatnonzero(TRIT5.legal).tolist() == LEGAL["trit5"]
+@ALL
+def test_legal_bytes_are_as_many_as_groups_of_trits(packing):
+    assert np.flatnonzero(packing.legal).tolist() == LEGAL[packing.name]
+    assert len(LEGAL[packing.name]) == 3**packing.trits_per_byte
+    assert not packing.table[~packing.legal].any()
 
 
-@BOTH
+def test_bytes_of_zero_trits_are_those_of_the_prose():
+    assert [packing.pack([0])[0] for packing in (TRIT2, TRIT5, BASE3)] == [0x00, 0x0A, 121]
+
+
+def test_stream_knows_no_base_3():
+    assert PACKINGS == {"trit2": TRIT2, "trit5": TRIT5}
+
+
+@ALL
 def test_round_trip_for_all_legal_bytes(packing):
     data = np.array(LEGAL[packing.name], np.uint8)
     trits = packing.unpack(data)
@@ -118,7 +154,7 @@ def test_round_trip_for_all_legal_bytes(packing):
 
 @pytest.mark.parametrize(
     ("packing", "byte"),
-    [(p, byte) for p in PACKINGS.values() for byte in range(256) if byte not in LEGAL[p.name]],
+    [(p, byte) for p in (TRIT2, TRIT5) for byte in range(256) if byte not in LEGAL[p.name]],
     ids=lambda value: str(getattr(value, "name", value)),
 )
 def test_illegal_byte_is_rejected_with_value_and_index(packing, byte):
@@ -128,14 +164,14 @@ def test_illegal_byte_is_rejected_with_value_and_index(packing, byte):
         packing.unpack(data)
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("value", [-1, 256, 300, 0.5, float("nan")])
 def test_what_is_no_byte_is_rejected_with_value_and_index(packing, value):
     with pytest.raises(InputError, match=f"byte {value}.* at index 2 is not a legal"):
         packing.unpack(np.array([0, 1, value]))
 
 
-@BOTH
+@ALL
 @given(
     trits=npst.arrays(
         np.int8, npst.array_shapes(min_dims=1, max_dims=3, max_side=23), elements=st.integers(-1, 1)
@@ -154,7 +190,7 @@ def test_round_trip_of_random_arrays_with_ragged_tails(packing, trits):
     assert not packing.unpack(packed)[..., k:].any()
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("trit", TRITS)
 @pytest.mark.parametrize("k", [1, 4, 5, 6, 20, 41])
 def test_constant_rows_round_trip(packing, trit, k):
@@ -162,13 +198,13 @@ def test_constant_rows_round_trip(packing, trit, k):
     assert np.array_equal(packing.unpack(packing.pack(row), k), row)
 
 
-@BOTH
+@ALL
 def test_no_trits_pack_to_no_bytes(packing):
     assert packing.pack(np.zeros((3, 0), np.int8)).shape == (3, 0)
     assert packing.unpack(np.zeros((3, 0), np.uint8)).shape == (3, 0)
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("past", [-1, 1, 100])
 def test_k_outside_the_data_is_rejected(packing, past):
     total = 2 * packing.trits_per_byte
@@ -177,13 +213,13 @@ def test_k_outside_the_data_is_rejected(packing, past):
         packing.unpack(packing.pack(np.zeros(total)), k)
 
 
-@BOTH
+@ALL
 def test_packing_rejects_what_is_no_trit(packing):
     with pytest.raises(InputError, match="not 2"):
         packing.pack([0, 1, 2])
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("trits", [0, 1, 3, 4, 5, 6, 4096])
 def test_packed_bytes_and_bits_per_trit_agree_with_packing(packing, trits):
     size = packing.pack(np.zeros(trits)).size
