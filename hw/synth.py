@@ -120,10 +120,17 @@ def find_target(name: str) -> Target:
     return TARGETS[name]
 
 
-def synthesise(rtl: Rtl, target: str) -> Synthesis:
+def synthesise(rtl: Rtl, target: str, *, options: str = "", then: str = "") -> Synthesis:
     """Map the Verilog to the cells of an FPGA and count them.
 
     A latch raises `hw.yosys.YosysError`, on targets that have latches too.
+
+    Parameters
+    ----------
+    options : str, optional
+        More options of the target's command.
+    then : str, optional
+        Script of Yosys that goes on with the mapped module.
     """
     family = find_target(target)
     start = time.perf_counter()
@@ -135,8 +142,9 @@ def synthesise(rtl: Rtl, target: str) -> Synthesis:
             f"hierarchy -check -top {rtl.top}\n"
             "proc\n"
             "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr\n"
-            f"{family.command} -top {rtl.top}\n"
-            f"tee -q -o {stat} stat -json -top {rtl.top}"
+            f"{family.command} {options} -top {rtl.top}\n"
+            f"tee -q -o {stat} stat -json -top {rtl.top}\n"
+            f"{then}"
         )
         counted = json.loads(stat.read_text())["design"]["num_cells_by_type"]
     # Names of modules that were flattened are kept as cells.

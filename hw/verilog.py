@@ -6,11 +6,12 @@ import dataclasses
 import json
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from amaranth.back import rtlil
-from amaranth.hdl import ClockDomain
+from amaranth.hdl import ClockDomain, Shape
 from amaranth.lib import wiring
 
 from arch import timing
@@ -18,6 +19,7 @@ from arch.config import ArrayConfig, Dataflow
 from arch.ports import Port, clock_ports, core_ports
 
 from . import array, lint, pe, row, stationary, unpacker, yosys
+from .baselines import pe as baselines
 from .core import Core
 from .delay import Delay, delay_name
 from .files import write_files
@@ -119,6 +121,39 @@ def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
     return Rtl(top=top, config=config, ports=core_ports(config), verilog=verilog, cells=cells)
 
 
+def generate_pe(
+    config: ArrayConfig,
+    *,
+    name: str | None = None,
+    kind: Callable[[ArrayConfig], wiring.Component] | None = None,
+) -> Rtl:
+    """The same for one PE without the hop that feeds it; the configuration is of this PE alone.
+
+    Parameters
+    ----------
+    kind : callable, optional
+        Another PE than the array's own, as of hw/baselines.
+    """
+    config = config.replace(rows=1, cols=1, cols_per_hop=1)
+    top = f"{_top(config, name)}_pe"
+    output = config.dataflow == Dataflow.OUTPUT_STATIONARY
+    component = (kind or (pe.PE if output else stationary.PE))(config)
+    verilog, cells = emit({top: component}, top=top)
+    ports = (
+        clock_ports()[0],
+        *(
+            Port(
+                name=port,
+                direction=f"{member.flow.value.lower()}put",
+                width=Shape.cast(member.shape).width,
+                what="as of the component",
+            )
+            for port, member in component.signature.members.items()
+        ),
+    )
+    return Rtl(top=top, config=config, ports=ports, verilog=verilog, cells=cells)
+
+
 def array_modules(
     config: ArrayConfig, *, top: str, prefix: str
 ) -> dict[str, wiring.Component | Ram]:
@@ -211,7 +246,7 @@ def write(rtl: Rtl, folder: Path, *, stem: str) -> tuple[Path, ...]:
 
 def _rtlil(name, component) -> str:
     # Components that hold data alone have no reset, hence no reset port.
-    held = (pe.PE, stationary.PE, Delay, unpacker.ByteLane, unpacker.ByteLanes)
+    held = (pe.PE, stationary.PE, baselines.PE, Delay, unpacker.ByteLane, unpacker.ByteLanes)
     reset_less = isinstance(component, held)
     return rtlil.convert(
         component,

@@ -1,0 +1,1 @@
+"""What the array's PEs are compared with: the same ports and registers, plainer arithmetic."""

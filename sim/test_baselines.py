@@ -1,0 +1,167 @@
+"""The baselines' psums against plain products, through stalls and bubbles; and planted faults."""
+
+import numpy as np
+import pytest
+from amaranth.hdl import C, Mux
+from amaranth.sim import Simulator
+
+from arch import ternary
+from arch.config import ArrayConfig
+from arch.errors import InputError
+from hw.baselines.pe import AdderTree, Mac, SelectAdd
+from hw.verilog import generate_pe
+
+TILES = [1, 2, 5, 9, 1, 3]  # beats of each
+BASELINES = [(SelectAdd, 1), (Mac, 1), *((AdderTree, lanes) for lanes in (1, 2, 3, 8, 16))]
+
+
+def configure(kind, lanes):
+    # The longest tile needs every bit of the psum; an int8 weight is up to 128 trits.
+    max_k = max(TILES) * lanes * (128 if kind is Mac else 1)
+    stages = 1 if kind is AdderTree else 2
+    return ArrayConfig(rows=1, cols=1, lanes=lanes, max_k=max_k, levels_per_stage=stages)
+
+
+def operands(kind, lanes, rng):
+    """Acts and weights of every tile, shape (beats, lanes); the longest tile is extreme."""
+    low, high = (-128, 127) if kind is Mac else (-1, 1)
+    tiles = []
+    for beats in TILES:
+        acts = rng.integers(-128, 128, (beats, lanes))
+        weights = rng.integers(low, high, (beats, lanes), endpoint=True)
+        if beats == max(TILES):
+            acts[:], weights[:] = -128, low
+        tiles.append((acts, weights))
+    return tiles
+
+
+def pack(values, bits):
+    return sum((int(value) & (1 << bits) - 1) << bits * i for i, value in enumerate(values))
+
+
+def psums(dut, tiles, rng):
+    """What the PE hands over for each tile, then what it shifts south; the hop is played here."""
+    config, taken = dut.config, []
+    beats = [
+        (a, w, i == 0, i == len(acts) - 1)
+        for acts, weights in tiles
+        for i, (a, w) in enumerate(zip(acts, weights, strict=True))
+    ]
+
+    async def drive(ctx):
+        # Control of the beat at the acts' register, and at each register of the tree.
+        idle = (False, False, False)
+        stages = [idle] * (1 + config.tree_stages)
+        load = loaded = False
+        for _ in range(40 * len(beats)):
+            if loaded:
+                taken.append(ctx.get(dut.psum_south))
+            advance = rng.random() < 0.8
+            beat = beats[0] if beats and rng.random() < 0.7 else None
+            valid, first, last = stages[-1]
+            ctx.set(dut.advance, advance)
+            ctx.set(dut.take, bool(advance and beat))
+            ctx.set(dut.valid, valid)
+            ctx.set(dut.first, first)
+            ctx.set(dut.load, load)
+            if beat:
+                codes = beat[1] if isinstance(dut, Mac) else ternary.to_codes(beat[1])
+                ctx.set(dut.trits_north, pack(codes, dut.weight_bits))
+            await ctx.tick()
+            loaded = advance and load
+            if advance:
+                load = valid and last
+                stages = [(True, *beat[2:]) if beat else idle, *stages[:-1]]
+                if beat:
+                    ctx.set(dut.acts, pack(beat[0], config.act_bits))
+                    beats.pop(0)
+            if len(taken) == len(tiles):
+                break
+        ctx.set(dut.advance, 1)
+        ctx.set(dut.load, 0)
+        ctx.set(dut.shift, 1)
+        ctx.set(dut.psum_north, 5)
+        await ctx.tick()
+        taken.append(ctx.get(dut.psum_south))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(drive)
+    simulator.run()
+    half = 1 << config.psum_bits - 1
+    return [(psum + half) % (2 * half) - half for psum in taken]
+
+
+def compare(kind, lanes, *, dut=None, seed=0):
+    """Psums of a baseline, or of a faulty one, and those wanted."""
+    rng = np.random.default_rng([seed, lanes])
+    tiles = operands(kind, lanes, rng)
+    seen = psums((dut or kind)(configure(kind, lanes)), tiles, rng)
+    return seen, [*(int((acts * weights).sum()) for acts, weights in tiles), 5]
+
+
+@pytest.mark.parametrize(("kind", "lanes"), BASELINES)
+@pytest.mark.parametrize("seed", range(3))
+def test_psums_are_plain_products(kind, lanes, seed):
+    seen, wanted = compare(kind, lanes, seed=seed)
+    assert seen == wanted
+
+
+# What becomes of acts and weights on their way into the arithmetic.
+FAULTS = {
+    "complement for a negation": (
+        AdderTree,
+        8,
+        lambda acts, weights: (
+            [Mux(w == 3, act + 1, act) for act, w in zip(acts, weights, strict=True)],
+            weights,
+        ),
+    ),
+    "lane left out": (AdderTree, 3, lambda acts, weights: ([*acts[:-1], C(0, 8)], weights)),
+    "lanes swapped": (AdderTree, 2, lambda acts, weights: (acts[::-1], weights)),
+    "unsigned acts": (SelectAdd, 1, lambda acts, weights: ([acts[0].as_unsigned()], weights)),
+    "sign of the weights lost": (Mac, 1, lambda acts, weights: (acts, [weights[0] & 0x7F])),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_wrong_arithmetic_is_seen(fault):
+    kind, lanes, change = FAULTS[fault]
+
+    class Faulty(kind):
+        def product(self, m, acts, weights):
+            return super().product(m, *change(acts, weights))
+
+    seen, wanted = compare(kind, lanes, dut=Faulty)
+    assert seen != wanted
+
+
+def test_tree_that_runs_on_while_the_array_is_frozen_is_seen():
+    class Faulty(AdderTree):
+        def product(self, m, acts, weights):
+            enable, self.advance = self.advance, C(1)
+            total = super().product(m, acts, weights)
+            self.advance = enable
+            return total
+
+    seen, wanted = compare(AdderTree, 8, dut=Faulty)
+    assert seen != wanted
+
+
+@pytest.mark.parametrize("kind", [SelectAdd, AdderTree])
+def test_ports_are_those_of_the_array_s_own_pe(kind):
+    config = configure(kind, 1)
+    assert generate_pe(config, kind=kind).ports == generate_pe(config).ports
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        (SelectAdd, {"lanes": 2}, "lanes of SelectAdd must be 1, not 2"),
+        (Mac, {"lanes": 4}, "lanes of Mac must be 1, not 4"),
+        (AdderTree, {"levels_per_stage": 2}, "levels_per_stage of AdderTree must be 1, not 2"),
+    ],
+)
+def test_shape_that_a_baseline_does_not_have_is_refused(kind, changes, message):
+    with pytest.raises(InputError, match=message):
+        generate_pe(configure(kind, 1).replace(**changes), kind=kind)
