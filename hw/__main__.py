@@ -27,7 +27,8 @@ PARAMETERS = {
 def parser() -> argparse.ArgumentParser:
     """Options of the command line."""
     main = argparse.ArgumentParser(
-        prog="python -m hw", description="Generates RTL and register maps."
+        prog="python -m hw",
+        description="Generates RTL and register maps, and measures the RTL on FPGAs.",
     )
     commands = main.add_subparsers(dest="command", required=True)
     verilog = commands.add_parser(
