@@ -32,7 +32,7 @@ synth: $(STAMP)  ## FPGA cells of PRESET on TARGET=ecp5, ice40 or xilinx7 (tiny:
 
 # base and large are larger than the device.
 fpga: PRESET = tiny
-fpga: $(FPGA_STAMP)  ## PRESET=tiny or decode placed and routed on an ECP5 (1 or 5 minutes)
+fpga: $(FPGA_STAMP)  ## PRESET=tiny placed and routed on an ECP5 (2 minutes; decode a quarter of an hour)
 	$(PY) -m hw fpga --preset $(PRESET)
 
 area: $(FPGA_STAMP)  ## our PE beside plainer ones, placed and routed on an ECP5 (2 minutes)
