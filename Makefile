@@ -32,7 +32,7 @@ synth: $(STAMP)  ## FPGA cells of PRESET on TARGET=ecp5, ice40 or xilinx7 (tiny:
 
 # base and large are larger than the device.
 fpga: PRESET = tiny
-fpga: $(FPGA_STAMP)  ## PRESET=tiny placed and routed on an ECP5 (2 minutes; decode a quarter of an hour)
+fpga: $(FPGA_STAMP)  ## PRESET=tiny placed and routed on an ECP5 (tiny: 2 minutes; decode: more than 10)
 	$(PY) -m hw fpga --preset $(PRESET)
 
 area: $(FPGA_STAMP)  ## our PE beside plainer ones, placed and routed on an ECP5 (2 minutes)
