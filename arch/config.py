@@ -20,6 +20,15 @@ class Dataflow(enum.StrEnum):
     WEIGHT_STATIONARY = "weight-stationary"
 
 
+class Technology(enum.StrEnum):
+    """What the PE's adders are made of."""
+
+    # Operators, which synthesis maps to what the target has.
+    GENERIC = "generic"
+    # Carry cells of Lattice ECP5.
+    ECP5 = "ecp5"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArrayConfig:
     """Parameters of one ternary array.
@@ -40,6 +49,8 @@ class ArrayConfig:
         textbook systolic array.
     levels_per_stage : int
         Adder-tree levels between two pipeline registers.
+    select_stages : int
+        Pipeline registers between the selects and the first adders, 0 or 1.
     clock_hz : float
         Clock assumed when cycles are turned into seconds.
     dataflow : Dataflow
@@ -47,6 +58,14 @@ class ArrayConfig:
     buffer_tokens : int
         Tokens that share a tile of a weight-stationary array: its output buffer holds their psums,
         and its core's act buffer their acts. An output-stationary array has no such buffer.
+    technology : Technology
+        Or its text. `ecp5` is for output-stationary arrays.
+    lanes_per_chain : int
+        Lanes that a chain of adders sums one after the other, with technology ecp5; at most
+        `lanes` count. Both are powers of two there.
+    hosted_selects : int
+        Bits of the select that a chain starts with, at most, that go into carry cells of its
+        adders which have a half to spare: fewer LUTs, longer routes. With technology ecp5.
 
     Raises
     ------
@@ -61,9 +80,13 @@ class ArrayConfig:
     max_k: int = 32768
     cols_per_hop: int = 1
     levels_per_stage: int = 2
+    select_stages: int = 0
     clock_hz: float = 500e6
     dataflow: Dataflow = Dataflow.OUTPUT_STATIONARY
     buffer_tokens: int = 512
+    technology: Technology = Technology.GENERIC
+    lanes_per_chain: int = 8
+    hosted_selects: int = 8
 
     def __post_init__(self):
         for name in ("rows", "cols", "lanes"):
@@ -72,6 +95,9 @@ class ArrayConfig:
         require_int("max_k", self.max_k, high=1 << 30)
         require_int("cols_per_hop", self.cols_per_hop)
         require_int("levels_per_stage", self.levels_per_stage)
+        require_int("select_stages", self.select_stages, low=0, high=1)
+        require_int("lanes_per_chain", self.lanes_per_chain, high=1024)
+        require_int("hosted_selects", self.hosted_selects, low=0)
         if self.cols % self.cols_per_hop:
             raise InputError(
                 f"cols_per_hop must divide cols = {self.cols}, which {self.cols_per_hop} does not"
@@ -84,6 +110,25 @@ class ArrayConfig:
             raise InputError(f"dataflow must be {known}, not {self.dataflow!r}")
         object.__setattr__(self, "dataflow", Dataflow(self.dataflow))
         require_int("buffer_tokens", self.buffer_tokens, high=1 << 16)
+        if self.technology not in list(Technology):
+            known = " or ".join(Technology)
+            raise InputError(f"technology must be {known}, not {self.technology!r}")
+        object.__setattr__(self, "technology", Technology(self.technology))
+        if self.technology == Technology.ECP5:
+            self._check_ecp5()
+
+    def _check_ecp5(self):
+        if self.dataflow != Dataflow.OUTPUT_STATIONARY:
+            raise InputError(
+                f"technology {self.technology} is for {Dataflow.OUTPUT_STATIONARY} arrays, "
+                f"not {self.dataflow} ones"
+            )
+        for name in ("lanes", "lanes_per_chain"):
+            value = getattr(self, name)
+            if value & value - 1:
+                raise InputError(
+                    f"{name} must be a power of two with technology {self.technology}, not {value}"
+                )
 
     @property
     def psum_bits(self) -> int:
@@ -126,9 +171,46 @@ class ArrayConfig:
         return (self.lanes - 1).bit_length()
 
     @property
+    def chain_lanes(self) -> int:
+        """Lanes that enter one chain of adders: 1 where all adders are a tree."""
+        ecp5 = self.technology == Technology.ECP5
+        return min(self.lanes_per_chain, self.lanes) if ecp5 else 1
+
+    @property
+    def lane_groups(self) -> tuple[range, ...]:
+        """Lanes by how many cycles their acts and trits come after lane 0's: 0, 1, and so on.
+
+        Chain c has lanes c, c + chains, c + 2 * chains and so on, one after the other.
+        """
+        chains = self.lanes // self.chain_lanes
+        last = self.chain_lanes - 1
+        stages = -(-last // self.levels_per_stage)
+        # Places in a chain that enter by the end of each stage; two enter the first adder.
+        ends = [min(stage * self.levels_per_stage, last) + 1 for stage in range(1, stages + 1)]
+        if self.select_stages or not ends:
+            ends.insert(0, 1)
+        starts = [0, *ends]
+        return tuple(
+            range(start * chains, end * chains) for start, end in zip(starts, ends, strict=False)
+        )
+
+    @property
     def tree_stages(self) -> int:
-        """Pipeline registers inside the adder tree."""
-        return -(-self.tree_levels // self.levels_per_stage)
+        """Pipeline registers between the hop's registers and the whole accumulator.
+
+        In technology ecp5, the last one is between its lower and its upper half.
+        """
+        chain = self.chain_lanes
+        levels = (chain - 1, (self.lanes // chain - 1).bit_length())
+        if self.technology == Technology.GENERIC:
+            levels = (self.tree_levels,)
+        stages = sum(-(-count // self.levels_per_stage) for count in levels)
+        return self.select_stages + stages + self.accumulator_stages
+
+    @property
+    def accumulator_stages(self) -> int:
+        """Cycles from adding to the accumulator's lower bits to adding to its upper ones."""
+        return 1 if self.technology == Technology.ECP5 else 0
 
     @property
     def tree_bits(self) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from arch import regmap, timing
-from arch.config import PRESETS, ArrayConfig, Dataflow, preset
+from arch.config import PRESETS, ArrayConfig, Dataflow, Technology, preset
 from arch.errors import InputError, require_int
 
 from .files import write_files
@@ -19,6 +19,9 @@ PARAMETERS = {
     "lanes": "trits x acts of one PE's adder tree",
     "cols_per_hop": "columns that share one set of act registers",
     "levels_per_stage": "adder-tree levels between pipeline registers",
+    "select_stages": "pipeline registers between selects and adders, 0 or 1",
+    "lanes_per_chain": "lanes that a chain of adders sums, technology ecp5",
+    "hosted_selects": "bits of a chain's first select in spare carry cells, technology ecp5",
     "max_k": "largest reduction length that the accumulator holds",
     "buffer_tokens": "tokens in the output buffer of a weight-stationary array",
 }
@@ -78,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
         )
         pe = [] if command is verilog else ["pe"]
         command.add_argument(
+            "--technology",
+            metavar="NAME",
+            help=f"what adders are made of: {' or '.join(Technology)} [preset's: generic]",
+        )
+        command.add_argument(
             "--top",
             choices=("core", "array", *pe),
             default="core",
@@ -97,7 +105,9 @@ def stem(name: str, config: ArrayConfig) -> str:
     """File name of a configuration: its preset's where it is one, its parameters otherwise."""
     base = preset(name)
     dataflow = [] if config.dataflow == base.dataflow else [config.dataflow.replace("-", "_")]
-    if config == base.replace(dataflow=config.dataflow):
+    if config.technology != base.technology:
+        dataflow.append(config.technology)
+    if config == base.replace(dataflow=config.dataflow, technology=config.technology):
         return "_".join([name, *dataflow])
     changed = [
         f"{parameter}{getattr(config, parameter)}"
@@ -110,7 +120,7 @@ def stem(name: str, config: ArrayConfig) -> str:
 
 def elaborate(options: argparse.Namespace):
     """File name, and RTL, of what the options ask for."""
-    changes = {name: getattr(options, name) for name in (*PARAMETERS, "dataflow")}
+    changes = {name: getattr(options, name) for name in (*PARAMETERS, "dataflow", "technology")}
     config = preset(options.preset).replace(
         **{name: value for name, value in changes.items() if value is not None}
     )

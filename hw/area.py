@@ -10,6 +10,9 @@ from .baselines.pe import AdderTree, Mac, SelectAdd
 from .fpga import Placement, place
 from .verilog import generate_pe
 
+# A register behind every adder.
+ECP5 = {"technology": "ecp5", "levels_per_stage": 1, "select_stages": 1}
+
 # Design -> (its component, or None for the array's own PE; parameters of its configuration).
 DESIGNS = {
     "int8 x int8 multiply-accumulate": (Mac, {"lanes": 1}),
@@ -18,6 +21,8 @@ DESIGNS = {
     "adder tree, 64 lanes": (AdderTree, {"lanes": 64, "levels_per_stage": 1}),
     "Tritloom, 16 lanes": (None, {"lanes": 16}),
     "Tritloom, 64 lanes": (None, {"lanes": 64}),
+    "Tritloom ecp5, 16 lanes": (None, {"lanes": 16} | ECP5),
+    "Tritloom ecp5, 64 lanes": (None, {"lanes": 64, "hosted_selects": 1} | ECP5),
 }
 
 

@@ -13,6 +13,8 @@ from amaranth.hdl import Cat, ClockSignal, Instance, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from arch.config import ArrayConfig
+
 
 class Delay(wiring.Component):
     """`width` bits, `cycles` advancing cycles later; no reset.
@@ -71,3 +73,32 @@ def staggered(
         delayed(m, advance, word, i, prefix=prefix, name=f"{name}_{i}")
         for i, word in enumerate(words)
     ]
+
+
+def lanes_staggered(
+    m: Module, advance: Value, words: Iterable[Value], config: ArrayConfig, *, bits: int, name: str
+) -> list[Value]:
+    """Words of `bits` a lane, of one or more columns, each of `lane_groups` a cycle later."""
+    if len(config.lane_groups) == 1:
+        return list(words)
+    return [
+        _groups_delayed(m, advance, word, config, bits, f"{name}_{index}")
+        for index, word in enumerate(words)
+    ]
+
+
+def _groups_delayed(m, advance, word, config, bits, name):
+    starts = range(0, len(word), config.lanes * bits)
+    groups = []
+    for delay, lanes in enumerate(config.lane_groups):
+        parts = [word[start + lanes.start * bits : start + lanes.stop * bits] for start in starts]
+        if delay:
+            value = Cat(parts)
+            line = Signal(delay * len(value), name=f"{name}_group_{delay}", reset_less=True)
+            with m.If(advance):
+                m.d.sync += line.eq(Cat(value, line))
+            width = len(parts[0])
+            after = line[-len(value) :]
+            parts = [after[i * width : (i + 1) * width] for i in range(len(parts))]
+        groups.append(parts)
+    return Cat(*(part for column in zip(*groups, strict=True) for part in column))

@@ -11,11 +11,15 @@ low. None needs a reset: the control bits that arrive with the data are reset in
 
 from __future__ import annotations
 
+from functools import partial
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from arch.config import ArrayConfig
+from arch.config import ArrayConfig, Technology
+
+from . import ecp5
 
 
 def add_with_carry(a: Value, b: Value, carry: Value, width: int) -> Value:
@@ -30,7 +34,11 @@ def add_with_carry(a: Value, b: Value, carry: Value, width: int) -> Value:
 
 def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, trits: Value):
     """(sum, carry still to be added) of `lanes` acts by trits, `tree_stages` cycles later."""
+    if config.technology == Technology.ECP5:
+        return ecp5.dot_product(m, config, advance=advance, acts=acts, trits=trits)
     nodes = _select(m, config, acts, trits)
+    if config.select_stages:
+        nodes = [_register(m, advance, node, 0, i) for i, node in enumerate(nodes)]
     for level in range(1, config.tree_levels + 1):
         width = config.act_bits + level
         pairs = zip(nodes[::2], nodes[1::2], strict=False)
@@ -75,6 +83,18 @@ def _register(m, advance, node, level, index):
     return value_q, carry_q
 
 
+def accumulator(m: Module, config: ArrayConfig, *, valid: Value, first: Value, node) -> Value:
+    """The accumulator of a PE, to which a node is added: (sum, carry)."""
+    total, carry = node
+    accumulator = Signal(signed(config.psum_bits))
+    accumulated = Signal.like(accumulator)
+    start = Mux(first, 0, accumulator)
+    m.d.comb += accumulated.eq(add_with_carry(start, total, carry, config.psum_bits))
+    with m.If(valid):
+        m.d.sync += accumulator.eq(accumulated)
+    return accumulator
+
+
 class PE(wiring.Component):
     """One PE of the output-stationary array.
 
@@ -82,18 +102,20 @@ class PE(wiring.Component):
     -------
     advance : In(1)
         Clock enable of every register.
-    take : In(1)
-        Advances, and a beat comes in: take its trits.
+    take : In
+        For each of `config.lane_groups`: advances, and a beat
+        comes in: take its trits.
     acts : In(lanes * act_bits)
         Registered acts of the hop, lane 0 in the low bits.
     trits_north, trits_south : In, Out(lanes * 2)
-        Trit codes; they go south one PE a cycle.
-    valid, first : In(1)
-        Aligned with the tree's output: accumulate it; start from zero.
+        Trit codes, as `hw.ecp5.encoded` with technology ecp5; they go south one PE a cycle.
+    valid, first : In(accumulator_stages + 1)
+        Aligned with the tree's output: advances, and accumulates it; start from zero. Where the
+        accumulator adds in two cycles, bit 0 is for the lower half and bit 1 for the upper.
     load : In(1)
-        The cycle after a tile's last `valid`: move the accumulator to the drain register.
+        The advancing cycle after a tile's last `valid`: move the accumulator to the drain register.
     shift : In(1)
-        Take `psum_north` into the drain register.
+        Take `psum_north` into the drain register when it advances. Of a single row there is none.
     psum_north, psum_south : In, Out(psum_bits)
         Drain registers of the column, southward.
     """
@@ -103,12 +125,12 @@ class PE(wiring.Component):
         super().__init__(
             {
                 "advance": In(1),
-                "take": In(1),
+                "take": In(len(config.lane_groups)),
                 "acts": In(config.lanes * config.act_bits),
                 "trits_north": In(config.lanes * 2),
                 "trits_south": Out(config.lanes * 2),
-                "valid": In(1),
-                "first": In(1),
+                "valid": In(config.accumulator_stages + 1),
+                "first": In(config.accumulator_stages + 1),
                 "load": In(1),
                 "shift": In(1),
                 "psum_north": In(config.psum_bits),
@@ -122,20 +144,19 @@ class PE(wiring.Component):
 
         trits = Signal(config.lanes * 2)
         psum = Signal(signed(config.psum_bits))
-        accumulator = Signal(signed(config.psum_bits))
-
-        total, carry = dot_product(m, config, advance=self.advance, acts=self.acts, trits=trits)
-        accumulated = Signal.like(accumulator)
-        start = Mux(self.first, 0, accumulator)
-        m.d.comb += accumulated.eq(add_with_carry(start, total, carry, config.psum_bits))
-        with m.If(self.take):
-            m.d.sync += trits.eq(self.trits_north)
-        with m.If(self.advance):
-            with m.If(self.valid):
-                m.d.sync += accumulator.eq(accumulated)
-            with m.If(self.load):
-                m.d.sync += psum.eq(accumulator)
-            with m.Elif(self.shift):
+        node = dot_product(m, config, advance=self.advance, acts=self.acts, trits=trits)
+        add = accumulator
+        if config.technology == Technology.ECP5:
+            add = partial(ecp5.accumulator, advance=self.advance)
+        accumulated = add(m, config, valid=self.valid, first=self.first, node=node)
+        for take, lanes in zip(self.take, config.lane_groups, strict=True):
+            part = slice(2 * lanes.start, 2 * lanes.stop)
+            with m.If(take):
+                m.d.sync += trits[part].eq(self.trits_north[part])
+        with m.If(self.load):
+            m.d.sync += psum.eq(accumulated)
+        if config.rows > 1:
+            with m.Elif(self.advance & self.shift):
                 m.d.sync += psum.eq(self.psum_north)
         m.d.comb += [self.trits_south.eq(trits), self.psum_south.eq(psum)]
         return m

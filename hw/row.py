@@ -13,7 +13,7 @@ the wide buses between rows are written out once for each power of two rather th
 
 from __future__ import annotations
 
-from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -107,24 +107,36 @@ class Hop(wiring.Component):
 
         acts = Signal(config.lanes * config.act_bits, reset_less=True)
         control = Signal(CONTROL)
-        # A bubble leaves acts, trits and so the tree as they are: nothing of it toggles.
-        take = Signal()
-        m.d.comb += take.eq(self.advance & self.control_west.valid)
-        with m.If(take):
-            m.d.sync += acts.eq(self.acts_west)
         with m.If(self.advance):
             m.d.sync += control.eq(self.control_west)
-        m.d.comb += [self.acts_east.eq(acts), self.control_east.eq(control)]
-
-        # The control bits wait for the tree.
+        # The control bits wait for the tree: by cycles since they came.
+        controls = [self.control_west, control]
         for stage in range(config.tree_stages):
             delayed = Signal(CONTROL, name=f"control_{stage}")
             with m.If(self.advance):
-                m.d.sync += delayed.eq(control)
-            control = delayed
-        load = Signal()
+                m.d.sync += delayed.eq(controls[-1])
+            controls.append(delayed)
+
+        # A bubble leaves acts, trits and so the tree as they are: nothing of it toggles.
+        take = Signal(len(config.lane_groups))
+        for delay, lanes in enumerate(config.lane_groups):
+            part = slice(lanes.start * config.act_bits, lanes.stop * config.act_bits)
+            m.d.comb += take[delay].eq(self.advance & controls[delay].valid)
+            with m.If(take[delay]):
+                m.d.sync += acts[part].eq(self.acts_west[part])
+        m.d.comb += [self.acts_east.eq(acts), self.control_east.eq(control)]
+
+        at_accumulator = controls[-1 - config.accumulator_stages :]
+        accumulate = Signal(len(at_accumulator))
+        first = Signal(len(at_accumulator))
+        load, loading = Signal(), Signal()
+        m.d.comb += [
+            accumulate.eq(Cat(self.advance & bits.valid for bits in at_accumulator)),
+            first.eq(Cat(bits.first for bits in at_accumulator)),
+            loading.eq(self.advance & load),
+        ]
         with m.If(self.advance):
-            m.d.sync += load.eq(control.valid & control.last)
+            m.d.sync += load.eq(controls[-1].valid & controls[-1].last)
 
         for index in range(config.cols_per_hop):
             trits, psums = config.lanes * 2, config.psum_bits
@@ -136,9 +148,9 @@ class Hop(wiring.Component):
                 i_acts=acts,
                 i_trits_north=self.trits_north.word_select(index, trits),
                 o_trits_south=self.trits_south.word_select(index, trits),
-                i_valid=control.valid,
-                i_first=control.first,
-                i_load=load,
+                i_valid=accumulate,
+                i_first=first,
+                i_load=loading,
                 i_shift=self.shift,
                 i_psum_north=self.psums_north.word_select(index, psums),
                 o_psum_south=self.psums_south.word_select(index, psums),

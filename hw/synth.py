@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from arch.config import Technology
 from arch.errors import InputError
 
 from . import yosys
@@ -133,12 +134,16 @@ def synthesise(rtl: Rtl, target: str, *, options: str = "", then: str = "") -> S
         Script of Yosys that goes on with the mapped module.
     """
     family = find_target(target)
+    technology = rtl.config.technology
+    if technology not in (Technology.GENERIC, target):
+        raise InputError(f"technology {technology} is not for target {target!r}")
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         verilog, stat = Path(folder, "dut.v"), Path(folder, "stat.json")
         verilog.write_text(rtl.verilog)
         yosys.run(
             f"read_verilog {verilog}\n"
+            "read_verilog -lib +/ecp5/cells_sim.v\n"
             f"hierarchy -check -top {rtl.top}\n"
             "proc\n"
             "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr\n"

@@ -205,6 +205,8 @@ def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, 
         )
         source.write_text(text)
         yosys.run(
+            # Cells of FPGA families that components instantiate.
+            "read_verilog -lib +/ecp5/cells_sim.v\n"
             f"read_rtlil {source}\n"
             f"read_verilog {memories}\n"
             f"hierarchy -check -top {top}\n"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 # In a process of its own: Yosys ends the process on an error, keeps its design in globals, and
 # prints to the C library's standard output.
@@ -18,6 +20,11 @@ for line in sys.stdin.read().splitlines():
 
 class YosysError(RuntimeError):
     """Yosys refused a script; the message holds the end of what it printed."""
+
+
+def share() -> Path:
+    """Folder of what comes with Yosys: models of the cells of FPGA families among it."""
+    return Path(find_spec("pyosys").origin).parent / "share"
 
 
 def run(script: str) -> str:

@@ -15,7 +15,7 @@ import cocotb_tools.config
 from cocotb_tools.runner import get_runner
 
 from arch.config import ArrayConfig
-from hw import unpacker
+from hw import unpacker, yosys
 from hw.verilog import emit, generate
 
 from . import verilator
@@ -53,12 +53,15 @@ def compile_rtl(verilog: str, *, top: str, label: str, simulator: str, folder: P
     target.mkdir(parents=True, exist_ok=True)
     source = target / "dut.v"
     source.write_text(verilog)
+    # The models that come with Yosys, which others wrote.
+    cells = [yosys.share() / "ecp5" / "cells_sim.v"] if "CCU2C" in verilog else []
     if simulator == "verilator":
         blocks = BLOCKS.findall(verilog) if "_byte_lanes_256(" in verilog else []
-        _verilate(source, top=top, folder=target, blocks=blocks)
+        _verilate(source, *cells, top=top, folder=target, blocks=blocks)
     else:
         get_runner(simulator).build(
-            sources=[source],
+            sources=[source, *cells],
+            includes=[cell.parent for cell in cells],
             hdl_toplevel=top,
             build_dir=target,
             timescale=("1ns", "1ps"),
@@ -68,7 +71,7 @@ def compile_rtl(verilog: str, *, top: str, label: str, simulator: str, folder: P
     return target
 
 
-def _verilate(source: Path, *, top: str, folder: Path, blocks: list[str]):
+def _verilate(*sources: Path, top: str, folder: Path, blocks: list[str]):
     libraries = cocotb_tools.config.libs_dir
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
     verilator.build(
@@ -77,7 +80,8 @@ def _verilate(source: Path, *, top: str, folder: Path, blocks: list[str]):
         # The bench looks at the ports only; everything else may be optimised.
         *("--public-depth", "1"),
         *("-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"),
-        *(str(main), str(source)),
+        *(f"+incdir+{folder}" for folder in {source.parent for source in sources}),
+        *map(str, (main, *sources)),
         top=top,
         blocks=blocks,
     )

@@ -1,13 +1,19 @@
 """The RTL against the cycle model, port by port, over shapes, stalls and values; and mutants."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from arch.config import PRESETS, ArrayConfig
+from arch.config import PRESETS, ArrayConfig, Technology
+from hw.synth import synthesise
 from hw.verilog import generate
 from sim.runner import lockstep, plant
 
 pytestmark = pytest.mark.slow
+
+# A register behind every adder and every select.
+FASTEST = {"levels_per_stage": 1, "select_stages": 1}
 
 CONFIGS = [
     ArrayConfig(rows=1, cols=1, lanes=1),
@@ -22,6 +28,14 @@ CONFIGS = [
     ArrayConfig(rows=5, cols=6, lanes=4, cols_per_hop=3),
     ArrayConfig(rows=1, cols=4, lanes=9, cols_per_hop=4),
     ArrayConfig(rows=8, cols=1, lanes=2, levels_per_stage=5),
+    ArrayConfig(rows=2, cols=3, lanes=5, select_stages=1),
+    ArrayConfig(rows=1, cols=2, lanes=1, technology="ecp5"),
+    ArrayConfig(rows=2, cols=3, lanes=8, technology="ecp5"),
+    ArrayConfig(rows=3, cols=4, lanes=16, cols_per_hop=2, technology="ecp5", **FASTEST),
+    ArrayConfig(rows=2, cols=2, lanes=32, lanes_per_chain=4, technology="ecp5", hosted_selects=3),
+    ArrayConfig(
+        rows=1, cols=2, lanes=8, lanes_per_chain=1, act_bits=6, max_k=50, technology="ecp5"
+    ),
     PRESETS["tiny"],
     PRESETS["decode"],
     PRESETS["base"],
@@ -29,7 +43,8 @@ CONFIGS = [
 
 
 def name(config):
-    return f"{config.shape}-{config.act_bits}b-{config.cols_per_hop}-{config.levels_per_stage}"
+    shape = f"{config.shape}-{config.act_bits}b-{config.cols_per_hop}-{config.levels_per_stage}"
+    return f"{config.technology}-{shape}"
 
 
 def random_gemms(config, seed):
@@ -61,9 +76,12 @@ MUTANTS = {
     "accumulator never cleared": (r"first \? 24'h0+ : accumulator", r"accumulator"),
     "accumulator top bit stuck": (r"(accumulator <= )(accumulated);", r"\1{ 1'h0, \2[22:0] };"),
     "drain bit flipped": (r"shift \? psum_north", r"shift ? psum_north ^ 24'h1"),
-    "bubble accumulated": (r"\.valid\(control_0\[0\]\)", r".valid(1'h1)"),
-    "valid one cycle early": (r"\.valid\(control_0\[0\]\)", r".valid(control_east[0])"),
-    "load one cycle early": (r"\.load\(load\)", r".load(control_0[0] & control_0[2])"),
+    "bubble accumulated": (r"\.valid\(accumulate\)", r".valid(advance)"),
+    "valid one cycle early": (r"\.valid\(accumulate\)", r".valid(advance & control_east[0])"),
+    "load one cycle early": (
+        r"\.load\(loading\)",
+        r".load(advance & control_0[0] & control_0[2])",
+    ),
     "freeze ignored by trits": (r"if \(take\) (trits_south <= trits_north;)", r"\1"),
     "skew of acts one cycle short": (r"\.after\(acts_1_1\)", r".after()"),
     "drain starts one cycle early": (r"waiting\[11:10\]", r"waiting[9:8]"),
@@ -75,17 +93,56 @@ MUTANTS = {
 }
 
 
+# In the carry cells of technology ecp5.
+ECP5_MUTANTS = {
+    "no carry completes a negation": (r"\.CIN\(trits_south\[\d+\]\)", r".CIN(1'h0)"),
+    "sign bit selected like the others": (r"16'ha96a", r"16'h569a"),
+    "offsets not taken off": (r"16'h3933", r"16'hc6cc"),
+    "accumulator never cleared": (r"16'hc6cc", r"16'h66cc"),
+    "lanes not one after the other": (r"(acts_0_group_1 <= )\w+", r"\1acts_0_group_1"),
+    "upper half in the lower one's cycle": (
+        r"\.valid\(accumulate\)",
+        r".valid({2{accumulate[0]}})",
+    ),
+    "carry between the halves lost": (r"carry_q <= \w+(\[\d+\])?;", r"carry_q <= 1'h0;"),
+}
+
+
 FAULTY = ArrayConfig(rows=2, cols=3, lanes=4)
+FAULTY_ECP5 = FAULTY.replace(technology="ecp5", **FASTEST)
 GEMMS = [(2, 1, 7), (3, 9, 4), (2, 14, 3), (1, 4, 8), (2, 12, 2)]
 
 
-@pytest.mark.parametrize("fault", MUTANTS)
-def test_lockstep_catches_a_fault(fault, simulator, folder):
-    verilog = plant(generate(FAULTY, name="dut").verilog, *MUTANTS[fault])
-    failure = lockstep(FAULTY, GEMMS, seed=3, simulator=simulator, folder=folder, verilog=verilog)
+@pytest.mark.parametrize(
+    ("config", "change"),
+    [
+        pytest.param(config, change, id=f"{config.technology}-{fault}")
+        for config, mutants in ((FAULTY, MUTANTS), (FAULTY_ECP5, ECP5_MUTANTS))
+        for fault, change in mutants.items()
+    ],
+)
+def test_lockstep_catches_a_fault(config, change, simulator, folder):
+    verilog = plant(generate(config, name="dut").verilog, *change)
+    failure = lockstep(config, GEMMS, seed=3, simulator=simulator, folder=folder, verilog=verilog)
     # The bench itself must have noticed, not some error on the way.
     assert "the model says" in failure or "psum beats after" in failure
 
 
-def test_lockstep_passes_without_a_fault(simulator, folder):
-    assert lockstep(FAULTY, GEMMS, seed=3, simulator=simulator, folder=folder) == ""
+@pytest.mark.parametrize("config", [FAULTY, FAULTY_ECP5], ids=["generic", "ecp5"])
+def test_lockstep_passes_without_a_fault(config, simulator, folder):
+    assert lockstep(config, GEMMS, seed=3, simulator=simulator, folder=folder) == ""
+
+
+@pytest.mark.parametrize("technology", Technology)
+def test_netlist_of_an_fpga_passes_the_lockstep_bench(technology, simulator, folder):
+    config = PRESETS["tiny"].replace(technology=technology)
+    rtl = generate(config, name="dut")
+    netlist = Path(folder) / f"netlist-{technology}.v"
+    # Registers without a reset start from what the bitstream says, as on the device.
+    done = synthesise(rtl, "ecp5", then=f"write_verilog -noattr {netlist}")
+    assert done.cells["CCU2C"]
+    assert not any(cell.startswith("$") for cell in done.cells)
+    verilog = netlist.read_text()
+    assert (
+        lockstep(config, GEMMS, seed=4, simulator=simulator, folder=folder, verilog=verilog) == ""
+    )

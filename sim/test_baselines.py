@@ -19,7 +19,8 @@ def configure(kind, lanes):
     # The longest tile needs every bit of the psum; an int8 weight is up to 128 trits.
     max_k = max(TILES) * lanes * (128 if kind is Mac else 1)
     stages = 1 if kind is AdderTree else 2
-    return ArrayConfig(rows=1, cols=1, lanes=lanes, max_k=max_k, levels_per_stage=stages)
+    # Two rows, so that psums of the northern one come through.
+    return ArrayConfig(rows=2, cols=1, lanes=lanes, max_k=max_k, levels_per_stage=stages)
 
 
 def operands(kind, lanes, rng):
@@ -61,9 +62,9 @@ def psums(dut, tiles, rng):
             valid, first, last = stages[-1]
             ctx.set(dut.advance, advance)
             ctx.set(dut.take, bool(advance and beat))
-            ctx.set(dut.valid, valid)
+            ctx.set(dut.valid, bool(advance and valid))
             ctx.set(dut.first, first)
-            ctx.set(dut.load, load)
+            ctx.set(dut.load, bool(advance and load))
             if beat:
                 codes = beat[1] if isinstance(dut, Mac) else ternary.to_codes(beat[1])
                 ctx.set(dut.trits_north, pack(codes, dut.weight_bits))

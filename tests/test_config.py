@@ -45,6 +45,20 @@ def array(**changes):
         ({"cols_per_hop": 3}, "cols_per_hop must divide cols = 4, which 3 does not"),
         ({"cols_per_hop": 8}, "cols_per_hop must divide cols = 4, which 8 does not"),
         ({"levels_per_stage": 0}, "levels_per_stage must be at least 1, not 0"),
+        ({"select_stages": 2}, "select_stages must be at most 1, not 2"),
+        ({"technology": "ice40"}, "technology must be generic or ecp5, not 'ice40'"),
+        (
+            {"technology": "ecp5", "lanes": 6},
+            "lanes must be a power of two with technology ecp5, not 6",
+        ),
+        (
+            {"technology": "ecp5", "lanes_per_chain": 3},
+            "lanes_per_chain must be a power of two with technology ecp5, not 3",
+        ),
+        (
+            {"technology": "ecp5", "dataflow": "weight-stationary"},
+            "technology ecp5 is for output-stationary arrays, not weight-stationary ones",
+        ),
         ({"clock_hz": 0}, "clock_hz must be a number of hertz above 0, not 0"),
         ({"clock_hz": -1e9}, "clock_hz must be a number of hertz above 0, not -1000000000.0"),
         ({"clock_hz": float("nan")}, "clock_hz must be a number of hertz above 0, not nan"),
@@ -101,6 +115,48 @@ def test_tree_levels_and_stages_match_a_tree_built_by_pairing(lanes, levels_per_
     stages += since_register > 0
     cut = array(lanes=lanes, levels_per_stage=levels_per_stage)
     assert (cut.tree_levels, cut.tree_stages) == (levels, stages)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4, 32, 64])
+@pytest.mark.parametrize("lanes_per_chain", [1, 2, 8, 128])
+@pytest.mark.parametrize("levels_per_stage", [1, 2, 3, 20])
+@pytest.mark.parametrize("select_stages", [0, 1])
+def test_ecp5_lanes_come_when_a_walk_along_their_chain_meets_them(
+    lanes, lanes_per_chain, levels_per_stage, select_stages
+):
+    cut = array(
+        lanes=lanes,
+        lanes_per_chain=lanes_per_chain,
+        levels_per_stage=levels_per_stage,
+        select_stages=select_stages,
+        technology="ecp5",
+    )
+    place_count = min(lanes, lanes_per_chain)
+    # The first select, then an adder for each further lane; registers behind every few of them.
+    delays, stage, since_register = [0], select_stages, 0
+    for _ in range(1, place_count):
+        if since_register == levels_per_stage:
+            stage, since_register = stage + 1, 0
+        delays.append(stage)
+        since_register += 1
+    stage += since_register > 0
+    operands, since_register = lanes // place_count, 0
+    while operands > 1:
+        operands //= 2
+        since_register += 1
+        if since_register == levels_per_stage or operands == 1:
+            stage, since_register = stage + 1, 0
+    assert cut.tree_stages == stage + 1
+    met = {lane: delay for delay, group in enumerate(cut.lane_groups) for lane in group}
+    assert met == {lane: delays[lane // (lanes // place_count)] for lane in range(lanes)}
+
+
+@pytest.mark.parametrize("technology", ["generic", "ecp5"])
+def test_a_select_stage_is_one_more(technology):
+    stages = [
+        array(lanes=8, technology=technology, select_stages=count).tree_stages for count in (0, 1)
+    ]
+    assert stages[1] == stages[0] + 1
 
 
 @pytest.mark.parametrize(

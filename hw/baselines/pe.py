@@ -77,12 +77,12 @@ class PE(wiring.Component):
         )
         with m.If(self.take):
             m.d.sync += weights.eq(self.trits_north)
-        with m.If(self.advance):
-            with m.If(self.valid):
-                m.d.sync += accumulator.eq(Mux(self.first, 0, accumulator) + total)
-            with m.If(self.load):
-                m.d.sync += psum.eq(accumulator)
-            with m.Elif(self.shift):
+        with m.If(self.valid):
+            m.d.sync += accumulator.eq(Mux(self.first, 0, accumulator) + total)
+        with m.If(self.load):
+            m.d.sync += psum.eq(accumulator)
+        if config.rows > 1:
+            with m.Elif(self.advance & self.shift):
                 m.d.sync += psum.eq(self.psum_north)
         m.d.comb += [self.trits_south.eq(weights), self.psum_south.eq(psum)]
         return m

@@ -1,0 +1,252 @@
+"""The processing element's adders in carry cells of Lattice ECP5.
+
+A CCU2C is two LUTs of four inputs on a carry chain. Synthesis spends two inputs on the operands
+of an adder. Here each adder of a chain takes the sum so far, and an act with its trit: a LUT
+selects, negates and adds in one, so a lane costs the bits of its adder and nothing more.
+
+A lane adds offset + trit * act, never negative, with offset = 2**(act_bits - 1):
+
+    trit   act's bits                      carry in   adds
+     +1    its most significant inverted       0      offset + act
+     -1    the others inverted                 1      offset - act
+      0    0111...1                            1      offset
+
+So nothing is extended by its sign, a sum of n lanes takes the bits of n * 2**act_bits - 1 while one
+carry is still to be added, and the offsets of all lanes are half of what the total counts up to:
+inverting its most significant bit takes them off, where it enters the accumulator.
+
+The trit's code is `encoded`, in which no trit is 00: the lower four bits of a CCU2C's INIT, which
+decide the carry while C and D are 0, are then free to say "generate where A is set".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
+
+from arch.config import ArrayConfig
+
+# Inputs A, B, C and D of one LUT.
+Inputs = tuple[Value, Value, Value, Value]
+
+ZERO = Const(0, 1)
+ONE = Const(1, 1)
+
+
+def encoded(codes: Value) -> Value:
+    """Trit codes for the carry cells: bit 0 "not +1", bit 1 "not -1". Illegal codes become zero."""
+    size = len(codes)
+    nonzero_bits = Const(int("01" * (size // 2), 2), size)
+    other = (~codes | codes >> 1) & nonzero_bits
+    unlike = ~(codes & codes << 1)[:size] & ~nonzero_bits
+    return (other | unlike)[:size]
+
+
+def lut(function: Callable[[bool, bool, bool, bool], bool]) -> int:
+    """INIT of a LUT4: bit 8 D + 4 C + 2 B + A holds `function` of (A, B, C, D)."""
+    inputs = ((bool(i & 1), bool(i & 2), bool(i & 4), bool(i & 8)) for i in range(16))
+    return sum(bool(function(*bits)) << i for i, bits in enumerate(inputs))
+
+
+def selected(act: bool, other: bool, unlike: bool, *, top: bool) -> bool:
+    """A lane's bit of its act's bit and trit; `top` for the most significant one."""
+    bit = (act != (not unlike)) or (other and unlike)
+    return bit != top
+
+
+def _generate_from_a(function) -> int:
+    """INIT of a half that adds A and what `function` makes of B, C and D, never both C and D 0."""
+    return lut(lambda a, b, c, d: a != (bool(c or d) and function(b, c, d)))
+
+
+# What a half of a carry cell adds to A: a lane's bit (B act, C and D trit), or B.
+SELECT, SELECT_TOP = (
+    _generate_from_a(lambda b, c, d, top=top: selected(b, c, d, top=top)) for top in (False, True)
+)
+ADD = _generate_from_a(lambda b, c, d: b)
+# A is the accumulator, nothing where C clears it, and B is added to it, or its complement. D is 1.
+# Where A and B agree, either is the carry; B is, as it is there when A is cleared.
+ACCUMULATE, ACCUMULATE_INVERTED = (
+    lut(lambda a, b, c, d, inverted=inverted: (a and not c and d) != (b != inverted))
+    for inverted in (False, True)
+)
+
+
+def carry_chain(
+    m: Module, name: str, halves: Sequence[tuple[int, Inputs]], *, carry: Value, spare=None
+) -> Signal:
+    """Sum bits of halves of carry cells, (INIT, inputs) each, least significant first.
+
+    Parameters
+    ----------
+    carry : Value
+        Into the first half.
+    spare : list of (int, Inputs, Signal), optional
+        LUTs with a place for their output. Where the number of halves is odd, the last cell has a
+        half to spare, and one is taken from here.
+    """
+    total = Signal(len(halves), name=name)
+    ports = [(init, inputs, out, "NO") for (init, inputs), out in zip(halves, total, strict=True)]
+    if len(ports) % 2:
+        # The carry does not reach it.
+        init, inputs, out = spare.pop(0) if spare else (0, (ZERO,) * 4, Signal(name=f"{name}_none"))
+        ports.append((init, inputs, out, "YES"))
+    for index in range(0, len(ports), 2):
+        connections = {}
+        for half, (init, inputs, out, inject) in enumerate(ports[index : index + 2]):
+            connections |= {f"i_{pin}{half}": bit for pin, bit in zip("ABCD", inputs, strict=True)}
+            connections |= {
+                f"o_S{half}": out,
+                f"p_INIT{half}": Const(init, 16),
+                f"p_INJECT1_{half}": inject,
+            }
+        carry_out = Signal(name=f"{name}_carry_{index}")
+        if index + 2 < len(ports):
+            # Left open at the end: a carry that is connected takes another cell.
+            connections["o_COUT"] = carry_out
+        m.submodules[f"{name}_{index}"] = Instance("CCU2C", i_CIN=carry, **connections)
+        carry = carry_out
+    return total
+
+
+def _bit(value, index):
+    return value[index] if index < len(value) else ZERO
+
+
+def add_selected(m, name, total: Value, act: Value, trit: Value, *, width: int, spare) -> Signal:
+    """Total plus a lane, in `width` bits."""
+    halves = []
+    for index in range(width):
+        if index < len(act):
+            init = SELECT_TOP if index == len(act) - 1 else SELECT
+            halves.append((init, (_bit(total, index), act[index], trit[0], trit[1])))
+        else:
+            halves.append((SELECT, (_bit(total, index), ZERO, ZERO, ZERO)))
+    return carry_chain(m, name, halves, carry=trit[0], spare=spare)
+
+
+def add(m, name, a: Value, b: Value, carry: Value, *, width: int) -> Signal:
+    """The sum of two numbers that are not negative, and a carry, in `width` bits."""
+    halves = [(ADD, (_bit(a, i), _bit(b, i), ZERO, ONE)) for i in range(width)]
+    return carry_chain(m, name, halves, carry=carry)
+
+
+def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, trits: Value):
+    """(sum with all offsets, carry still to be added) of `lanes` acts by trits.
+
+    Acts and trits of `config.lane_groups` come a cycle after each other.
+    """
+
+    def register(node, name):
+        registers = [
+            Signal.like(value, name=f"{name}_{kind}")
+            for value, kind in zip(node, ("sum", "carry"), strict=True)
+        ]
+        with m.If(advance):
+            m.d.sync += [after.eq(value) for after, value in zip(registers, node, strict=True)]
+        return tuple(registers)
+
+    bits, nodes = config.act_bits, []
+    chains = config.lanes // config.chain_lanes
+    for first in range(chains):
+        node, luts = _first_lane(m, config, first, acts, trits)
+        spare, luts = luts[: config.hosted_selects], luts[config.hosted_selects :]
+        if config.select_stages:
+            node = register(node, f"selected_{first}")
+        for step in range(1, config.chain_lanes):
+            lane = first + step * chains
+            width = ((step + 1 << bits) - 1).bit_length()
+            act, trit = acts.word_select(lane, bits), trits.word_select(lane, 2)
+            total = add_selected(m, f"lane_{lane}", node[0], act, trit, width=width, spare=spare)
+            node = (total, node[1])
+            if step % config.levels_per_stage == 0 or step == config.chain_lanes - 1:
+                node = register(node, f"chain_{lane}")
+        for init, inputs, out in spare + luts:
+            m.submodules += Instance(
+                "LUT4",
+                p_INIT=Const(init, 16),
+                **{f"i_{pin}": bit for pin, bit in zip("ABCD", inputs, strict=True)},
+                o_Z=out,
+            )
+        nodes.append(node)
+    level = 0
+    while len(nodes) > 1:
+        level += 1
+        summed = []
+        for index, ((a, carry), (b, pending)) in enumerate(
+            zip(nodes[::2], nodes[1::2], strict=True)
+        ):
+            total = add(m, f"added_{level}_{index}", a, b, carry, width=len(a) + 1)
+            node = (total, pending)
+            if level % config.levels_per_stage == 0 or len(nodes) == 2:
+                node = register(node, f"tree_{level}_{index}")
+            summed.append(node)
+        nodes = summed
+    return nodes[0]
+
+
+def _first_lane(m, config, lane, acts, trits):
+    """(operand, carry) of the lane that a chain starts from, and the LUTs that make it."""
+    bits = config.act_bits
+    act, trit = acts.word_select(lane, bits), trits.word_select(lane, 2)
+    operand = Signal(bits, name=f"operand_{lane}")
+    luts = [
+        (
+            lut(lambda a, b, c, d, top=index == bits - 1: selected(a, c, d, top=top)),
+            (act[index], ZERO, trit[0], trit[1]),
+            operand[index],
+        )
+        for index in range(bits)
+    ]
+    return (operand, trit[0]), luts
+
+
+def accumulator(
+    m: Module, config: ArrayConfig, *, advance: Value, valid: Value, first: Value, node
+) -> Value:
+    """The accumulator of a PE, in two halves: the upper one adds a cycle after the lower one.
+
+    Parameters
+    ----------
+    valid, first : Value
+        Two bits each. Bit 0 comes with `node`, the sum with its offsets and the carry still to be
+        added; bit 1 a cycle later.
+
+    Returns
+    -------
+    Value
+        The psum, two cycles after its last summand came; two's complement.
+    """
+    total, carry = node
+    sign, bits = len(total) - 1, config.psum_bits
+    # Odd, so that its carry out makes the last cell whole.
+    low = bits // 2 | 1
+
+    def halves(accumulated, addend, start, clear):
+        # Offsets off: the most significant bit is inverted and stands for all above it.
+        return [
+            (
+                ACCUMULATE_INVERTED if index >= sign else ACCUMULATE,
+                (accumulated[index - start], addend[min(index, sign)], clear, ONE),
+            )
+            for index in range(start, start + len(accumulated))
+        ]
+
+    lower, lower_q = (Signal(low, name=name) for name in ("lower", "lower_q"))
+    upper = Signal(bits - low)
+    carry_q = Signal()
+    # Nothing reads the bits below the upper half, and they are not built.
+    total_q = Signal.like(total)
+    carried = (ACCUMULATE, (ZERO,) * 4)
+    lower_sum = carry_chain(
+        m, "lower_sum", [*halves(lower, total, 0, first[0]), carried], carry=carry
+    )
+    upper_sum = carry_chain(m, "upper_sum", halves(upper, total_q, low, first[1]), carry=carry_q)
+    with m.If(advance):
+        m.d.sync += [total_q.eq(total), lower_q.eq(lower)]
+    with m.If(valid[0]):
+        m.d.sync += [lower.eq(lower_sum), carry_q.eq(lower_sum[low])]
+    with m.If(valid[1]):
+        m.d.sync += upper.eq(upper_sum)
+    return Cat(lower_q, upper)
