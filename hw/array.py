@@ -177,16 +177,17 @@ class Array(wiring.Component):
         controls = Cat(control, skewed)
         with m.If(advance):
             m.d.sync += skewed.eq(controls)
+        north = Const(0, config.psums_bits)
+        drain = {"i_shift": shifts, "i_psums_north": north} if config.rows > 1 else {}
         m.submodules.rows = Instance(
             stack_name(self.prefix, config.rows),
             i_clk=ClockSignal(),
             i_rst=ResetSignal(),
             i_advance=advance,
-            i_shift=shifts,
+            **drain,
             i_acts_west=acts,
             i_control_west=controls,
             i_trits_north=trits,
-            i_psums_north=Const(0, config.psums_bits),
             o_trits_south=Signal(config.trits_bits, name="trits_unused"),
             o_psums_south=self.psums_data,
         )

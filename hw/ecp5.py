@@ -158,7 +158,16 @@ def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, 
             lane = first + step * chains
             width = ((step + 1 << bits) - 1).bit_length()
             act, trit = acts.word_select(lane, bits), trits.word_select(lane, 2)
-            total = add_selected(m, f"lane_{lane}", node[0], act, trit, width=width, spare=spare)
+            # Not where the selects come from in this very cycle: to timing analysis, which goes
+            # along the carry, that would be a loop.
+            behind = config.select_stages or step > config.levels_per_stage
+            total = add_selected(
+                m,
+                f"lane_{lane}",
+                *(node[0], act, trit),
+                width=width,
+                spare=spare if behind else [],
+            )
             node = (total, node[1])
             if step % config.levels_per_stage == 0 or step == config.chain_lanes - 1:
                 node = register(node, f"chain_{lane}")

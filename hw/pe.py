@@ -115,9 +115,9 @@ class PE(wiring.Component):
     load : In(1)
         The advancing cycle after a tile's last `valid`: move the accumulator to the drain register.
     shift : In(1)
-        Take `psum_north` into the drain register when it advances. Of a single row there is none.
+        Take `psum_north` into the drain register when it advances.
     psum_north, psum_south : In, Out(psum_bits)
-        Drain registers of the column, southward.
+        Drain registers of the column, southward. A single row has neither `shift` nor `psum_north`.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -132,8 +132,7 @@ class PE(wiring.Component):
                 "valid": In(config.accumulator_stages + 1),
                 "first": In(config.accumulator_stages + 1),
                 "load": In(1),
-                "shift": In(1),
-                "psum_north": In(config.psum_bits),
+                **({"shift": In(1), "psum_north": In(config.psum_bits)} if config.rows > 1 else {}),
                 "psum_south": Out(config.psum_bits),
             }
         )

@@ -44,14 +44,19 @@ def control_layout(config: ArrayConfig) -> data.StructLayout:
 
 
 def columns(config: ArrayConfig, count: int, *, rows: int = 1) -> dict:
-    """Ports that run north to south through `count` columns, and their enables."""
-    drained = config.dataflow == Dataflow.OUTPUT_STATIONARY
+    """Ports that run north to south through `count` columns, and their enables.
+
+    Psums come from the north where they pass through, and where they drain through further rows.
+    """
+    output = config.dataflow == Dataflow.OUTPUT_STATIONARY
+    shifted = {"shift": In(rows)} if output and config.rows > 1 else {}
+    north = {"psums_north": In(count * config.psum_bits)}
     return {
         "advance": In(1),
-        **({"shift": In(rows)} if drained else {}),
+        **shifted,
         "trits_north": In(count * config.lanes * 2),
         "trits_south": Out(count * config.lanes * 2),
-        "psums_north": In(count * config.psum_bits),
+        **({} if output and config.rows == 1 else north),
         "psums_south": Out(count * config.psum_bits),
     }
 
@@ -72,6 +77,13 @@ def _shift(outer, start: int, end: int) -> dict:
     return {"i_shift": outer.shift[start:end]} if hasattr(outer, "shift") else {}
 
 
+def _psums_north(outer, index: int, width: int, *, port: str = "psums_north") -> dict:
+    """Connection of psums from the north, where they come from there."""
+    if not hasattr(outer, "psums_north"):
+        return {}
+    return {f"i_{port}": outer.psums_north.word_select(index, width)}
+
+
 def _north_south(outer, config: ArrayConfig, index: int, count: int) -> dict:
     """Connections of block `index` of `count` columns to the ports of `outer`."""
     trits, psums = count * config.lanes * 2, count * config.psum_bits
@@ -80,7 +92,7 @@ def _north_south(outer, config: ArrayConfig, index: int, count: int) -> dict:
         **_shift(outer, 0, 1),
         "i_trits_north": outer.trits_north.word_select(index, trits),
         "o_trits_south": outer.trits_south.word_select(index, trits),
-        "i_psums_north": outer.psums_north.word_select(index, psums),
+        **_psums_north(outer, index, psums),
         "o_psums_south": outer.psums_south.word_select(index, psums),
     }
 
@@ -151,8 +163,8 @@ class Hop(wiring.Component):
                 i_valid=accumulate,
                 i_first=first,
                 i_load=loading,
-                i_shift=self.shift,
-                i_psum_north=self.psums_north.word_select(index, psums),
+                **_shift(self, 0, 1),
+                **_psums_north(self, index, psums, port="psum_north"),
                 o_psum_south=self.psums_south.word_select(index, psums),
             )
         return m

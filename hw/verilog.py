@@ -127,7 +127,7 @@ def generate_pe(
     name: str | None = None,
     kind: Callable[[ArrayConfig], wiring.Component] | None = None,
 ) -> Rtl:
-    """The same for one PE without the hop that feeds it; the configuration is of this PE alone.
+    """The same for one PE of a single row, without the hop that feeds it.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, 
         source.write_text(text)
         yosys.run(
             # Cells of FPGA families that components instantiate.
-            "read_verilog -lib +/ecp5/cells_sim.v\n"
+            f"read_verilog -lib {yosys.ECP5_CELLS}\n"
             f"read_rtlil {source}\n"
             f"read_verilog {memories}\n"
             f"hierarchy -check -top {top}\n"

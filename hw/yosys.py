@@ -9,6 +9,9 @@ from pathlib import Path
 
 # In a process of its own: Yosys ends the process on an error, keeps its design in globals, and
 # prints to the C library's standard output.
+# Models of the cells of Lattice ECP5, in Yosys' own folder.
+ECP5_CELLS = "+/ecp5/cells_sim.v"
+
 _RUNNER = """
 import sys
 from pyosys import libyosys
@@ -22,9 +25,9 @@ class YosysError(RuntimeError):
     """Yosys refused a script; the message holds the end of what it printed."""
 
 
-def share() -> Path:
-    """Folder of what comes with Yosys: models of the cells of FPGA families among it."""
-    return Path(find_spec("pyosys").origin).parent / "share"
+def path(name: str) -> Path:
+    """Of a file in Yosys' own folder, from what its scripts call it."""
+    return Path(find_spec("pyosys").origin).parent / "share" / name.removeprefix("+/")
 
 
 def run(script: str) -> str:

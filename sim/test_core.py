@@ -16,6 +16,7 @@ CONFIGS = [
     ArrayConfig(rows=3, cols=4, lanes=5, max_k=100, cols_per_hop=2),
     ArrayConfig(rows=1, cols=5, lanes=2, max_k=33, act_bits=6, levels_per_stage=1),
     ArrayConfig(rows=4, cols=2, lanes=8, max_k=128, levels_per_stage=3),
+    ArrayConfig(rows=2, cols=3, lanes=8, max_k=128, lanes_per_chain=4, technology="ecp5"),
 ]
 
 

@@ -131,7 +131,9 @@ def test_table_divides_by_operations_and_marks_a_lower_bound():
         fpga.read_report(report("dut.a", "dut.b", achieved=90), seed=1),
         fpga.read_report(report("a", "b", achieved=120.4), seed=2),
     )
-    placed = fpga.Placement(synthesis=synthesis, macs_per_cycle=4, routes=routes, tool="router 1")
+    placed = fpga.Placement(
+        synthesis=synthesis, macs_per_cycle=4, harness_luts=1, routes=routes, tool="router 1"
+    )
     heading, _, row, _, caption = fpga.markdown({"a design": placed}).splitlines()
     headings, cells = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (heading, row))
     assert dict(zip(headings, cells, strict=True)) == {
@@ -145,6 +147,7 @@ def test_table_divides_by_operations_and_marks_a_lower_bound():
         "block RAM": "0",
         "DSP": "2",
         "LUT/op": "39.5",
+        "placed LUT/op": "1.5",
         "FF/op": "12.5",
         "Fmax MHz, seed 1": "90",
         "Fmax MHz, seed 2": ">= 120",
@@ -157,7 +160,7 @@ def test_table_divides_by_operations_and_marks_a_lower_bound():
 
 @pytest.mark.parametrize("dataflow", Dataflow)
 def test_measured_pe_is_the_array_s(dataflow):
-    config = ArrayConfig(rows=2, cols=2, lanes=3, dataflow=dataflow)
+    config = ArrayConfig(rows=1, cols=2, lanes=3, dataflow=dataflow)
     pattern = r"module tritloom_x_pe\(.*?endmodule"
     alone, within = (
         re.search(pattern, rtl.verilog, re.DOTALL)[0]
@@ -286,7 +289,10 @@ def test_module_is_the_same_and_so_is_fmax_in_every_run():
 @pytest.mark.slow
 def test_module_that_is_faster_than_its_harness_is_told_apart():
     registers = "reg [39:0] q; always @(posedge clk) q <= a; assign y = q;"
-    (route,) = fpga.place(module(registers, a=40, y=40), seeds=1).routes
+    rtl = module(registers, a=40, y=40)
+    (route,) = fpga.place(rtl, seeds=1).routes
+    # Of the module there is no LUT.
+    assert route.cells["TRELLIS_COMB"] == fpga.harness_luts(rtl) == 15
     assert route.in_harness
     # No design of ours comes near, so the harness never decides.
     assert route.fmax_hz > 450e6

@@ -48,8 +48,7 @@ class PE(wiring.Component):
                 "valid": In(1),
                 "first": In(1),
                 "load": In(1),
-                "shift": In(1),
-                "psum_north": In(config.psum_bits),
+                **({"shift": In(1), "psum_north": In(config.psum_bits)} if config.rows > 1 else {}),
                 "psum_south": Out(config.psum_bits),
             }
         )
