@@ -141,7 +141,8 @@ class Hop(wiring.Component):
         at_accumulator = controls[-1 - config.accumulator_stages :]
         accumulate = Signal(len(at_accumulator))
         first = Signal(len(at_accumulator))
-        load, loading = Signal(), Signal()
+        load = Signal()
+        loading = Signal()
         m.d.comb += [
             accumulate.eq(Cat(self.advance & bits.valid for bits in at_accumulator)),
             first.eq(Cat(bits.first for bits in at_accumulator)),

@@ -75,7 +75,7 @@ MUTANTS = {
     ),
     "accumulator never cleared": (r"first \? 24'h0+ : accumulator", r"accumulator"),
     "accumulator top bit stuck": (r"(accumulator <= )(accumulated);", r"\1{ 1'h0, \2[22:0] };"),
-    "drain bit flipped": (r"shift \? psum_north", r"shift ? psum_north ^ 24'h1"),
+    "drain bit flipped": (r"\? psum_north :", r"? psum_north ^ 24'h1 :"),
     "bubble accumulated": (r"\.valid\(accumulate\)", r".valid(advance)"),
     "valid one cycle early": (r"\.valid\(accumulate\)", r".valid(advance & control_east[0])"),
     "load one cycle early": (
