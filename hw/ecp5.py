@@ -103,7 +103,7 @@ def carry_chain(
             }
         carry_out = Signal(name=f"{name}_carry_{index}")
         if index + 2 < len(ports):
-            # Left open at the end: a carry that is connected takes another cell.
+            # At the end there is none: the sum has all its bits.
             connections["o_COUT"] = carry_out
         m.submodules[f"{name}_{index}"] = Instance("CCU2C", i_CIN=carry, **connections)
         carry = carry_out
