@@ -105,15 +105,12 @@ class ArrayConfig:
         clock = self.clock_hz
         if isinstance(clock, bool) or not isinstance(clock, int | float) or not 0 < clock < 1e12:
             raise InputError(f"clock_hz must be a number of hertz above 0, not {clock!r}")
-        if self.dataflow not in list(Dataflow):
-            known = " or ".join(Dataflow)
-            raise InputError(f"dataflow must be {known}, not {self.dataflow!r}")
-        object.__setattr__(self, "dataflow", Dataflow(self.dataflow))
+        for name, kind in (("dataflow", Dataflow), ("technology", Technology)):
+            value = getattr(self, name)
+            if value not in list(kind):
+                raise InputError(f"{name} must be {' or '.join(kind)}, not {value!r}")
+            object.__setattr__(self, name, kind(value))
         require_int("buffer_tokens", self.buffer_tokens, high=1 << 16)
-        if self.technology not in list(Technology):
-            known = " or ".join(Technology)
-            raise InputError(f"technology must be {known}, not {self.technology!r}")
-        object.__setattr__(self, "technology", Technology(self.technology))
         if self.technology == Technology.ECP5:
             self._check_ecp5()
 
@@ -202,8 +199,6 @@ class ArrayConfig:
         """
         chain = self.chain_lanes
         levels = (chain - 1, (self.lanes // chain - 1).bit_length())
-        if self.technology == Technology.GENERIC:
-            levels = (self.tree_levels,)
         stages = sum(-(-count // self.levels_per_stage) for count in levels)
         return self.select_stages + stages + self.accumulator_stages
 

@@ -11,8 +11,6 @@ low. None needs a reset: the control bits that arrive with the data are reset in
 
 from __future__ import annotations
 
-from functools import partial
-
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -83,8 +81,12 @@ def _register(m, advance, node, level, index):
     return value_q, carry_q
 
 
-def accumulator(m: Module, config: ArrayConfig, *, valid: Value, first: Value, node) -> Value:
+def accumulator(
+    m: Module, config: ArrayConfig, *, advance: Value, valid: Value, first: Value, node
+) -> Value:
     """The accumulator of a PE, to which a node is added: (sum, carry)."""
+    if config.technology == Technology.ECP5:
+        return ecp5.accumulator(m, config, advance=advance, valid=valid, first=first, node=node)
     total, carry = node
     accumulator = Signal(signed(config.psum_bits))
     accumulated = Signal.like(accumulator)
@@ -144,10 +146,9 @@ class PE(wiring.Component):
         trits = Signal(config.lanes * 2)
         psum = Signal(signed(config.psum_bits))
         node = dot_product(m, config, advance=self.advance, acts=self.acts, trits=trits)
-        add = accumulator
-        if config.technology == Technology.ECP5:
-            add = partial(ecp5.accumulator, advance=self.advance)
-        accumulated = add(m, config, valid=self.valid, first=self.first, node=node)
+        accumulated = accumulator(
+            m, config, advance=self.advance, valid=self.valid, first=self.first, node=node
+        )
         for take, lanes in zip(self.take, config.lane_groups, strict=True):
             part = slice(2 * lanes.start, 2 * lanes.stop)
             with m.If(take):

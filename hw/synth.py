@@ -137,14 +137,13 @@ def synthesise(rtl: Rtl, target: str, *, options: str = "", then: str = "") -> S
     technology = rtl.config.technology
     if technology not in (Technology.GENERIC, target):
         raise InputError(f"technology {technology} is not for target {target!r}")
-    library = "" if technology == Technology.GENERIC else f"read_verilog -lib {yosys.ECP5_CELLS}\n"
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         verilog, stat = Path(folder, "dut.v"), Path(folder, "stat.json")
         verilog.write_text(rtl.verilog)
         yosys.run(
             f"read_verilog {verilog}\n"
-            f"{library}"
+            f"{yosys.library(rtl.verilog)}"
             f"hierarchy -check -top {rtl.top}\n"
             "proc\n"
             "select -assert-none t:$dlatch t:$adlatch t:$dlatchsr t:$sr\n"

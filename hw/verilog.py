@@ -205,8 +205,7 @@ def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, 
         )
         source.write_text(text)
         yosys.run(
-            # Cells of FPGA families that components instantiate.
-            f"read_verilog -lib {yosys.ECP5_CELLS}\n"
+            f"{yosys.library(text)}"
             f"read_rtlil {source}\n"
             f"read_verilog {memories}\n"
             f"hierarchy -check -top {top}\n"

@@ -30,6 +30,11 @@ def path(name: str) -> Path:
     return Path(find_spec("pyosys").origin).parent / "share" / name.removeprefix("+/")
 
 
+def library(text: str) -> str:
+    """The command that makes the FPGA cells of a design known, which has none as a rule."""
+    return f"read_verilog -lib {ECP5_CELLS}\n" if "CCU2C" in text else ""
+
+
 def run(script: str) -> str:
     """Run a Yosys script, one command a line, and return what it printed."""
     done = subprocess.run(

@@ -54,7 +54,7 @@ def compile_rtl(verilog: str, *, top: str, label: str, simulator: str, folder: P
     source = target / "dut.v"
     source.write_text(verilog)
     # The models that come with Yosys, which others wrote.
-    cells = [yosys.path(yosys.ECP5_CELLS)] if "CCU2C" in verilog else []
+    cells = [yosys.path(yosys.ECP5_CELLS)] if yosys.library(verilog) else []
     if simulator == "verilator":
         blocks = BLOCKS.findall(verilog) if "_byte_lanes_256(" in verilog else []
         _verilate(source, *cells, top=top, folder=target, blocks=blocks)

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from arch.config import ArrayConfig
 from hw import ecp5, yosys
+from hw.fpga import count_luts
 from hw.synth import synthesise
 from hw.verilog import generate_pe
 
@@ -66,11 +67,6 @@ def test_proof_finds_a_wrong_cell(constant, tmp_path, monkeypatch):
         prove(tmp_path)
 
 
-def luts(cells):
-    """As published comparisons count."""
-    return cells.get("LUT4", 0) + 2 * cells["CCU2C"] + 6 * cells.get("TRELLIS_DPR16X4", 0)
-
-
 @pytest.mark.parametrize(("lanes", "hosted", "most"), [(16, 8, 12.5), (64, 8, 12.0), (64, 1, 12.5)])
 def test_luts_of_a_pe_with_its_accumulator(lanes, hosted, most):
     config = ArrayConfig(
@@ -83,7 +79,7 @@ def test_luts_of_a_pe_with_its_accumulator(lanes, hosted, most):
         hosted_selects=hosted,
     )
     done = synthesise(generate_pe(config), "ecp5", options="-nodsp")
-    assert luts(done.cells) / lanes <= most
+    assert count_luts(done.cells) / lanes <= most
     assert done.resources["DSP"] == done.resources["latch"] == 0
 
 
