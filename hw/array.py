@@ -37,11 +37,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from arch import timing
-from arch.config import ArrayConfig, Technology
+from arch.config import ArrayConfig
 from arch.regmap import COUNTER_BITS
 
 from .delay import lanes_staggered, staggered
-from .ecp5 import encoded
 from .row import CONTROL, stack_name
 
 # name -> (direction, width of a config, description): the ports of the array in the order of the
@@ -165,8 +164,6 @@ class Array(wiring.Component):
     def _grid(self, m, advance, control, legal, *, shifts):
         """Skew, and the rows."""
         config = self.config
-        if config.technology == Technology.ECP5:
-            legal = [encoded(codes) for codes in legal]
         legal = lanes_staggered(m, advance, legal, config, bits=2, name="trits")
         trits = Cat(staggered(m, advance, legal, prefix=self.prefix, name="trits"))
         # Token 0 is in the southernmost row.

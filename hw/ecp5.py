@@ -4,19 +4,9 @@ A CCU2C is two LUTs of four inputs on a carry chain. Synthesis spends two inputs
 of an adder. Here each adder of a chain takes the sum so far, and an act with its trit: a LUT
 selects, negates and adds in one, so a lane costs the bits of its adder and nothing more.
 
-A lane adds offset + trit * act, never negative, with offset = 2**(act_bits - 1):
-
-    trit   act's bits                      carry in   adds
-     +1    its most significant inverted       0      offset + act
-     -1    the others inverted                 1      offset - act
-      0    0111...1                            1      offset
-
-So nothing is extended by its sign, a sum of n lanes takes the bits of n * 2**act_bits - 1 while one
-carry is still to be added, and the offsets of all lanes are half of what the total counts up to:
-inverting its most significant bit takes them off, where it enters the accumulator.
-
-The trit's code is `encoded`, in which no trit is 00: the lower four bits of a CCU2C's INIT, which
-decide the carry while C and D are 0, are then free to say "generate where A is set".
+A zero trit is code 00. The lower four bits of a CCU2C's INIT, which are its LUT while C and D are
+0, decide the carry where the LUT's output is 0: a cell that then adds nothing may say "carry where
+A is set", whatever it adds otherwise.
 """
 
 from __future__ import annotations
@@ -34,43 +24,24 @@ ZERO = Const(0, 1)
 ONE = Const(1, 1)
 
 
-def encoded(codes: Value) -> Value:
-    """Trit codes for the carry cells: bit 0 "not +1", bit 1 "not -1". Illegal codes become zero."""
-    size = len(codes)
-    nonzero_bits = Const(int("01" * (size // 2), 2), size)
-    other = (~codes | codes >> 1) & nonzero_bits
-    unlike = ~(codes & codes << 1)[:size] & ~nonzero_bits
-    return (other | unlike)[:size]
-
-
 def lut(function: Callable[[bool, bool, bool, bool], bool]) -> int:
     """INIT of a LUT4: bit 8 D + 4 C + 2 B + A holds `function` of (A, B, C, D)."""
     inputs = ((bool(i & 1), bool(i & 2), bool(i & 4), bool(i & 8)) for i in range(16))
     return sum(bool(function(*bits)) << i for i, bits in enumerate(inputs))
 
 
-def selected(act: bool, other: bool, unlike: bool, *, top: bool) -> bool:
-    """A lane's bit of its act's bit and trit; `top` for the most significant one."""
-    bit = (act != (not unlike)) or (other and unlike)
-    return bit != top
+def selected(act: bool, negative: bool, nonzero: bool) -> bool:
+    """A lane's bit of its act's bit and trit. A negation lacks the one that completes it."""
+    return nonzero and act != negative
 
 
-def _generate_from_a(function) -> int:
-    """INIT of a half that adds A and what `function` makes of B, C and D, never both C and D 0."""
-    return lut(lambda a, b, c, d: a != (bool(c or d) and function(b, c, d)))
-
-
-# What a half of a carry cell adds to A: a lane's bit (B act, C and D trit), or B.
-SELECT, SELECT_TOP = (
-    _generate_from_a(lambda b, c, d, top=top: selected(b, c, d, top=top)) for top in (False, True)
-)
-ADD = _generate_from_a(lambda b, c, d: b)
-# A is the accumulator, nothing where C clears it, and B is added to it, or its complement. D is 1.
+# A half of a carry cell: A plus a lane's bit (B act, C and D trit).
+SELECT = lut(lambda a, b, c, d: a != selected(b, c, d))
+# A plus B; D is 1.
+ADD = lut(lambda a, b, c, d: a != (b and d))
+# A is the accumulator, nothing where C clears it, and B is added to it. D is 1.
 # Where A and B agree, either is the carry; B is, as it is there when A is cleared.
-ACCUMULATE, ACCUMULATE_INVERTED = (
-    lut(lambda a, b, c, d, inverted=inverted: (a and not c and d) != (b != inverted))
-    for inverted in (False, True)
-)
+ACCUMULATE = lut(lambda a, b, c, d: (a and not c and d) != b)
 
 
 def carry_chain(
@@ -111,29 +82,28 @@ def carry_chain(
 
 
 def _bit(value, index):
-    return value[index] if index < len(value) else ZERO
+    """A bit of a signed number, of its sign's extension where it has no such bit."""
+    return value[min(index, len(value) - 1)]
 
 
 def add_selected(m, name, total: Value, act: Value, trit: Value, *, width: int, spare) -> Signal:
     """Total plus a lane, in `width` bits."""
-    halves = []
-    for index in range(width):
-        if index < len(act):
-            init = SELECT_TOP if index == len(act) - 1 else SELECT
-            halves.append((init, (_bit(total, index), act[index], trit[0], trit[1])))
-        else:
-            halves.append((SELECT, (_bit(total, index), ZERO, ZERO, ZERO)))
-    return carry_chain(m, name, halves, carry=trit[0], spare=spare)
+    negative = trit[1]
+    halves = [
+        (SELECT, (_bit(total, index), _bit(act, index), negative, trit[0]))
+        for index in range(width)
+    ]
+    return carry_chain(m, name, halves, carry=negative, spare=spare)
 
 
 def add(m, name, a: Value, b: Value, carry: Value, *, width: int) -> Signal:
-    """The sum of two numbers that are not negative, and a carry, in `width` bits."""
+    """The sum of two numbers and a carry, in `width` bits."""
     halves = [(ADD, (_bit(a, i), _bit(b, i), ZERO, ONE)) for i in range(width)]
     return carry_chain(m, name, halves, carry=carry)
 
 
 def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, trits: Value):
-    """(sum with all offsets, carry still to be added) of `lanes` acts by trits.
+    """(sum, carry still to be added) of `lanes` acts by trits.
 
     Acts and trits of `config.lane_groups` come a cycle after each other.
     """
@@ -156,7 +126,7 @@ def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, 
             node = register(node, f"selected_{first}")
         for step in range(1, config.chain_lanes):
             lane = first + step * chains
-            width = ((step + 1 << bits) - 1).bit_length()
+            width = bits + step.bit_length()
             act, trit = acts.word_select(lane, bits), trits.word_select(lane, 2)
             # Not where the selects come from in this very cycle: to timing analysis, which goes
             # along the carry, that would be a loop.
@@ -202,13 +172,13 @@ def _first_lane(m, config, lane, acts, trits):
     operand = Signal(bits, name=f"operand_{lane}")
     luts = [
         (
-            lut(lambda a, b, c, d, top=index == bits - 1: selected(a, c, d, top=top)),
-            (act[index], ZERO, trit[0], trit[1]),
+            lut(lambda a, b, c, d: selected(a, c, d)),
+            (act[index], ZERO, trit[1], trit[0]),
             operand[index],
         )
         for index in range(bits)
     ]
-    return (operand, trit[0]), luts
+    return (operand, trit[1]), luts
 
 
 def accumulator(
@@ -219,8 +189,8 @@ def accumulator(
     Parameters
     ----------
     valid, first : Value
-        Two bits each. Bit 0 comes with `node`, the sum with its offsets and the carry still to be
-        added; bit 1 a cycle later.
+        Two bits each. Bit 0 comes with `node`, the sum and the carry still to be added; bit 1 a
+        cycle later.
 
     Returns
     -------
@@ -228,18 +198,14 @@ def accumulator(
         The psum, two cycles after its last summand came; two's complement.
     """
     total, carry = node
-    sign, bits = len(total) - 1, config.psum_bits
+    bits = config.psum_bits
     # Odd, so that its carry out makes the last cell whole.
     low = bits // 2 | 1
 
     def halves(accumulated, addend, start, clear):
-        # Offsets off: the most significant bit is inverted and stands for all above it.
         return [
-            (
-                ACCUMULATE_INVERTED if index >= sign else ACCUMULATE,
-                (accumulated[index - start], addend[min(index, sign)], clear, ONE),
-            )
-            for index in range(start, start + len(accumulated))
+            (ACCUMULATE, (bit, _bit(addend, start + index), clear, ONE))
+            for index, bit in enumerate(accumulated)
         ]
 
     lower, lower_q = (Signal(low, name=name) for name in ("lower", "lower_q"))

@@ -110,7 +110,7 @@ class PE(wiring.Component):
     acts : In(lanes * act_bits)
         Registered acts of the hop, lane 0 in the low bits.
     trits_north, trits_south : In, Out(lanes * 2)
-        Trit codes, as `hw.ecp5.encoded` with technology ecp5; they go south one PE a cycle.
+        Trit codes; they go south one PE a cycle.
     valid, first : In(accumulator_stages + 1)
         Aligned with the tree's output: advances, and accumulates it; start from zero. Where the
         accumulator adds in two cycles, bit 0 is for the lower half and bit 1 for the upper.

@@ -96,8 +96,8 @@ MUTANTS = {
 # In the carry cells of technology ecp5.
 ECP5_MUTANTS = {
     "no carry completes a negation": (r"\.CIN\(trits_south\[\d+\]\)", r".CIN(1'h0)"),
-    "sign bit selected like the others": (r"16'ha96a", r"16'h569a"),
-    "offsets not taken off": (r"16'h3933", r"16'hc6cc"),
+    "trit -1 takes its act as it is": (r"16'h96aa", r"16'h66aa"),
+    "zero trit takes its act": (r"16'h96aa", r"16'h9696"),
     "accumulator never cleared": (r"16'hc6cc", r"16'h66cc"),
     "lanes not one after the other": (r"(acts_0_group_1 <= )\w+", r"\1acts_0_group_1"),
     "upper half in the lower one's cycle": (
