@@ -47,6 +47,9 @@ class ArrayConfig:
     cols_per_hop : int
         Neighbouring columns that share one set of act registers; divides `cols`. 1 is the
         textbook systolic array.
+    input_stages : int
+        Registers between the array's ports and the first selects, 1 or 0: with 0, acts and trits
+        should come from registers. 0 is for output-stationary arrays.
     levels_per_stage : int
         Adder-tree levels between two pipeline registers.
     select_stages : int
@@ -62,10 +65,15 @@ class ArrayConfig:
         Or its text. `ecp5` is for output-stationary arrays.
     lanes_per_chain : int
         Lanes that a chain of adders sums one after the other, with technology ecp5; at most
-        `lanes` count. Both are powers of two there.
+        `lanes` count. Both are powers of two there. A tree sums the chains.
+    lanes_per_stage : int
+        Lanes that such a chain adds between two pipeline registers.
     hosted_selects : int
         Bits of the select that a chain starts with, at most, that go into carry cells of its
         adders which have a half to spare: fewer LUTs, longer routes. With technology ecp5.
+    diagnostics : bool
+        The array counts cycles by what they were spent on, and flags illegal trit codes. Without,
+        those outputs stay 0; a core needs them.
 
     Raises
     ------
@@ -79,6 +87,7 @@ class ArrayConfig:
     act_bits: int = 8
     max_k: int = 32768
     cols_per_hop: int = 1
+    input_stages: int = 1
     levels_per_stage: int = 2
     select_stages: int = 0
     clock_hz: float = 500e6
@@ -86,7 +95,9 @@ class ArrayConfig:
     buffer_tokens: int = 512
     technology: Technology = Technology.GENERIC
     lanes_per_chain: int = 8
+    lanes_per_stage: int = 1
     hosted_selects: int = 8
+    diagnostics: bool = True
 
     def __post_init__(self):
         for name in ("rows", "cols", "lanes"):
@@ -94,9 +105,11 @@ class ArrayConfig:
         require_int("act_bits", self.act_bits, low=2, high=16)
         require_int("max_k", self.max_k, high=1 << 30)
         require_int("cols_per_hop", self.cols_per_hop)
+        require_int("input_stages", self.input_stages, low=0, high=1)
         require_int("levels_per_stage", self.levels_per_stage)
         require_int("select_stages", self.select_stages, low=0, high=1)
         require_int("lanes_per_chain", self.lanes_per_chain, high=1024)
+        require_int("lanes_per_stage", self.lanes_per_stage)
         require_int("hosted_selects", self.hosted_selects, low=0)
         if self.cols % self.cols_per_hop:
             raise InputError(
@@ -111,6 +124,12 @@ class ArrayConfig:
                 raise InputError(f"{name} must be {' or '.join(kind)}, not {value!r}")
             object.__setattr__(self, name, kind(value))
         require_int("buffer_tokens", self.buffer_tokens, high=1 << 16)
+        if not isinstance(self.diagnostics, bool):
+            raise InputError(f"diagnostics must be true or false, not {self.diagnostics!r}")
+        if self.dataflow != Dataflow.OUTPUT_STATIONARY and self.input_stages == 0:
+            raise InputError(
+                f"input_stages must be 1 in a {self.dataflow} array, whose PEs keep their trits"
+            )
         if self.technology == Technology.ECP5:
             self._check_ecp5()
 
@@ -181,9 +200,9 @@ class ArrayConfig:
         """
         chains = self.lanes // self.chain_lanes
         last = self.chain_lanes - 1
-        stages = -(-last // self.levels_per_stage)
+        stages = -(-last // self.lanes_per_stage)
         # Places in a chain that enter by the end of each stage; two enter the first adder.
-        ends = [min(stage * self.levels_per_stage, last) + 1 for stage in range(1, stages + 1)]
+        ends = [min(stage * self.lanes_per_stage, last) + 1 for stage in range(1, stages + 1)]
         if self.select_stages or not ends:
             ends.insert(0, 1)
         starts = [0, *ends]
@@ -193,14 +212,15 @@ class ArrayConfig:
 
     @property
     def tree_stages(self) -> int:
-        """Pipeline registers between the hop's registers and the whole accumulator.
+        """Pipeline registers between the first selects and the whole accumulator.
 
         In technology ecp5, the last one is between its lower and its upper half.
         """
         chain = self.chain_lanes
-        levels = (chain - 1, (self.lanes // chain - 1).bit_length())
-        stages = sum(-(-count // self.levels_per_stage) for count in levels)
-        return self.select_stages + stages + self.accumulator_stages
+        levels = (self.lanes - 1).bit_length() - (chain - 1).bit_length()
+        chain_stages = -(-(chain - 1) // self.lanes_per_stage)
+        stages = -(-levels // self.levels_per_stage)
+        return self.select_stages + chain_stages + stages + self.accumulator_stages
 
     @property
     def accumulator_stages(self) -> int:

@@ -17,15 +17,15 @@ from .layout import BEATS
 from .ternary import Packing
 from .tiling import Plan, StationaryPlan
 
-# Registers that a slice passes in the PE of the corner: the hop register, the accumulator and the
-# drain register. The adder tree's own are config.tree_stages.
-HOP, ACCUMULATE, LOAD = 1, 1, 1
+# Registers that a slice passes in the PE of the corner: the accumulator and the drain register.
+# Those before the selects are config.input_stages, the adder tree's own config.tree_stages.
+ACCUMULATE, LOAD = 1, 1
 # Cycles from the core's first beat of weights to the first slice of trits: a group of beats.
 UNPACK = BEATS
 # Cycles between two runs in which the weight side takes the next descriptor.
 DESCRIPTOR = 1
-# Registers of a weight-stationary array: the hop register, the psum register of the southernmost
-# PE, and the register at the output behind the output buffer's adder.
+# Registers of a weight-stationary array: the psum register of the southernmost PE, and the register
+# at the output behind the output buffer's adder.
 PASS, OUTPUT = 1, 1
 
 
@@ -39,7 +39,7 @@ def drain_latency(config: ArrayConfig) -> int:
 
     The same count is the depth of the control delay line at the array's edge.
     """
-    return skew(config) + HOP + config.tree_stages + ACCUMULATE + LOAD
+    return skew(config) + config.input_stages + config.tree_stages + ACCUMULATE + LOAD
 
 
 def tile_period(config: ArrayConfig, *, slices: int, tokens: int) -> int:
@@ -87,7 +87,7 @@ def pass_latency(config: ArrayConfig) -> int:
 
     Psums of the columns further west wait at the south edge for those of the last hop.
     """
-    return skew(config) + HOP + config.tree_stages + PASS + OUTPUT
+    return skew(config) + config.input_stages + config.tree_stages + PASS + OUTPUT
 
 
 def gemm_cycles(plan: Plan | StationaryPlan) -> int:

@@ -18,13 +18,17 @@ PARAMETERS = {
     "cols": "PEs across: output features",
     "lanes": "trits x acts of one PE's adder tree",
     "cols_per_hop": "columns that share one set of act registers",
+    "input_stages": "registers between ports and selects, 1 or 0",
     "levels_per_stage": "adder-tree levels between pipeline registers",
     "select_stages": "pipeline registers between selects and adders, 0 or 1",
     "lanes_per_chain": "lanes that a chain of adders sums, technology ecp5",
+    "lanes_per_stage": "lanes that it adds between pipeline registers, technology ecp5",
     "hosted_selects": "bits of a chain's first select in spare carry cells, technology ecp5",
     "max_k": "largest reduction length that the accumulator holds",
     "buffer_tokens": "tokens in the output buffer of a weight-stationary array",
 }
+# And these, which are no numbers.
+CHANGES = (*PARAMETERS, "dataflow", "technology", "diagnostics")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -86,6 +90,13 @@ def parser() -> argparse.ArgumentParser:
             help=f"what adders are made of: {' or '.join(Technology)} [preset's: generic]",
         )
         command.add_argument(
+            "--no-diagnostics",
+            dest="diagnostics",
+            action="store_const",
+            const=False,
+            help="leave the bare array's counters out, and its look at trit codes",
+        )
+        command.add_argument(
             "--top",
             choices=("core", "array", *pe),
             default="core",
@@ -115,12 +126,14 @@ def stem(name: str, config: ArrayConfig) -> str:
         if parameter not in ("rows", "cols", "lanes")
         and getattr(config, parameter) != getattr(base, parameter)
     ]
+    if not config.diagnostics:
+        changed.append("bare")
     return "_".join([config.shape, *changed, *dataflow])
 
 
 def elaborate(options: argparse.Namespace):
     """File name, and RTL, of what the options ask for."""
-    changes = {name: getattr(options, name) for name in (*PARAMETERS, "dataflow", "technology")}
+    changes = {name: getattr(options, name) for name in CHANGES}
     config = preset(options.preset).replace(
         **{name: value for name, value in changes.items() if value is not None}
     )

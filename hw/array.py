@@ -89,9 +89,9 @@ class Array(wiring.Component):
         beat = Signal()
         shifts = self._drain(m, advance, beat)
         control, blocked = self._accept(m, advance, beat)
-        legal = legal_codes(m, words(self.trits_data, self.config.hops))
-        self._count(m, advance, beat, blocked, legal)
-        self._grid(m, advance, control, legal, shifts=shifts)
+        if self.config.diagnostics:
+            self._count(m, advance, beat, blocked)
+        self._grid(m, advance, control, shifts=shifts)
         return m
 
     def _accept(self, m, advance, beat):
@@ -146,9 +146,9 @@ class Array(wiring.Component):
         m.d.comb += [self.psums_valid.eq(left != 0), self.psums_last.eq(left == 1)]
         return shifts
 
-    def _count(self, m, advance, beat, blocked, legal):
+    def _count(self, m, advance, beat, blocked):
         """Sticky error and performance counters, each free-running from reset."""
-        with m.If(beat & (self.trits_data != Cat(legal))):
+        with m.If(beat & has_illegal(self.trits_data)):
             m.d.sync += self.illegal.eq(1)
         both = self.acts_valid & self.trits_valid
         for counter, event in (
@@ -161,11 +161,12 @@ class Array(wiring.Component):
             with m.If(event):
                 m.d.sync += counter.eq(counter + 1)
 
-    def _grid(self, m, advance, control, legal, *, shifts):
+    def _grid(self, m, advance, control, *, shifts):
         """Skew, and the rows."""
         config = self.config
-        legal = lanes_staggered(m, advance, legal, config, bits=2, name="trits")
-        trits = Cat(staggered(m, advance, legal, prefix=self.prefix, name="trits"))
+        trits = words(self.trits_data, config.hops)
+        trits = lanes_staggered(m, advance, trits, config, bits=2, name="trits")
+        trits = Cat(staggered(m, advance, trits, prefix=self.prefix, name="trits"))
         # Token 0 is in the southernmost row.
         tokens = reversed(words(self.acts_data, config.rows))
         tokens = lanes_staggered(m, advance, tokens, config, bits=config.act_bits, name="acts")
@@ -190,20 +191,10 @@ class Array(wiring.Component):
         )
 
 
-def legal_codes(m: Module, codes: list[Value]) -> list[Signal]:
-    """Words of trit codes with zero in place of each illegal one: code 10.
-
-    All codes of a word at once: a statement for each takes Amaranth minutes where there are
-    thousands. Word by word: tools refuse a line that picks its bits from all of them.
-    """
-    legal = []
-    for index, word in enumerate(codes):
-        size = len(word)
-        nonzero_bits = Const(int("01" * (size // 2), 2), size)
-        legal.append(Signal(size, name=f"legal_{index}"))
-        # A non-zero bit stays, a negative bit stays where the bit below it is set.
-        m.d.comb += legal[-1].eq(word & (nonzero_bits | Cat(Const(0, 1), word)[:size]))
-    return legal
+def has_illegal(codes: Value) -> Value:
+    """Whether a trit code is 10: negative, but zero."""
+    nonzero_bits = Const(int("01" * (len(codes) // 2), 2), len(codes))
+    return (codes[1:] & ~codes & nonzero_bits).any()
 
 
 def words(value: Value, count: int) -> list[Value]:

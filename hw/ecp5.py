@@ -31,8 +31,11 @@ def lut(function: Callable[[bool, bool, bool, bool], bool]) -> int:
 
 
 def selected(act: bool, negative: bool, nonzero: bool) -> bool:
-    """A lane's bit of its act's bit and trit. A negation lacks the one that completes it."""
-    return nonzero and act != negative
+    """A lane's bit of its act's bit and trit; one more completes what is negative.
+
+    So an illegal code, negative and zero, adds nothing either.
+    """
+    return (act and nonzero) != negative
 
 
 # A half of a carry cell: A plus a lane's bit (B act, C and D trit).
@@ -130,7 +133,7 @@ def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, 
             act, trit = acts.word_select(lane, bits), trits.word_select(lane, 2)
             # Not where the selects come from in this very cycle: to timing analysis, which goes
             # along the carry, that would be a loop.
-            behind = config.select_stages or step > config.levels_per_stage
+            behind = config.select_stages or step > config.lanes_per_stage
             total = add_selected(
                 m,
                 f"lane_{lane}",
@@ -139,7 +142,7 @@ def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, 
                 spare=spare if behind else [],
             )
             node = (total, node[1])
-            if step % config.levels_per_stage == 0 or step == config.chain_lanes - 1:
+            if step % config.lanes_per_stage == 0 or step == config.chain_lanes - 1:
                 node = register(node, f"chain_{lane}")
         for init, inputs, out in spare + luts:
             m.submodules += Instance(

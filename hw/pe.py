@@ -54,7 +54,7 @@ def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, 
 def _select(m, config, acts, trits):
     """(operand, carry) of every lane: act and 0, complement and 1, or zero and 0.
 
-    Code 10 must not come here: the edge of the array makes it 00.
+    The illegal code 10 is a zero's complement and 1: zero.
     """
     bits = config.act_bits
     lanes = []
@@ -108,7 +108,7 @@ class PE(wiring.Component):
         For each of `config.lane_groups`: advances, and a beat
         comes in: take its trits.
     acts : In(lanes * act_bits)
-        Registered acts of the hop, lane 0 in the low bits.
+        Of the hop, lane 0 in the low bits.
     trits_north, trits_south : In, Out(lanes * 2)
         Trit codes; they go south one PE a cycle.
     valid, first : In(accumulator_stages + 1)
@@ -145,7 +145,8 @@ class PE(wiring.Component):
 
         trits = Signal(config.lanes * 2)
         psum = Signal(signed(config.psum_bits))
-        node = dot_product(m, config, advance=self.advance, acts=self.acts, trits=trits)
+        selecting = trits if config.input_stages else self.trits_north
+        node = dot_product(m, config, advance=self.advance, acts=self.acts, trits=selecting)
         accumulated = accumulator(
             m, config, advance=self.advance, valid=self.valid, first=self.first, node=node
         )

@@ -123,7 +123,8 @@ class Hop(wiring.Component):
             m.d.sync += control.eq(self.control_west)
         # The control bits wait for the tree: by cycles since they came.
         controls = [self.control_west, control]
-        for stage in range(config.tree_stages):
+        stages = config.input_stages + config.tree_stages
+        for stage in range(stages - 1):
             delayed = Signal(CONTROL, name=f"control_{stage}")
             with m.If(self.advance):
                 m.d.sync += delayed.eq(controls[-1])
@@ -138,7 +139,7 @@ class Hop(wiring.Component):
                 m.d.sync += acts[part].eq(self.acts_west[part])
         m.d.comb += [self.acts_east.eq(acts), self.control_east.eq(control)]
 
-        at_accumulator = controls[-1 - config.accumulator_stages :]
+        at_accumulator = controls[stages - config.accumulator_stages : stages + 1]
         accumulate = Signal(len(at_accumulator))
         first = Signal(len(at_accumulator))
         load = Signal()
@@ -149,7 +150,7 @@ class Hop(wiring.Component):
             loading.eq(self.advance & load),
         ]
         with m.If(self.advance):
-            m.d.sync += load.eq(controls[-1].valid & controls[-1].last)
+            m.d.sync += load.eq(at_accumulator[-1].valid & at_accumulator[-1].last)
 
         for index in range(config.cols_per_hop):
             trits, psums = config.lanes * 2, config.psum_bits
@@ -158,7 +159,7 @@ class Hop(wiring.Component):
                 i_clk=ClockSignal(),
                 i_advance=self.advance,
                 i_take=take,
-                i_acts=acts,
+                i_acts=acts if config.input_stages else self.acts_west,
                 i_trits_north=self.trits_north.word_select(index, trits),
                 o_trits_south=self.trits_south.word_select(index, trits),
                 i_valid=accumulate,

@@ -37,7 +37,7 @@ from arch import timing
 from arch.config import ArrayConfig
 from arch.regmap import COUNTER_BITS
 
-from .array import legal_codes, words
+from .array import has_illegal, words
 from .delay import staggered
 from .pe import add_with_carry, dot_product
 from .ram import Ram
@@ -199,9 +199,9 @@ class Array(wiring.Component):
         m.d.comb += advance.eq(~self.psums_valid | self.psums_ready)
         first = Signal(init=1)
         swap, loads, loaded = self._accept(m, advance, beat, load, first)
-        legal = legal_codes(m, words(self.trits_data, self.config.hops))
-        self._count(m, advance, beat, load, first & ~loaded, legal)
-        psums = self._grid(m, advance, swap, loads, legal)
+        if self.config.diagnostics:
+            self._count(m, advance, beat, load, first & ~loaded)
+        psums = self._grid(m, advance, swap, loads)
         self._accumulate(m, advance, beat, psums)
         return m
 
@@ -232,9 +232,9 @@ class Array(wiring.Component):
         m.d.comb += loads.eq(Mux(load, reached, 0))
         return swap, loads, loaded
 
-    def _count(self, m, advance, beat, load, unloaded, legal):
+    def _count(self, m, advance, beat, load, unloaded):
         """Sticky error and performance counters, each free-running from reset."""
-        with m.If(load & (self.trits_data != Cat(legal))):
+        with m.If(load & has_illegal(self.trits_data)):
             m.d.sync += self.illegal.eq(1)
         waiting = advance & self.acts_valid & unloaded
         for counter, event in (
@@ -248,10 +248,11 @@ class Array(wiring.Component):
             with m.If(event):
                 m.d.sync += counter.eq(counter + 1)
 
-    def _grid(self, m, advance, swap, loads, legal):
+    def _grid(self, m, advance, swap, loads):
         """Skew, rows, deskew; the psums of one token."""
         config = self.config
-        trits = staggered(m, advance, legal, prefix=self.prefix, name="trits")
+        trits = words(self.trits_data, config.hops)
+        trits = staggered(m, advance, trits, prefix=self.prefix, name="trits")
         # Slice 0 is in the southernmost row.
         acts = staggered(
             m, advance, words(self.acts_data, config.rows)[::-1], prefix=self.prefix, name="acts"

@@ -16,6 +16,7 @@ from amaranth.lib import wiring
 
 from arch import timing
 from arch.config import ArrayConfig, Dataflow
+from arch.errors import InputError
 from arch.ports import Port, clock_ports, core_ports
 
 from . import array, lint, pe, row, stationary, unpacker, yosys
@@ -100,6 +101,8 @@ def _top(config, name):
 
 def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
     """The same for the whole core: the array behind AXI."""
+    if not config.diagnostics:
+        raise InputError("diagnostics must be on in a core, whose registers show its counters")
     top = _top(config, name)
     inner = f"{top}_array"
     modules = array_modules(config, top=inner, prefix=inner)

@@ -45,6 +45,13 @@ def array(**changes):
         ({"cols_per_hop": 3}, "cols_per_hop must divide cols = 4, which 3 does not"),
         ({"cols_per_hop": 8}, "cols_per_hop must divide cols = 4, which 8 does not"),
         ({"levels_per_stage": 0}, "levels_per_stage must be at least 1, not 0"),
+        ({"input_stages": 2}, "input_stages must be at most 1, not 2"),
+        (
+            {"dataflow": "weight-stationary", "input_stages": 0},
+            "input_stages must be 1 in a weight-stationary array, whose PEs keep their trits",
+        ),
+        ({"lanes_per_stage": 0}, "lanes_per_stage must be at least 1, not 0"),
+        ({"diagnostics": 1}, "diagnostics must be true or false, not 1"),
         ({"select_stages": 2}, "select_stages must be at most 1, not 2"),
         ({"technology": "ice40"}, "technology must be generic or ecp5, not 'ice40'"),
         (
@@ -120,14 +127,16 @@ def test_tree_levels_and_stages_match_a_tree_built_by_pairing(lanes, levels_per_
 @pytest.mark.parametrize("lanes", [1, 2, 4, 32, 64])
 @pytest.mark.parametrize("lanes_per_chain", [1, 2, 8, 128])
 @pytest.mark.parametrize("levels_per_stage", [1, 2, 3, 20])
+@pytest.mark.parametrize("lanes_per_stage", [1, 2, 3])
 @pytest.mark.parametrize("select_stages", [0, 1])
 def test_ecp5_lanes_come_when_a_walk_along_their_chain_meets_them(
-    lanes, lanes_per_chain, levels_per_stage, select_stages
+    lanes, lanes_per_chain, levels_per_stage, lanes_per_stage, select_stages
 ):
     cut = array(
         lanes=lanes,
         lanes_per_chain=lanes_per_chain,
         levels_per_stage=levels_per_stage,
+        lanes_per_stage=lanes_per_stage,
         select_stages=select_stages,
         technology="ecp5",
     )
@@ -135,7 +144,7 @@ def test_ecp5_lanes_come_when_a_walk_along_their_chain_meets_them(
     # The first select, then an adder for each further lane; registers behind every few of them.
     delays, stage, since_register = [0], select_stages, 0
     for _ in range(1, place_count):
-        if since_register == levels_per_stage:
+        if since_register == lanes_per_stage:
             stage, since_register = stage + 1, 0
         delays.append(stage)
         since_register += 1

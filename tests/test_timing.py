@@ -18,7 +18,7 @@ from arch.workload import Gemm
 
 def registers_through_a_pe(config):
     """Registers from the array's edge to the drain register, counted along a tree built up."""
-    registers = ["hop"]
+    registers = ["hop"] * config.input_stages
     operands, level = config.lanes, 0
     while operands > 1:
         operands, level = (operands + 1) // 2, level + 1
@@ -86,6 +86,7 @@ def plans(draw):
         cols=hops * cols_per_hop,
         lanes=draw(st.integers(1, 9)),
         cols_per_hop=cols_per_hop,
+        input_stages=draw(st.integers(0, 1)),
         levels_per_stage=draw(st.integers(1, 3)),
     )
     m, n = draw(st.integers(1, 3 * config.rows)), draw(st.integers(1, 3 * config.cols))
