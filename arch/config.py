@@ -139,6 +139,10 @@ class ArrayConfig:
                 f"technology {self.technology} is for {Dataflow.OUTPUT_STATIONARY} arrays, "
                 f"not {self.dataflow} ones"
             )
+        if self.lanes == 1 and not (self.input_stages or self.select_stages):
+            raise InputError(
+                f"input_stages must be 1 with technology {self.technology} and 1 lane, not 0"
+            )
         for name in ("lanes", "lanes_per_chain"):
             value = getattr(self, name)
             if value & value - 1:
@@ -191,6 +195,11 @@ class ArrayConfig:
         """Lanes that enter one chain of adders: 1 where all adders are a tree."""
         ecp5 = self.technology == Technology.ECP5
         return min(self.lanes_per_chain, self.lanes) if ecp5 else 1
+
+    @property
+    def chains(self) -> int:
+        """Chains of adders in a PE, with technology ecp5."""
+        return self.lanes // self.chain_lanes if self.technology == Technology.ECP5 else 0
 
     @property
     def lane_groups(self) -> tuple[range, ...]:

@@ -51,14 +51,15 @@ def tile_period(config: ArrayConfig, *, slices: int, tokens: int) -> int:
         Beats of the next tile.
     tokens : int
         Psum beats of the tile that drains meanwhile. Its drain registers in the first column are
-        free again `tokens` + hops - 1 cycles after they were loaded, so a shorter tile waits.
+        free again `tokens` + hops - 1 cycles after they were loaded, or one more: the drain is
+        that much behind where backpressure has held it. So a shorter tile waits.
     """
     return max(slices, drain_gap(config, tokens=tokens))
 
 
 def drain_gap(config: ArrayConfig, *, tokens: int) -> int:
     """Fewest cycles between the last beats of a tile of `tokens` tokens and of the next one."""
-    return tokens + config.hops - 1
+    return tokens + config.hops
 
 
 def preload(config: ArrayConfig) -> int:

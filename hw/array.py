@@ -12,8 +12,9 @@ A cycle without a beat sends a bubble through the array, so what has entered alw
 `psums` then offers the tokens one beat each, token 0 first. Token 0 is in the southernmost row,
 which is why the skew of acts grows with the distance from it.
 
-Backpressure on `psums` freezes the array as a whole (`advance` low); nothing inside it needs a
-handshake. Streams are AXI4-Stream: valid never drops, a payload holds until it is taken.
+Backpressure on `psums` holds the drain, and a cycle later freezes the array as a whole (`advance`
+low): so what enables all registers comes from a register. Nothing inside needs a handshake. Streams
+are AXI4-Stream: valid never drops, a payload holds until it is taken.
 
 Drain. When the last PE (south-east) has loaded its drain register, psums go south, one row a
 cycle. Row p takes from its north until the tile's last token has passed it, so the rows further
@@ -83,15 +84,18 @@ class Array(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        advance = Signal()
-        m.d.comb += advance.eq(~self.psums_valid | self.psums_ready)
+        # Whether the drain moves, and a cycle later the rest.
+        moving = Signal()
+        advance = Signal(init=1)
+        m.d.comb += moving.eq(~self.psums_valid | self.psums_ready)
+        m.d.sync += advance.eq(moving)
 
         beat = Signal()
-        shifts = self._drain(m, advance, beat)
+        shifts = self._drain(m, moving, advance, beat)
         control, blocked = self._accept(m, advance, beat)
         if self.config.diagnostics:
             self._count(m, advance, beat, blocked)
-        self._grid(m, advance, control, shifts=shifts)
+        self._grid(m, moving, advance, control, shifts=shifts)
         return m
 
     def _accept(self, m, advance, beat):
@@ -113,7 +117,7 @@ class Array(wiring.Component):
             m.d.sync += first.eq(self.acts_last)
             with m.If(self.acts_last):
                 # One less than the gap: this cycle is the first of it.
-                m.d.sync += gap.eq(self.acts_tokens + (config.hops - 2))
+                m.d.sync += gap.eq(self.acts_tokens + (config.hops - 1))
         control = Signal(CONTROL)
         m.d.comb += [
             control.valid.eq(beat),
@@ -122,7 +126,7 @@ class Array(wiring.Component):
         ]
         return control, blocked
 
-    def _drain(self, m, advance, beat):
+    def _drain(self, m, moving, advance, beat):
         """Psums go out, token 0 first; returns the shift enable of every row, north to south."""
         config = self.config
         tokens_in = Signal.like(self.acts_tokens)
@@ -131,11 +135,14 @@ class Array(wiring.Component):
         waiting = Signal((timing.drain_latency(config) - 1) * len(tokens_in))
         with m.If(advance):
             m.d.sync += waiting.eq(Cat(tokens_in, waiting))
-        tokens = waiting[-len(tokens_in) :]
+        # While all but the drain is frozen, it is a step ahead, and they are still to come. When
+        # they come the drain is empty, of which the gap makes sure, and so moves.
+        arrived = waiting[-len(tokens_in) :]
+        tokens = Mux(advance, arrived, 0)
 
         left = Signal(range(config.rows + 1))
         shifts = Signal(config.rows)
-        with m.If(advance):
+        with m.If(moving):
             with m.If(tokens != 0):
                 m.d.sync += left.eq(tokens)
                 # Row p shifts p - (rows - tokens) times, and not at all where that is below 1.
@@ -144,7 +151,7 @@ class Array(wiring.Component):
             with m.Elif(left != 0):
                 m.d.sync += [left.eq(left - 1), shifts.eq(shifts << 1)]
         m.d.comb += [self.psums_valid.eq(left != 0), self.psums_last.eq(left == 1)]
-        return shifts
+        return shifts & moving.replicate(config.rows)
 
     def _count(self, m, advance, beat, blocked):
         """Sticky error and performance counters, each free-running from reset."""
@@ -161,15 +168,16 @@ class Array(wiring.Component):
             with m.If(event):
                 m.d.sync += counter.eq(counter + 1)
 
-    def _grid(self, m, advance, control, *, shifts):
+    def _grid(self, m, moving, advance, control, *, shifts):
         """Skew, and the rows."""
         config = self.config
-        trits = words(self.trits_data, config.hops)
-        trits = lanes_staggered(m, advance, trits, config, bits=2, name="trits")
+        trits = words(self.trits_data, config.cols)
+        trits = lanes_staggered(m, moving, trits, config, bits=2, name="trits")
+        trits = words(Cat(trits), config.hops)
         trits = Cat(staggered(m, advance, trits, prefix=self.prefix, name="trits"))
         # Token 0 is in the southernmost row.
         tokens = reversed(words(self.acts_data, config.rows))
-        tokens = lanes_staggered(m, advance, tokens, config, bits=config.act_bits, name="acts")
+        tokens = lanes_staggered(m, moving, tokens, config, bits=config.act_bits, name="acts")
         acts = Cat(staggered(m, advance, tokens, prefix=self.prefix, name="acts"))
         skewed = Signal((config.rows - 1) * CONTROL.size)
         controls = Cat(control, skewed)
@@ -181,7 +189,7 @@ class Array(wiring.Component):
             stack_name(self.prefix, config.rows),
             i_clk=ClockSignal(),
             i_rst=ResetSignal(),
-            i_advance=advance,
+            i_advance_next=moving,
             **drain,
             i_acts_west=acts,
             i_control_west=controls,

@@ -15,6 +15,8 @@ from amaranth.lib.wiring import In, Out
 
 from arch.config import ArrayConfig
 
+from .ecp5 import own_register
+
 
 class Delay(wiring.Component):
     """`width` bits, `cycles` advancing cycles later; no reset.
@@ -76,29 +78,32 @@ def staggered(
 
 
 def lanes_staggered(
-    m: Module, advance: Value, words: Iterable[Value], config: ArrayConfig, *, bits: int, name: str
+    m: Module,
+    advance_next: Value,
+    words: Iterable[Value],
+    config: ArrayConfig,
+    *,
+    bits: int,
+    name: str,
 ) -> list[Value]:
-    """Words of `bits` a lane, of one or more columns, each of `lane_groups` a cycle later."""
+    """Words of `bits` a lane, each of `lane_groups` a cycle later. For technology ecp5."""
     if len(config.lane_groups) == 1:
         return list(words)
+    words, chains = list(words), config.chains
+    late = {}
+    for chain in range(chains):
+        # A net across all words would be the slowest of the array.
+        advance = own_register(m, advance_next, name=f"advance_{name}_{chain}", init=1)
+        for delay, lanes in enumerate(config.lane_groups):
+            for lane in lanes[chain::chains]:
+                after = value = Cat(word.word_select(lane, bits) for word in words)
+                if delay:
+                    line = Signal(delay * len(value), name=f"{name}_lane_{lane}", reset_less=True)
+                    with m.If(advance):
+                        m.d.sync += line.eq(Cat(value, line))
+                    after = line[-len(value) :]
+                late[lane] = after
     return [
-        _groups_delayed(m, advance, word, config, bits, f"{name}_{index}")
-        for index, word in enumerate(words)
+        Cat(late[lane].word_select(index, bits) for lane in range(config.lanes))
+        for index in range(len(words))
     ]
-
-
-def _groups_delayed(m, advance, word, config, bits, name):
-    starts = range(0, len(word), config.lanes * bits)
-    groups = []
-    for delay, lanes in enumerate(config.lane_groups):
-        parts = [word[start + lanes.start * bits : start + lanes.stop * bits] for start in starts]
-        if delay:
-            value = Cat(parts)
-            line = Signal(delay * len(value), name=f"{name}_group_{delay}", reset_less=True)
-            with m.If(advance):
-                m.d.sync += line.eq(Cat(value, line))
-            width = len(parts[0])
-            after = line[-len(value) :]
-            parts = [after[i * width : (i + 1) * width] for i in range(len(parts))]
-        groups.append(parts)
-    return Cat(*(part for column in zip(*groups, strict=True) for part in column))

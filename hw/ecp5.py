@@ -13,7 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from amaranth.hdl import Cat, Const, Instance, Module, Signal, Value
+from amaranth.hdl import (
+    Cat,
+    ClockSignal,
+    Const,
+    Instance,
+    Module,
+    ResetSignal,
+    Signal,
+    Value,
+)
 
 from arch.config import ArrayConfig
 
@@ -84,6 +93,27 @@ def carry_chain(
     return total
 
 
+def own_register(m: Module, value: Value, *, name: str, init: int = 0) -> Signal:
+    """A register that synthesis does not merge with others that hold the same.
+
+    Each bit is `init` after a reset.
+    """
+    register = Signal(len(value), name=name)
+    for bit, (before, after) in enumerate(zip(value, register, strict=True)):
+        m.submodules[f"own_{name}_{bit}"] = Instance(
+            "TRELLIS_FF",
+            p_GSR="DISABLED",
+            p_CEMUX="1",
+            p_REGSET="SET" if init else "RESET",
+            i_CLK=ClockSignal(),
+            i_LSR=ResetSignal(),
+            i_CE=ONE,
+            i_DI=before,
+            o_Q=after,
+        )
+    return register
+
+
 def _bit(value, index):
     """A bit of a signed number, of its sign's extension where it has no such bit."""
     return value[min(index, len(value) - 1)]
@@ -108,10 +138,11 @@ def add(m, name, a: Value, b: Value, carry: Value, *, width: int) -> Signal:
 def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, trits: Value):
     """(sum, carry still to be added) of `lanes` acts by trits.
 
-    Acts and trits of `config.lane_groups` come a cycle after each other.
+    Acts and trits of `config.lane_groups` come a cycle after each other. `advance` has a bit for
+    the tree, and one for each chain.
     """
 
-    def register(node, name):
+    def register(node, name, advance=advance[0]):
         registers = [
             Signal.like(value, name=f"{name}_{kind}")
             for value, kind in zip(node, ("sum", "carry"), strict=True)
@@ -126,7 +157,7 @@ def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, 
         node, luts = _first_lane(m, config, first, acts, trits)
         spare, luts = luts[: config.hosted_selects], luts[config.hosted_selects :]
         if config.select_stages:
-            node = register(node, f"selected_{first}")
+            node = register(node, f"selected_{first}", advance[1 + first])
         for step in range(1, config.chain_lanes):
             lane = first + step * chains
             width = bits + step.bit_length()
@@ -143,7 +174,7 @@ def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, 
             )
             node = (total, node[1])
             if step % config.lanes_per_stage == 0 or step == config.chain_lanes - 1:
-                node = register(node, f"chain_{lane}")
+                node = register(node, f"chain_{lane}", advance[1 + first])
         for init, inputs, out in spare + luts:
             m.submodules += Instance(
                 "LUT4",

@@ -102,8 +102,8 @@ class PE(wiring.Component):
 
     Members
     -------
-    advance : In(1)
-        Clock enable of every register.
+    advance : In
+        Clock enable of every register: bit 0. With technology ecp5 each chain has a further bit.
     take : In
         For each of `config.lane_groups`: advances, and a beat
         comes in: take its trits.
@@ -117,7 +117,7 @@ class PE(wiring.Component):
     load : In(1)
         The advancing cycle after a tile's last `valid`: move the accumulator to the drain register.
     shift : In(1)
-        Take `psum_north` into the drain register when it advances.
+        Take `psum_north` into the drain register, also while nothing else advances.
     psum_north, psum_south : In, Out(psum_bits)
         Drain registers of the column, southward. A single row has neither `shift` nor `psum_north`.
     """
@@ -126,7 +126,7 @@ class PE(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "advance": In(1),
+                "advance": In(1 + config.chains),
                 "take": In(len(config.lane_groups)),
                 "acts": In(config.lanes * config.act_bits),
                 "trits_north": In(config.lanes * 2),
@@ -148,7 +148,7 @@ class PE(wiring.Component):
         selecting = trits if config.input_stages else self.trits_north
         node = dot_product(m, config, advance=self.advance, acts=self.acts, trits=selecting)
         accumulated = accumulator(
-            m, config, advance=self.advance, valid=self.valid, first=self.first, node=node
+            m, config, advance=self.advance[0], valid=self.valid, first=self.first, node=node
         )
         for take, lanes in zip(self.take, config.lane_groups, strict=True):
             part = slice(2 * lanes.start, 2 * lanes.stop)
@@ -157,7 +157,7 @@ class PE(wiring.Component):
         with m.If(self.load):
             m.d.sync += psum.eq(accumulated)
         if config.rows > 1:
-            with m.Elif(self.advance & self.shift):
+            with m.Elif(self.shift):
                 m.d.sync += psum.eq(self.psum_north)
         m.d.comb += [self.trits_south.eq(trits), self.psum_south.eq(psum)]
         return m

@@ -13,11 +13,13 @@ the wide buses between rows are written out once for each power of two rather th
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, ClockSignal, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, ResetSignal, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from arch.config import ArrayConfig, Dataflow
+from arch.config import ArrayConfig, Dataflow, Technology
+
+from . import ecp5
 
 # Rides with every slice of acts, output-stationary.
 CONTROL = data.StructLayout(
@@ -52,7 +54,7 @@ def columns(config: ArrayConfig, count: int, *, rows: int = 1) -> dict:
     shifted = {"shift": In(rows)} if output and config.rows > 1 else {}
     north = {"psums_north": In(count * config.psum_bits)}
     return {
-        "advance": In(1),
+        "advance_next" if output else "advance": In(1),
         **shifted,
         "trits_north": In(count * config.lanes * 2),
         "trits_south": Out(count * config.lanes * 2),
@@ -72,6 +74,12 @@ def west_east(config: ArrayConfig) -> dict:
     }
 
 
+def _advance(outer) -> dict:
+    """Connection of what enables the registers."""
+    port = "advance_next" if hasattr(outer, "advance_next") else "advance"
+    return {f"i_{port}": getattr(outer, port)}
+
+
 def _shift(outer, start: int, end: int) -> dict:
     """Connection of the drain's enables, where there is a drain."""
     return {"i_shift": outer.shift[start:end]} if hasattr(outer, "shift") else {}
@@ -88,7 +96,7 @@ def _north_south(outer, config: ArrayConfig, index: int, count: int) -> dict:
     """Connections of block `index` of `count` columns to the ports of `outer`."""
     trits, psums = count * config.lanes * 2, count * config.psum_bits
     return {
-        "i_advance": outer.advance,
+        **_advance(outer),
         **_shift(outer, 0, 1),
         "i_trits_north": outer.trits_north.word_select(index, trits),
         "o_trits_south": outer.trits_south.word_select(index, trits),
@@ -104,7 +112,9 @@ class Hop(wiring.Component):
     -------
     acts_west, acts_east : In, Out(lanes * act_bits)
     control_west, control_east : In, Out(CONTROL)
-    advance, shift, trits_*, psums_*
+    advance_next : In(1)
+        The next cycle advances.
+    shift, trits_*, psums_*
         As of `PE`, for `cols_per_hop` columns, column 0 in the low bits.
     """
 
@@ -119,14 +129,16 @@ class Hop(wiring.Component):
 
         acts = Signal(config.lanes * config.act_bits, reset_less=True)
         control = Signal(CONTROL)
-        with m.If(self.advance):
+        advance = Signal(init=1)
+        m.d.sync += advance.eq(self.advance_next)
+        with m.If(advance):
             m.d.sync += control.eq(self.control_west)
         # The control bits wait for the tree: by cycles since they came.
         controls = [self.control_west, control]
         stages = config.input_stages + config.tree_stages
         for stage in range(stages - 1):
             delayed = Signal(CONTROL, name=f"control_{stage}")
-            with m.If(self.advance):
+            with m.If(advance):
                 m.d.sync += delayed.eq(controls[-1])
             controls.append(delayed)
 
@@ -134,37 +146,61 @@ class Hop(wiring.Component):
         take = Signal(len(config.lane_groups))
         for delay, lanes in enumerate(config.lane_groups):
             part = slice(lanes.start * config.act_bits, lanes.stop * config.act_bits)
-            m.d.comb += take[delay].eq(self.advance & controls[delay].valid)
+            m.d.comb += take[delay].eq(advance & controls[delay].valid)
             with m.If(take[delay]):
                 m.d.sync += acts[part].eq(self.acts_west[part])
         m.d.comb += [self.acts_east.eq(acts), self.control_east.eq(control)]
 
         at_accumulator = controls[stages - config.accumulator_stages : stages + 1]
-        accumulate = Signal(len(at_accumulator))
-        first = Signal(len(at_accumulator))
         load = Signal()
-        loading = Signal()
-        m.d.comb += [
-            accumulate.eq(Cat(self.advance & bits.valid for bits in at_accumulator)),
-            first.eq(Cat(bits.first for bits in at_accumulator)),
-            loading.eq(self.advance & load),
-        ]
-        with m.If(self.advance):
-            m.d.sync += load.eq(at_accumulator[-1].valid & at_accumulator[-1].last)
+        ending = at_accumulator[-1].valid & at_accumulator[-1].last
+        with m.If(advance):
+            m.d.sync += load.eq(ending)
+        # Ports of the PEs.
+        told = {
+            "advance": advance.replicate(1 + config.chains),
+            "valid": Cat(advance & bits.valid for bits in at_accumulator),
+            "first": Cat(bits.first for bits in at_accumulator),
+            "load": advance & load,
+        }
+        shared = {name: Signal(len(value), name=f"pe_{name}") for name, value in told.items()}
+        m.d.comb += [signal.eq(told[name]) for name, signal in shared.items()]
+        following = {}
+        if config.technology == Technology.ECP5:
+            # Each enables registers of a PE and would be a net across all PEs of the hop: so each
+            # PE has them in registers of its own, filled with what they are to be a cycle later.
+            # But the chains of all PEs that share acts are neighbours.
+            neighbours = [
+                ecp5.own_register(m, self.advance_next, name=f"chain_{chain}_advance", init=1)
+                for chain in range(config.chains)
+            ]
+            before = controls[stages - config.accumulator_stages - 1 : stages]
+            pairs = list(zip(before, at_accumulator, strict=True))
+            following = {
+                "advance": self.advance_next,
+                "valid": Cat(
+                    self.advance_next & Mux(advance, new.valid, old.valid) for new, old in pairs
+                ),
+                "first": Cat(Mux(advance, new.first, old.first) for new, old in pairs),
+                "load": self.advance_next & Mux(advance, ending, load),
+            }
 
         for index in range(config.cols_per_hop):
             trits, psums = config.lanes * 2, config.psum_bits
+            told = shared | {
+                name: ecp5.own_register(m, value, name=f"pe_{index}_{name}", init=name == "advance")
+                for name, value in following.items()
+            }
+            if following:
+                told["advance"] = Cat(told["advance"], neighbours)
             m.submodules[f"pe_{index}"] = Instance(
                 f"{self.prefix}_pe",
                 i_clk=ClockSignal(),
-                i_advance=self.advance,
                 i_take=take,
                 i_acts=acts if config.input_stages else self.acts_west,
                 i_trits_north=self.trits_north.word_select(index, trits),
                 o_trits_south=self.trits_south.word_select(index, trits),
-                i_valid=accumulate,
-                i_first=first,
-                i_load=loading,
+                **{f"i_{name}": value for name, value in told.items()},
                 **_shift(self, 0, 1),
                 **_psums_north(self, index, psums, port="psum_north"),
                 o_psum_south=self.psums_south.word_select(index, psums),
@@ -257,7 +293,7 @@ class Stack(wiring.Component):
                 stack_name(self.prefix, rows),
                 i_clk=ClockSignal(),
                 i_rst=ResetSignal(),
-                i_advance=self.advance,
+                **_advance(self),
                 **_shift(self, start, end),
                 i_acts_west=self.acts_west[start * acts_bits : end * acts_bits],
                 i_control_west=control[start * bits : end * bits],

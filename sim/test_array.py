@@ -88,10 +88,10 @@ MUTANTS = {
     "accumulator never cleared": (r"first \? 24'h0+ : accumulator", r"accumulator"),
     "accumulator top bit stuck": (r"(accumulator <= )(accumulated);", r"\1{ 1'h0, \2[22:0] };"),
     "drain bit flipped": (r"\? psum_north :", r"? psum_north ^ 24'h1 :"),
-    "bubble accumulated": (r"\.valid\(accumulate\)", r".valid(advance)"),
-    "valid one cycle early": (r"\.valid\(accumulate\)", r".valid(advance & control_east[0])"),
+    "bubble accumulated": (r"\.valid\(pe_valid\)", r".valid(advance)"),
+    "valid one cycle early": (r"\.valid\(pe_valid\)", r".valid(advance & control_east[0])"),
     "load one cycle early": (
-        r"\.load\(loading\)",
+        r"\.load\(pe_load\)",
         r".load(advance & control_0[0] & control_0[2])",
     ),
     "freeze ignored by trits": (r"if \(take\) (trits_south <= trits_north;)", r"\1"),
@@ -99,7 +99,8 @@ MUTANTS = {
     "drain starts one cycle early": (r"waiting\[11:10\]", r"waiting[9:8]"),
     "tokens counted one short": (r"psums_last = left == 1'h1", r"psums_last = left == 2'h2"),
     "next tile one cycle early": (r"(blocked = acts_last & )\w+;", r"\1(gap > 1);"),
-    "backpressure ignored": (r"(advance = )\w+ \| psums_ready", r"\g<1>1'h1"),
+    "backpressure ignored": (r"(moving = )\w+ \| psums_ready", r"\g<1>1'h1"),
+    "array not frozen with its drain": (r"(advance <= )moving;", r"\g<1>1'h1;"),
     "illegal code unnoticed": (r"illegal <= 1'h1;", r"illegal <= 1'h0;"),
     "wait counted twice": (r"perf_wait_trits <= (\w+)\[63:0\];", r"perf_wait_trits <= \1 + 1;"),
 }
@@ -111,10 +112,10 @@ ECP5_MUTANTS = {
     "trit -1 takes its act as it is": (r"16'h965a", r"16'h66aa"),
     "zero trit takes its act": (r"16'h965a", r"16'h9696"),
     "accumulator never cleared": (r"16'hc6cc", r"16'h66cc"),
-    "lanes not one after the other": (r"(acts_0_group_1 <= )\w+", r"\1acts_0_group_1"),
+    "lanes not one after the other": (r"(acts_lane_1 <= )[^;]+", r"\1acts_lane_1"),
     "upper half in the lower one's cycle": (
-        r"\.valid\(accumulate\)",
-        r".valid({2{accumulate[0]}})",
+        r"\.valid\((pe_\d_valid)\)",
+        r".valid({2{\1[0]}})",
     ),
     "carry between the halves lost": (r"carry_q <= \w+(\[\d+\])?;", r"carry_q <= 1'h0;"),
 }

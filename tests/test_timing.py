@@ -28,7 +28,9 @@ def registers_through_a_pe(config):
 
 
 def drain(config, last_beats):
-    """Cycle and label (tile, token) of every psum beat, or None where a live psum is overwritten.
+    """Cycle and label (tile, token) of every psum beat, or None where a psum might be overwritten.
+
+    The drain may be a cycle behind at any time, so a register must have been free for a cycle.
 
     Parameters
     ----------
@@ -43,13 +45,14 @@ def drain(config, last_beats):
                 token = south - row
                 label = (tile, token) if token < tokens else None
                 loads.setdefault(cycle + depth + row + hop, []).append(((row, hop), label))
-    held, delivered, cycle = {}, [], 0
+    held, before, delivered, cycle = {}, {}, [], 0
     while loads or held:
         for place, label in loads.pop(cycle, ()):
-            if place in held:
+            if place in held or place in before:
                 return None
             if label:
                 held[place] = label
+        before = dict(held)
         front = {held.get((south, hop)) for hop in range(config.hops)}
         if len(front) == 1 and None not in front:
             label = front.pop()

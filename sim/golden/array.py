@@ -60,6 +60,7 @@ class _Control:
     """State that a reset clears."""
 
     sums: np.ndarray  # of the tile that is streaming, by token and feature
+    advance: bool = True  # the drain moved in the cycle before, so all else does in this one
     clear_at: int = 0  # cycle from which a last beat may enter
     draining: list = field(default_factory=list)  # psums still to be offered, by token
     # Advancing cycle -> what happens at its end.
@@ -86,7 +87,8 @@ class ArrayModel:
         """Outputs of this cycle for its inputs; then the clock rises."""
         control = self._control
         valid = bool(control.draining)
-        advance = not valid or inputs.psums_ready
+        moving = not valid or inputs.psums_ready
+        advance = control.advance
         wait = inputs.acts_last and self._time < control.clear_at
         ready = advance and not wait
         outputs = Outputs(
@@ -107,8 +109,7 @@ class ArrayModel:
         control.perf["wait_trits"] += advance and inputs.acts_valid and not inputs.trits_valid
         if beat:
             self._take(inputs)
-        if advance:
-            self._advance()
+        self._end(moving)
         if inputs.rst:
             self._control = self._reset()
         return outputs
@@ -133,18 +134,21 @@ class ArrayModel:
         for hop in range(config.hops):
             control.loads[start - (config.hops - 1 - hop)].append((hop, tile[0]))
 
-    def _advance(self):
-        """What the psum port does at the end of an advancing cycle."""
+    def _end(self, moving):
+        """What the psum port does at the end of a cycle."""
         control, width = self._control, self.config.cols_per_hop
         south = self._south.copy()
-        if control.draining:
+        if moving and control.draining:
             control.draining.pop(0)
             if control.draining:
                 south[:] = control.draining[0]
-        for hop, psums in control.loads.pop(self._time, ()):
-            columns = slice(hop * width, (hop + 1) * width)
-            south[columns] = psums[columns]
-        if self._time in control.starts:
-            control.draining = list(control.starts.pop(self._time))
+        if control.advance:
+            for hop, psums in control.loads.pop(self._time, ()):
+                columns = slice(hop * width, (hop + 1) * width)
+                south[columns] = psums[columns]
+            if self._time in control.starts:
+                assert not control.draining
+                control.draining = list(control.starts.pop(self._time))
+            self._time += 1
         self._south = south
-        self._time += 1
+        control.advance = moving
