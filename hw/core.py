@@ -99,20 +99,7 @@ class Core(wiring.Component):
         return m
 
     def _part(self, m, name, ports, reset):
-        """An instance of a part; its ports as signals, by name."""
-        signals = {
-            port: Signal(width, name=f"{name}_{port}") for port, (_, width, *_) in ports.items()
-        }
-        m.submodules[name] = Instance(
-            f"{self.prefix}_{name}",
-            i_clk=ClockSignal(),
-            i_rst=reset,
-            **{
-                f"{'i' if flow is In else 'o'}_{port}": signals[port]
-                for port, (flow, *_) in ports.items()
-            },
-        )
-        return signals
+        return part(m, f"{self.prefix}_{name}", ports, reset, name=name)
 
     def _runs(self, m, control, feed, weights, loads):
         """Hand each descriptor to the weight side, then to the walkers of trits and of acts."""
@@ -282,6 +269,29 @@ class Core(wiring.Component):
                 total = Signal(COUNTER_BITS, name=f"total_{name.lower()}")
                 m.d.inner += total.eq(total + counted[name.lower()])
                 m.d.comb += counter.eq(total)
+
+
+def part(m: Module, module: str, ports: dict[str, tuple], reset, *, name: str) -> dict[str, Signal]:
+    """An instance of a module by its name; returns its ports as signals.
+
+    Parameters
+    ----------
+    ports : dict of str to tuple
+        Direction and width of each port but clk and rst, by name.
+    name : str
+        Of the instance.
+    """
+    signals = {port: Signal(width, name=f"{name}_{port}") for port, (_, width, *_) in ports.items()}
+    m.submodules[name] = Instance(
+        module,
+        i_clk=ClockSignal(),
+        i_rst=reset,
+        **{
+            f"{'i' if flow is In else 'o'}_{port}": signals[port]
+            for port, (flow, *_) in ports.items()
+        },
+    )
+    return signals
 
 
 def _widths(ports, size):

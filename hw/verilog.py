@@ -15,12 +15,14 @@ from amaranth.hdl import ClockDomain, Shape
 from amaranth.lib import wiring
 
 from arch import timing
+from arch.board import Board
 from arch.config import ArrayConfig, Dataflow
 from arch.errors import InputError
 from arch.ports import Port, clock_ports, core_ports
 
 from . import array, lint, pe, row, stationary, unpacker, yosys
 from .baselines import pe as baselines
+from .board import Fifo, Loader, Receiver, Top, Transmitter, fifo_ram, top_ports
 from .core import Core
 from .delay import Delay, delay_name
 from .files import write_files
@@ -104,6 +106,28 @@ def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
     if not config.diagnostics:
         raise InputError("diagnostics must be on in a core, whose registers show its counters")
     top = _top(config, name)
+    verilog, cells = emit(_core_modules(config, top=top), top=top)
+    return Rtl(top=top, config=config, ports=core_ports(config), verilog=verilog, cells=cells)
+
+
+def generate_board(config: ArrayConfig, board: Board, *, name: str | None = None) -> Rtl:
+    """The same for a core on a board, with its UART and loader: a top between pins."""
+    core = _top(config, name)
+    top = f"{core}_{board.name}"
+    modules = _core_modules(config, top=core) | {
+        f"{top}_receiver": Receiver(board),
+        f"{top}_transmitter": Transmitter(board),
+        f"{top}_fifo_ram": fifo_ram,
+        f"{top}_fifo": Fifo(prefix=top),
+        f"{top}_loader": Loader(config, prefix=top),
+        top: Top(config, prefix=top, core=core),
+    }
+    verilog, cells = emit(modules, top=top)
+    return Rtl(top=top, config=config, ports=top_ports(), verilog=verilog, cells=cells)
+
+
+def _core_modules(config, *, top):
+    """Every module of a core by name."""
     inner = f"{top}_array"
     modules = array_modules(config, top=inner, prefix=inner)
     modules |= unpacker.modules(config.cols * config.lanes, prefix=top)
@@ -120,8 +144,7 @@ def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
     }
     if config.dataflow == Dataflow.WEIGHT_STATIONARY:
         modules[f"{top}_loads"] = Loads(config)
-    verilog, cells = emit(modules, top=top)
-    return Rtl(top=top, config=config, ports=core_ports(config), verilog=verilog, cells=cells)
+    return modules
 
 
 def generate_pe(

@@ -7,6 +7,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+from arch.board import BOARDS
 from arch.config import PRESETS, Dataflow, preset
 from arch.errors import InputError, MismatchError
 from arch.ternary import PACKINGS
@@ -73,6 +74,15 @@ def parser() -> argparse.ArgumentParser:
     )
     toggles.add_argument("--seed", type=int, default=0, help="of the operands [0]")
     toggles.add_argument("--format", choices=("table", "json"), default="table", help="[table]")
+    board = commands.add_parser(
+        "board",
+        help="a small layer on a board, over its serial port",
+        description="Runs a layer of several tiles on a board with the bitstream of "
+        "`python -m hw fpga --board`, with either packing, and compares with the golden model.",
+    )
+    board.add_argument("--port", required=True, metavar="PORT", help="as /dev/ttyUSB0 or COM3")
+    board.add_argument("--board", default="ulx3s", help=f"{', '.join(BOARDS)} [%(default)s]")
+    board.add_argument("--seed", type=int, default=0, help="of the operands [0]")
     commands.add_parser(
         "bench",
         help="the figures that the README quotes",
@@ -90,6 +100,11 @@ def main(argv: list[str] | None = None) -> int:
             from .bench import bench
 
             return bench()
+        if options.command == "board":
+            from . import board
+
+            board.show(options.port, board=options.board, seed=options.seed)
+            return 0
         config = preset(options.preset)
         if options.command == "toggles":
             return _toggles(config, options)

@@ -113,24 +113,10 @@ def run_layer(
         run = machine.run(job, acts, trits, progress=progress)
     done = time.perf_counter()
 
-    for name, wanted in (
-        ("the golden model", ternary_gemm(acts, trits)),
-        ("a plain integer product", acts.astype(np.int64) @ trits.astype(np.int64).T),
-    ):
-        wrong = np.argwhere(run.psums != wanted)
-        if wrong.size:
-            m, n = wrong[0]
-            raise MismatchError(
-                f"{len(wrong)} of {wanted.size} outputs differ from {name}: "
-                f"token {m}, feature {n} is {run.psums[m, n]}, not {wanted[m, n]}"
-            )
-    counters = core_counters(plan, nonzero=int(np.count_nonzero(trits)))
-    for name, found, wanted in (
-        ("cycles", run.cycles, timing.core_cycles(plan, packing)),
-        *((name, run.counters[name], wanted) for name, wanted in counters.items()),
-    ):
-        if found != wanted:
-            raise MismatchError(f"{name}: the RTL says {found}, the formulas {wanted}")
+    check(job, acts, trits, psums=run.psums, counters=run.counters)
+    formula = timing.core_cycles(plan, packing)
+    if run.cycles != formula:
+        raise MismatchError(f"cycles: the RTL says {run.cycles}, the formulas {formula}")
     return LayerRun(
         job=job,
         zero_share=float((trits == 0).mean()),
@@ -139,6 +125,24 @@ def run_layer(
         build_s=built - start,
         simulate_s=done - built,
     )
+
+
+def check(job: Job, acts, trits, *, psums: np.ndarray, counters: dict[str, int]) -> None:
+    """`MismatchError` where a run's psums or its counters differ from what they must be."""
+    for name, wanted in (
+        ("the golden model", ternary_gemm(acts, trits)),
+        ("a plain integer product", acts.astype(np.int64) @ trits.astype(np.int64).T),
+    ):
+        wrong = np.argwhere(psums != wanted)
+        if wrong.size:
+            m, n = wrong[0]
+            raise MismatchError(
+                f"{len(wrong)} of {wanted.size} outputs differ from {name}: "
+                f"token {m}, feature {n} is {psums[m, n]}, not {wanted[m, n]}"
+            )
+    for name, wanted in core_counters(job.plan, nonzero=int(np.count_nonzero(trits))).items():
+        if counters[name] != wanted:
+            raise MismatchError(f"{name}: the RTL says {counters[name]}, the formulas {wanted}")
 
 
 def report(run: LayerRun, name: str) -> list[tuple[str, str]]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from arch.board import BOARDS
 from arch.config import PRESETS, Dataflow
 from hw import lint
-from hw.verilog import generate, generate_core, write
+from hw.verilog import generate, generate_board, generate_core, write
 from sim import verilator
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,12 @@ def warnings(rtl, folder, waivers=lint.WAIVERS):
 def test_nothing_but_what_is_waived_is_warned_of(preset, dataflow, top, tmp_path):
     rtl = made(preset, dataflow, top)
     assert warnings(rtl, tmp_path) == []
+
+
+@pytest.mark.parametrize("dataflow", Dataflow)
+def test_board_s_top_is_as_clean(dataflow, tmp_path):
+    config = PRESETS["tiny"].replace(dataflow=dataflow)
+    assert warnings(generate_board(config, BOARDS["ulx3s"]), tmp_path) == []
 
 
 @pytest.mark.parametrize("waiver", lint.WAIVERS, ids=lambda waiver: f"{waiver.rule} {waiver.match}")
