@@ -10,7 +10,7 @@ OUT ?= build/verilog
 SIZE ?= 70b
 TARGET ?= ecp5
 
-.PHONY: help verilog synth fpga area test test-fast mutants lint presets demo report bench clean
+.PHONY: help verilog synth fpga area bitstream test test-fast mutants lint presets demo report bench clean
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -37,6 +37,10 @@ fpga: $(FPGA_STAMP)  ## PRESET=tiny placed and routed on an ECP5 (tiny: 2 minute
 
 area: $(FPGA_STAMP)  ## our PE beside plainer ones, placed and routed on an ECP5 (2 minutes)
 	$(PY) -m hw area
+
+bitstream: PRESET = tiny
+bitstream: $(FPGA_STAMP)  ## a core on a ULX3S, PRESET=tiny, to build/fpga/tiny_ulx3s.bit (2 minutes)
+	$(PY) -m hw fpga --board ulx3s --seeds 1 --preset $(PRESET)
 
 test: lint $(FPGA_STAMP)  ## lint and the whole suite (about 11 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive'

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from arch import regmap, timing
+from arch.board import BOARDS, find_board
 from arch.config import PRESETS, ArrayConfig, Dataflow, Technology, preset
 from arch.errors import InputError, require_int
 
@@ -57,8 +58,9 @@ def parser() -> argparse.ArgumentParser:
         "fpga",
         help="place and route it on an ECP5",
         description="Synthesises, places and routes, prints cells and Fmax, and writes NAME.json "
-        "and NAME.md.",
+        "and NAME.md; for a board, with its pins and its UART, also the bitstream NAME.bit.",
     )
+    fpga.add_argument("--board", metavar="NAME", help=f"{', '.join(BOARDS)} [none: any pins]")
     area = commands.add_parser(
         "area",
         help="place and route PEs side by side: ours and plainer ones",
@@ -142,14 +144,21 @@ def elaborate(options: argparse.Namespace):
             f"buffer_tokens is of {Dataflow.WEIGHT_STATIONARY} arrays only, "
             f"not {options.buffer_tokens} of an {config.dataflow} one"
         )
+    named = getattr(options, "board", None)
+    board = None if named is None else find_board(named)
+    if board and options.top != "core":
+        raise InputError(f"a board has a top of its own, not --top {options.top}")
     # Amaranth takes a quarter of a second to import: not before the options are sound.
-    from .verilog import generate, generate_core, generate_pe
+    from .verilog import generate, generate_board, generate_core, generate_pe
 
     name = stem(options.preset, config)
     if options.top == "array":
         name += "_array"
     generators = {"core": generate_core, "array": generate, "pe": generate_pe}
-    rtl = generators[options.top](config, name=name)
+    if board:
+        rtl = generate_board(config, board, name=name)
+    else:
+        rtl = generators[options.top](config, name=name)
     name = rtl.top.removeprefix("tritloom_")
     if "$mul" in rtl.cells:
         raise AssertionError(f"{rtl.cells['$mul']} multipliers in {rtl.top}")
@@ -203,7 +212,11 @@ def place_one(options: argparse.Namespace) -> tuple[Path, ...]:
     def measure(progress):
         name, rtl = elaborate(options)
         progress(f"placing {rtl.top}, which takes minutes where it is large")
-        return name, {rtl.top: fpga.place(rtl, seeds=options.seeds)}
+        if options.board is None:
+            return name, {rtl.top: fpga.place(rtl, seeds=options.seeds)}, {}
+        board = find_board(options.board)
+        placement, bitstream = fpga.place_on_board(rtl, board, seeds=options.seeds)
+        return name, {rtl.top: placement}, {f"{name}.bit": bitstream}
 
     return _place(options, measure)
 
@@ -213,7 +226,7 @@ def place_all(options: argparse.Namespace) -> tuple[Path, ...]:
     from . import area
 
     def measure(progress):
-        return "area", area.measure(seeds=options.seeds, progress=progress)
+        return "area", area.measure(seeds=options.seeds, progress=progress), {}
 
     return _place(options, measure)
 
@@ -227,12 +240,12 @@ def _place(options, measure):
     fpga.require_nextpnr()
     # Shows on a terminal alone.
     with Console(stderr=True).status("generating") as status:
-        name, placements = measure(status.update)
+        name, placements, more = measure(status.update)
     texts = {
         f"{name}.json": fpga.as_json(placements) + "\n",
         f"{name}.md": fpga.markdown(placements),
     }
-    files = write_files(options.out, texts)
+    files = write_files(options.out, texts | more)
     if options.format == "json":
         print(texts[f"{name}.json"], end="")
         return ()

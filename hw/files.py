@@ -7,16 +7,16 @@ import tempfile
 from pathlib import Path
 
 
-def write_files(folder: Path, texts: dict[str, str]) -> tuple[Path, ...]:
-    """Write each text to its name in `folder`; no file exists half-written at any time."""
+def write_files(folder: Path, contents: dict[str, str | bytes]) -> tuple[Path, ...]:
+    """Write text or bytes to each name in `folder`; no file exists half-written at any time."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
+    for name, content in contents.items():
         handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
         try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content if isinstance(content, bytes) else content.encode())
             os.replace(temporary, folder / name)
         except BaseException:
             os.unlink(temporary)
             raise
-    return tuple(folder / name for name in texts)
+    return tuple(folder / name for name in contents)

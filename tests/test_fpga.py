@@ -1,5 +1,6 @@
-"""hw.fpga, hw.area: what nextpnr reports, and a harness that hides nothing and adds nothing."""
+"""hw.fpga, hw.area: what nextpnr reports; a harness that hides nothing and adds nothing; boards."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from arch.board import BOARDS
 from arch.config import ArrayConfig, Dataflow
 from arch.errors import InputError
 from arch.ports import Port
@@ -199,6 +201,9 @@ def without_nextpnr(monkeypatch):
         (["fpga", "--top", "pe", "--lanes", "0"], "lanes must be at least 1, not 0"),
         (["fpga", "--preset", "tiny", "--seeds", "0"], "seeds must be at least 1, not 0"),
         (["area", "--seeds", "-1"], "seeds must be at least 1, not -1"),
+        (["fpga", "--board", "orange"], "unknown board 'orange'; known: ulx3s"),
+        (["fpga", "--board", ""], "unknown board ''; known: ulx3s"),
+        (["fpga", "--board", "ulx3s", "--top", "pe"], "a board has a top of its own, not --top pe"),
     ],
 )
 @pytest.mark.usefixtures("without_nextpnr")
@@ -232,6 +237,66 @@ def test_module_larger_than_the_device_is_refused_before_it_is_placed(monkeypatc
     monkeypatch.setitem(fpga.CAPACITY, "MULT18X18D", 0)
     with pytest.raises(InputError, match="planted needs 1 MULT18X18D, and LFE5U-85F"):
         fpga.place(multiplier())
+
+
+def test_constraints_have_the_board_s_balls_and_its_clock():
+    # Typed by hand from the board's own file, as net: ball.
+    source = {
+        **{"clk_25mhz": "G2", "ftdi_txd": "M1", "ftdi_rxd": "L4", "btn[1]": "R1"},
+        **{"led[0]": "B2", "led[1]": "C2", "led[2]": "C1", "wifi_gpio0": "L2"},
+    }
+    text = fpga.constraints(BOARDS["ulx3s"])
+    located = re.findall(r'^LOCATE COMP "(\w+)" SITE "(\w+)" ; # (\S+)$', text, re.MULTILINE)
+    assert {net: ball for _, ball, net in located} == source
+    buffered = re.findall(r'^IOBUF PORT "(\w+)" .*IO_TYPE=LVCMOS33', text, re.MULTILINE)
+    assert buffered == [port for port, *_ in located]
+    assert 'FREQUENCY PORT "clk" 25 MHZ ;' in text.splitlines()
+
+
+def counter(bits):
+    """A module and a board for it, two pins."""
+    pins = {port: BOARDS["ulx3s"].pins[pin] for port, pin in (("clk", "clk"), ("y", "led_irq"))}
+    body = f"reg [{bits - 1}:0] q; always @(posedge clk) q <= q + 1; assign y = q[{bits - 1}];"
+    return module(body, y=1), dataclasses.replace(BOARDS["ulx3s"], pins=pins)
+
+
+@pytest.mark.slow
+def test_clock_that_is_not_met_is_an_error_and_leaves_no_bitstream():
+    rtl, board = counter(64)
+    board = dataclasses.replace(board, clock_hz=800_000_000)
+    message = r"^planted reaches \d+\.\d MHz, and the clock of ulx3s has 800$"
+    with pytest.raises(InputError, match=message):
+        fpga.place_on_board(rtl, board)
+
+
+@pytest.mark.slow
+def test_pin_without_a_place_is_an_error():
+    rtl, board = counter(8)
+    board = dataclasses.replace(board, pins={"clk": board.pins["clk"]})
+    with pytest.raises(InputError, match=r"^nextpnr-ecp5 gives up: ERROR: .*'y'"):
+        fpga.place_on_board(rtl, board)
+
+
+@pytest.mark.slow
+def test_board_s_bitstream_has_its_pins_and_memories(tmp_path, capsys):
+    shape = ["--rows", "1", "--cols", "1", "--lanes", "1", "--max-k", "64"]
+    options = ["--board", "ulx3s", "--seeds", "1", "--out", str(tmp_path), "--format", "json"]
+    assert main(["fpga", *shape, *options]) == 0
+    (told,) = json.loads(capsys.readouterr().out).values()
+    name = "1x1x1_max_k64_ulx3s"
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".bit", ".json", ".md"]
+    assert told["fmax_hz"] > told["clock_hz"] == told["operations_per_s"] == 25e6
+    assert not told["routes"][0]["in_harness"]
+    assert told["routes"][0]["cells"]["TRELLIS_IO"] == 8
+    # Read back by a tool that knows the device and nothing of the design.
+    fpga._run(tmp_path, "ecpunpack", f"{name}.bit", "back.config")
+    back = (tmp_path / "back.config").read_text()
+    assert ".device LFE5U-85F\n" in back
+    assert "Part: LFE5U-85F-6CABGA381" in back
+    assert len(re.findall(r"enum: PIO.\.BASE_TYPE INPUT_", back)) == 3
+    assert len(re.findall(r"enum: PIO.\.DRIVE 4$", back, re.MULTILINE)) == 5
+    # The FIFOs; the act buffer is too small for one.
+    assert len(re.findall(r"enum: EBR\d\.MODE DP16KD", back)) == 3
 
 
 @pytest.mark.slow
