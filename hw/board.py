@@ -50,6 +50,8 @@ RESET_CYCLES = 15
 
 fifo_ram = Ram(width=9, depth=FIFO_BYTES)
 
+# Ports of the core that the loader has no part in. Every beat of psums is the last of its packet.
+_NOT_LOADED = ("clk", "rst", "irq", "m_axis_psums_tlast")
 
 RECEIVER_PORTS = {
     "rx": (In, 1, "the line, asynchronous"),
@@ -94,10 +96,6 @@ def loader_ports(config: ArrayConfig) -> dict[str, tuple]:
         for port in core_ports(config)
         if port.name not in _NOT_LOADED
     }
-
-
-# Ports of the core that the loader has no part in. Every beat of psums is the last of its packet.
-_NOT_LOADED = ("clk", "rst", "irq", "m_axis_psums_tlast")
 
 
 def top_ports() -> tuple[Port, ...]:
@@ -316,17 +314,14 @@ class Loader(wiring.Component):
             self.s_axil_araddr.eq(payload[32:]),
             self.s_axil_wdata.eq(payload),
             self.s_axil_wstrb.eq(0b1111),
-            *(
-                expression
-                for fifo in (acts, weights)
-                for expression in (
-                    fifo["in_data"].eq(self.rx_data),
-                    fifo["in_last"].eq(opcode[0] & (left == 1)),
-                )
-            ),
             acts["in_valid"].eq(byte & ~opcode[1]),
             weights["in_valid"].eq(byte & opcode[1]),
         ]
+        for fifo in (acts, weights):
+            m.d.comb += [
+                fifo["in_data"].eq(self.rx_data),
+                fifo["in_last"].eq(opcode[0] & (left == 1)),
+            ]
         answering = Signal()
         with m.If(self.rx_valid & (self.rx_error | answering)):
             m.d.sync += damaged.eq(1)

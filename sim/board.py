@@ -26,9 +26,10 @@ from .layer import check
 
 # How long a real board may take: a USB serial port hands over what it has got every 16 ms.
 TIMEOUT_S = 1.0
-# Polls without a psum, a byte taken or an error. Each takes four bytes' time, and the core needs
-# less than that for each byte that waits for it.
+# Polls in a row that find no psum and no room, on top of those that last as long as the plan has
+# beats: a poll takes four bytes' time, of 40 cycles and more each.
 PATIENCE = 200
+POLL_CYCLES = 160
 
 
 class BoardError(InputError):
@@ -149,6 +150,7 @@ class Board:
         for offset, word in job.writes():
             self.write(offset, word)
         row = 4 * job.plan.config.cols
+        patience = PATIENCE + job.plan.beats // POLL_CYCLES
         psums, idle = bytearray(), 0
         while len(psums) < job.rows_out * row:
             before = len(psums)
@@ -158,7 +160,7 @@ class Board:
                 if left and room in self.status:
                     self.command(*left.popleft())
                     idle = 0
-            if idle > PATIENCE:
+            if idle > patience:
                 error = regmap.decode("ERROR", self.read(regmap.offset("ERROR")))
                 raise BoardError(
                     f"{len(psums)} of {job.rows_out * row} bytes of psums, then no more; "

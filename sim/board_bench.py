@@ -141,7 +141,7 @@ async def power_on_is_enough(dut):
         assert bench.ask("02 01 00") == "a3 04 54 49 52 54"
         assert bench.ask("03 05 21 00 00 00 44") == "a3 00"
         assert bench.ask("02 01 44") == "a3 04 21 00 00 00"
-        assert bench.ask("02 01 1c") == "b3 04 00 00 00 00"
+        assert bench.ask("02 01 45") == "b3 04 00 00 00 00"
         assert bench.ask("04 00") == "a3 00"
         assert bench.ask("00 00 00 7f 02 aa bb") == "a7 00"
         assert dut.led_error.value
@@ -266,7 +266,7 @@ async def what_is_no_command_is_refused_and_does_nothing(dut):
                 assert bench.board.status & NOT_DONE == Status.REFUSED, (opcode, length)
         assert bench.dut.led_error.value
         assert bench.board.read(m) == 77
-        with_nothing_there = 0xFC
+        with_nothing_there = 0x45
         bench.board.send(Opcode.WRITE, bytes(4) + bytes([with_nothing_there]))
         assert bench.board.status & NOT_DONE == Status.BUS
         bench.a_layer_is_right()
