@@ -5,6 +5,7 @@ What the link is does not matter here: a serial port, or the pins of the simulat
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -222,7 +223,10 @@ def show(port: str, *, board: str, seed: int) -> None:
     try:
         link = serial.Serial(port, baud, timeout=TIMEOUT_S)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot open port {port}: {error}") from None
+        # What pyserial says holds the port's name, and twice the number.
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else error
+        raise InputError(f"cannot open port {port}: {reason}") from None
     try:
         with link:
             found = Board(link)
