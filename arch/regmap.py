@@ -180,12 +180,12 @@ COUNTERS = (
     ("ZERO_TRITS", "zero ones among them"),
     ("ILLEGAL_CODES", "illegal codes in the weight stream"),
 )
-_COUNTERS_OFFSET = 0x80
+COUNTERS_OFFSET = 0x80
 
 
 def _counters():
     for index, (name, what) in enumerate(COUNTERS):
-        offset = _COUNTERS_OFFSET + 2 * WORD_BYTES * index
+        offset = COUNTERS_OFFSET + 2 * WORD_BYTES * index
         yield _word(f"{name}_LO", offset, Access.RO, f"{what}, bits 31:0 of the snapshot")
         yield _word(
             f"{name}_HI", offset + WORD_BYTES, Access.RO, f"{what}, bits 63:32 of the snapshot"
@@ -310,7 +310,11 @@ REGISTERS = validate(
                     "drop the run and all waiting descriptors, zero the counters and "
                     "STATUS.RUNS_DONE; every other register stays",
                 ),
-                ("SNAPSHOT", "copy all counters at once into the registers that show them"),
+                (
+                    "SNAPSHOT",
+                    "copy all counters at once into the registers that show them, which takes up "
+                    "to 66 cycles; the write is answered when it is done",
+                ),
             ),
         ),
         Register(

@@ -39,7 +39,6 @@ from amaranth.lib.wiring import In, Out
 
 from arch import timing
 from arch.config import ArrayConfig
-from arch.regmap import COUNTER_BITS
 
 from .delay import lanes_staggered, staggered
 from .row import CONTROL, stack_name
@@ -60,11 +59,11 @@ PORTS = {
     "psums_valid": (Out, lambda c: 1, "a beat of psums is offered"),
     "psums_ready": (In, lambda c: 1, "and taken; low freezes the array"),
     "illegal": (Out, lambda c: 1, "sticky: a beat held trit code 10, which counted as zero"),
-    "perf_beats": (Out, lambda c: COUNTER_BITS, "cycles that took a beat"),
-    "perf_wait_acts": (Out, lambda c: COUNTER_BITS, "cycles that waited for acts, trits offered"),
-    "perf_wait_trits": (Out, lambda c: COUNTER_BITS, "cycles that waited for trits, acts offered"),
-    "perf_wait_drain": (Out, lambda c: COUNTER_BITS, "cycles a last beat waited for the drain"),
-    "perf_blocked": (Out, lambda c: COUNTER_BITS, "cycles frozen by backpressure on psums"),
+    "perf_beats": (Out, lambda c: 1, "this cycle takes a beat"),
+    "perf_wait_acts": (Out, lambda c: 1, "it waits for acts, trits offered"),
+    "perf_wait_trits": (Out, lambda c: 1, "it waits for trits, acts offered"),
+    "perf_wait_drain": (Out, lambda c: 1, "a last beat waits for the drain"),
+    "perf_blocked": (Out, lambda c: 1, "backpressure on psums freezes it"),
 }
 
 
@@ -154,7 +153,7 @@ class Array(wiring.Component):
         return shifts & moving.replicate(config.rows)
 
     def _count(self, m, advance, beat, blocked):
-        """Sticky error and performance counters, each free-running from reset."""
+        """Sticky error, and what there is to be counted of this cycle."""
         with m.If(beat & has_illegal(self.trits_data)):
             m.d.sync += self.illegal.eq(1)
         both = self.acts_valid & self.trits_valid
@@ -165,8 +164,7 @@ class Array(wiring.Component):
             (self.perf_wait_acts, advance & ~self.acts_valid & self.trits_valid),
             (self.perf_wait_trits, advance & self.acts_valid & ~self.trits_valid),
         ):
-            with m.If(event):
-                m.d.sync += counter.eq(counter + 1)
+            m.d.comb += counter.eq(event)
 
     def _grid(self, m, moving, advance, control, *, shifts):
         """Skew, and the rows."""

@@ -17,14 +17,23 @@ A soft reset clears all but the registers' settings. Streams then start with the
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Instance, Module, Mux, ResetSignal, Signal
+from amaranth.hdl import (
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    Instance,
+    Module,
+    Mux,
+    ResetSignal,
+    Signal,
+    signed,
+)
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from arch import timing
 from arch.config import ArrayConfig, Dataflow
 from arch.ports import PSUM_STREAM_BITS, core_ports
-from arch.regmap import COUNTER_BITS, COUNTERS
 
 from . import array, registers, sequencer, stationary, unpacker
 from .popcount import popcount
@@ -106,7 +115,8 @@ class Core(wiring.Component):
         config = self.config
         active = Signal(name="weights_active")
         packing = Signal(name="weights_packing")
-        m_left = Signal.like(control["descriptor_m"], name="weights_m_left")
+        # Tokens left, as in `sequencer.Left`: its sign tells the last pass.
+        m_less = Signal(signed(len(control["descriptor_m"]) + 1), name="weights_m_less")
         # The descriptor that is offered has gone to the weight side, and to the walker of trits.
         ahead = Signal(name="weights_ahead")
         walked = Signal(name="loads_ahead")
@@ -127,18 +137,20 @@ class Core(wiring.Component):
             *(feed[name].eq(size) for name, size in sizes.items()),
         ]
         done = control["descriptor_valid"] & control["descriptor_ready"]
+        # One pass for each group of tokens.
+        ends = beat & self.s_axis_weights_tlast
+        with m.If(~active | ends):
+            m.d.inner += m_less.eq(
+                Mux(active, m_less, control["descriptor_m"])
+                - Mux(active, config.group_tokens, config.group_tokens + 1)
+            )
+        with m.If(ends & m_less[-1]):
+            m.d.inner += active.eq(0)
         with m.If(take):
             m.d.inner += [
                 active.eq(1),
                 ahead.eq(1),
-                m_left.eq(control["descriptor_m"]),
                 packing.eq(control["descriptor_packing"]),
-            ]
-        with m.Elif(beat & self.s_axis_weights_tlast):
-            # One pass for each group of tokens.
-            m.d.inner += [
-                m_left.eq(m_left - config.group_tokens),
-                active.eq(m_left > config.group_tokens),
             ]
         with m.If(done):
             m.d.inner += ahead.eq(0)
@@ -253,22 +265,14 @@ class Core(wiring.Component):
             "trits": Mux(beat, positions, 0),
             "zero_trits": zero_count,
             "illegal_codes": weights["illegal"],
+            "busy": grid["perf_beats"],
+            "stall_acts": grid["perf_wait_acts"],
+            "stall_weights": grid["perf_wait_trits"],
+            "stall_output": grid["perf_blocked"],
+            "stall_array": grid["perf_wait_drain" if self._output else "perf_wait_load"],
         }
-        in_array = {
-            "busy": "perf_beats",
-            "stall_acts": "perf_wait_acts",
-            "stall_weights": "perf_wait_trits",
-            "stall_output": "perf_blocked",
-            "stall_array": "perf_wait_drain" if self._output else "perf_wait_load",
-        }
-        for name, _ in COUNTERS:
-            counter = control[f"counter_{name.lower()}"]
-            if port := in_array.get(name.lower()):
-                m.d.comb += counter.eq(grid[port])
-            else:
-                total = Signal(COUNTER_BITS, name=f"total_{name.lower()}")
-                m.d.inner += total.eq(total + counted[name.lower()])
-                m.d.comb += counter.eq(total)
+        for name, count in counted.items():
+            m.d.inner += control[f"count_{name}"].eq(count)
 
 
 def part(m: Module, module: str, ports: dict[str, tuple], reset, *, name: str) -> dict[str, Signal]:

@@ -1,4 +1,4 @@
-"""A memory with one write and one read port, as text that every tool infers block RAM from.
+"""A memory with one write and one read port, as text that every tool infers a RAM from.
 
 Verilog rather than Amaranth's own memory, which spells out the content after power-up word by word:
 a gigabyte of zeros for a large act buffer.
@@ -21,10 +21,13 @@ class Ram:
     ----------
     width, depth : int
         Bits of a word, and words.
+    clocked : bool
+        False: read_data is the word at read_address in the same cycle, and there is no read_enable.
     """
 
     width: int
     depth: int
+    clocked: bool = True
 
     @property
     def address_bits(self) -> int:
@@ -34,20 +37,23 @@ class Ram:
     def verilog(self, name: str) -> str:
         """The module's text."""
         address, word = f"[{self.address_bits - 1}:0]", f"[{self.width - 1}:0]"
+        if self.clocked:
+            enable, register = "  input read_enable,\n", "reg "
+            read = "  always @(posedge clk) if (read_enable) read_data <= words[read_address];"
+        else:
+            enable = register = ""
+            read = "  assign read_data = words[read_address];"
         return f"""\
 module {name}(
   input clk,
   input write_enable,
   input {address} write_address,
   input {word} write_data,
-  input read_enable,
-  input {address} read_address,
-  output reg {word} read_data
+{enable}  input {address} read_address,
+  output {register}{word} read_data
 );
   reg {word} words [{self.depth - 1}:0];
-  always @(posedge clk) begin
-    if (write_enable) words[write_address] <= write_data;
-    if (read_enable) read_data <= words[read_address];
-  end
+  always @(posedge clk) if (write_enable) words[write_address] <= write_data;
+{read}
 endmodule
 """

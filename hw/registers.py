@@ -5,27 +5,38 @@ What this file adds is what some fields mean: the queue, the counters' snapshot,
 
 Bus. No path leads from an input through to an output within a cycle. A write address and its data
 wait for each other in a slot each, so they may come in any order; when both are there and the
-last answer is gone, the write is carried out and answered. A read is answered in the next cycle.
-Reads change nothing. One write and one read in two cycles at best.
+last answer is gone, the write is carried out and answered. A read is answered two cycles later.
+Reads change nothing. A write in two cycles and a read in three at best. While the counters are
+copied (`hw/counters.py`) no write is answered, and no read taken.
 
 Descriptors. `descriptor_*` offers the oldest one, valid until it is taken; a soft reset alone
-takes it back. A push is checked and queued in the cycle in which its write is carried out, so
-STATUS tells of it as soon as the write is answered.
+takes it back. A push is queued in the cycle in which its write is carried out, so STATUS tells of
+it as soon as the write is answered. The cycle before checks what would be pushed, and puts it into
+the queue's free place; writes are two cycles apart, so both are done by then.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, ResetSignal, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from arch import regmap
 from arch.config import ArrayConfig
 from arch.ports import axil_ports
-from arch.regmap import COUNTER_BITS, COUNTERS, QUEUE_DEPTH, REGISTERS, WORD_BITS, Access
+from arch.regmap import (
+    COUNTERS_OFFSET,
+    QUEUE_DEPTH,
+    REGISTERS,
+    WORD_BITS,
+    WORD_BYTES,
+    Access,
+)
+
+from . import counters
+from .ram import Ram
 
 OKAY, SLVERR = 0b00, 0b10
 
@@ -65,10 +76,15 @@ def ports(config: ArrayConfig) -> dict[str, tuple]:
         "busy": (In, 1, "a run is under way; high from the cycle after its descriptor is taken"),
         **{f"event_{name}": (In, 1, f"for one cycle: {what}") for name, what in events().items()},
         "illegal_beat": (In, WORD_BITS, "with event_illegal_code: the beat of the weight stream"),
-        **{f"counter_{name.lower()}": (In, COUNTER_BITS, what) for name, what in COUNTERS},
+        **counters.counts(config),
         "soft_reset": (Out, 1, "for one cycle: drop everything, zero the counters"),
         "irq": (Out, 1, "level"),
     }
+
+
+def queue(config: ArrayConfig) -> Ram:
+    """The memory of the descriptors that wait."""
+    return Ram(width=sum(descriptor_fields(config).values()), depth=QUEUE_DEPTH, clocked=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +119,9 @@ class Registers(wiring.Component):
     As in `ports`.
     """
 
-    def __init__(self, config: ArrayConfig):
+    def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
+        self.prefix = prefix
         super().__init__({name: flow(width) for name, (flow, width, _) in ports(config).items()})
 
     def elaborate(self, platform):
@@ -120,80 +137,135 @@ class Registers(wiring.Component):
             for register in REGISTERS
             for field in register.fields
         }
-        sticky = self._write(m, fields)
-        self._read(m, fields)
+        copying = Signal()
+        sticky = self._write(m, fields, copying)
+        self._read(m, fields, copying)
         self._queue(m, fields, sticky)
         self._watch(m, fields, sticky)
         return m
 
-    def _write(self, m, fields):
+    def _write(self, m, fields, copying):
         """Take writes and carry them out; returns, by name, the `Sticky` of each W1C field."""
-        address = Signal(len(self.s_axil_awaddr))
+        # Of the address held: is it that of any register, or of this one?
+        known = Signal()
+        named = {
+            register.name: Signal(name=f"named_{register.name.lower()}") for register in REGISTERS
+        }
         word = Signal(WORD_BITS)
-        mask = Signal(WORD_BITS)
+        strobes = Signal(WORD_BYTES)
         address_held = Signal()
         word_held = Signal()
         m.d.comb += [self.s_axil_awready.eq(~address_held), self.s_axil_wready.eq(~word_held)]
         with m.If(self.s_axil_awvalid & self.s_axil_awready):
-            m.d.sync += [address.eq(self.s_axil_awaddr), address_held.eq(1)]
+            m.d.sync += [address_held.eq(1), known.eq(_is_register(self.s_axil_awaddr))]
+            for register in REGISTERS:
+                m.d.sync += named[register.name].eq(self.s_axil_awaddr == register.offset)
         with m.If(self.s_axil_wvalid & self.s_axil_wready):
-            strobes = Cat(strobe.replicate(8) for strobe in self.s_axil_wstrb)
-            m.d.sync += [word.eq(self.s_axil_wdata), mask.eq(strobes), word_held.eq(1)]
+            m.d.sync += [
+                word.eq(self.s_axil_wdata),
+                strobes.eq(self.s_axil_wstrb),
+                word_held.eq(1),
+            ]
 
         write = Signal()
-        writes = {
-            register.name: Signal(name=f"write_{register.name.lower()}") for register in REGISTERS
-        }
-        m.d.comb += write.eq(address_held & word_held & ~self.s_axil_bvalid)
-        with m.If(self.s_axil_bready):
-            m.d.sync += self.s_axil_bvalid.eq(0)
+        written = Signal()
+        m.d.comb += [
+            write.eq(address_held & word_held & ~written),
+            self.s_axil_bvalid.eq(written & ~copying),
+        ]
+        with m.If(self.s_axil_bvalid & self.s_axil_bready):
+            m.d.sync += written.eq(0)
         with m.If(write):
             m.d.sync += [
                 address_held.eq(0),
                 word_held.eq(0),
-                self.s_axil_bvalid.eq(1),
-                self.s_axil_bresp.eq(Mux(Cat(writes.values()).any(), OKAY, SLVERR)),
+                written.eq(1),
+                self.s_axil_bresp.eq(Mux(known, OKAY, SLVERR)),
             ]
 
         sticky = {}
         for register in REGISTERS:
-            hit = writes[register.name]
-            m.d.comb += hit.eq(write & (address == register.offset))
+            hit = Signal(name=f"write_{register.name.lower()}")
+            m.d.comb += hit.eq(write & named[register.name])
             for field in register.fields:
                 value = fields[register.name, field.name]
-                bits = slice(field.low, field.low + field.width)
-                ones = word[bits] & mask[bits]
+                ones = Signal.like(value, name=f"ones_{register.name}_{field.name}".lower())
+                for byte, strobe in enumerate(strobes):
+                    low, high = (
+                        min(max(bit, field.low), field.low + field.width)
+                        for bit in (8 * byte, 8 * byte + 8)
+                    )
+                    bits = slice(low - field.low, high - field.low)
+                    m.d.comb += ones[bits].eq(Mux(hit & strobe, word[low:high], 0))
+                    if field.access is Access.RW:
+                        with m.If(hit & strobe):
+                            m.d.sync += value[bits].eq(word[low:high])
                 if field.access is Access.WO:
-                    m.d.comb += value.eq(Mux(hit, ones, 0))
-                elif field.access is Access.RW:
-                    with m.If(hit):
-                        m.d.sync += value.eq(ones | (value & ~mask[bits]))
+                    m.d.comb += value.eq(ones)
                 elif field.access is Access.W1C:
                     bit = sticky[field.name] = Sticky.create(value)
-                    m.d.comb += bit.kept.eq(value & ~Mux(hit, ones, 0))
+                    m.d.comb += bit.kept.eq(value & ~ones)
                     m.d.sync += value.eq(bit.kept | bit.set)
         return sticky
 
-    def _read(self, m, fields):
+    def _read(self, m, fields, copying):
         """Answer reads."""
-        m.d.comb += self.s_axil_arready.eq(~self.s_axil_rvalid)
-        with m.If(self.s_axil_rready):
-            m.d.sync += self.s_axil_rvalid.eq(0)
-        words = {}
+        accept = Signal()
+        counter = Signal(WORD_BITS)
+        m.submodules.counters = Instance(
+            f"{self.prefix}_counters",
+            i_clk=ClockSignal(),
+            i_rst=ResetSignal(),
+            **{f"i_{name}": getattr(self, name) for name in counters.counts(self.config)},
+            i_soft_reset=self.soft_reset,
+            i_snapshot=fields["CONTROL", "SNAPSHOT"],
+            o_copying=copying,
+            i_read_enable=accept,
+            i_read_address=_word_index(self.s_axil_araddr)[: (counters.WORDS - 1).bit_length()],
+            o_read_data=counter,
+        )
+        # The others; bits that nobody reads are zeros.
+        words = [Const(0, WORD_BITS)] * (COUNTERS_OFFSET // WORD_BYTES)
         for register in REGISTERS:
-            word = words[register.offset] = Signal(WORD_BITS, name=f"word_{register.name.lower()}")
-            for field in register.fields:
-                if field.access is not Access.WO:
-                    bits = slice(field.low, field.low + field.width)
-                    m.d.comb += word[bits].eq(fields[register.name, field.name])
-        with m.If(self.s_axil_arvalid & self.s_axil_arready):
-            m.d.sync += self.s_axil_rvalid.eq(1)
-            with m.Switch(self.s_axil_araddr):
-                for offset, word in words.items():
-                    with m.Case(offset):
-                        m.d.sync += [self.s_axil_rdata.eq(word), self.s_axil_rresp.eq(OKAY)]
-                with m.Default():
-                    m.d.sync += [self.s_axil_rdata.eq(0), self.s_axil_rresp.eq(SLVERR)]
+            if register.offset < COUNTERS_OFFSET:
+                word = words[register.offset // WORD_BYTES] = Signal(
+                    WORD_BITS, name=f"word_{register.name.lower()}"
+                )
+                for field in register.fields:
+                    if field.access is not Access.WO:
+                        value = fields[register.name, field.name]
+                        m.d.comb += word[field.low : field.low + field.width].eq(value)
+
+        # Of the address taken a cycle ago.
+        taken = Signal()
+        known = Signal()
+        address = Signal.like(self.s_axil_araddr)
+        m.d.comb += [
+            self.s_axil_arready.eq(~self.s_axil_rvalid & ~taken & ~copying),
+            accept.eq(self.s_axil_arvalid & self.s_axil_arready),
+        ]
+        m.d.sync += taken.eq(accept)
+        with m.If(accept):
+            m.d.sync += [
+                address.eq(self.s_axil_araddr),
+                known.eq(_is_register(self.s_axil_araddr)),
+            ]
+        with m.If(taken):
+            m.d.sync += [
+                self.s_axil_rvalid.eq(1),
+                self.s_axil_rresp.eq(Mux(known, OKAY, SLVERR)),
+                self.s_axil_rdata.eq(
+                    Mux(
+                        address >= COUNTERS_OFFSET,
+                        counter,
+                        counters.pick(words, _word_index(address)),
+                    )
+                ),
+            ]
+            with m.If(~known):
+                m.d.sync += self.s_axil_rdata.eq(0)
+        with m.Elif(self.s_axil_rready):
+            m.d.sync += self.s_axil_rvalid.eq(0)
 
     def _queue(self, m, fields, sticky):
         """Check pushed descriptors, keep the good ones, offer the oldest; tell the status."""
@@ -204,16 +276,32 @@ class Registers(wiring.Component):
         for name in layout.members.keys() - {"m", "k", "n"}:
             m.d.comb += pushed[name].eq(fields["OPTIONS", name.upper()])
 
-        # Entry 0 is the oldest; the others move up when it is taken. Too few for a memory.
-        entries = [Signal(layout, name=f"entry_{index}") for index in range(QUEUE_DEPTH)]
+        first = Signal(range(QUEUE_DEPTH))
+        free = Signal(range(QUEUE_DEPTH))
         level = Signal(range(QUEUE_DEPTH + 1))
-        left = Signal(range(QUEUE_DEPTH + 1))
         full = Signal()
         bad = Signal()
         push = Signal()
         take = Signal()
+        offered = Signal(layout)
+        m.submodules.queue = Instance(
+            f"{self.prefix}_queue",
+            i_clk=ClockSignal(),
+            i_write_enable=~full,
+            i_write_address=free,
+            i_write_data=pushed,
+            i_read_address=first,
+            o_read_data=offered,
+        )
         m.d.comb += [
             full.eq(level == QUEUE_DEPTH),
+            push.eq(fields["PUSH", "GO"] & ~full & ~bad),
+            sticky["QUEUE_OVERFLOW"].set.eq(fields["PUSH", "GO"] & full),
+            sticky["BAD_DESCRIPTOR"].set.eq(fields["PUSH", "GO"] & bad),
+            take.eq(self.descriptor_valid & self.descriptor_ready),
+            self.descriptor_valid.eq(level != 0),
+        ]
+        m.d.sync += [
             bad.eq(
                 (tokens == 0)
                 | (k == 0)
@@ -221,24 +309,15 @@ class Registers(wiring.Component):
                 | (features == 0)
                 | (fields["OPTIONS", "RESERVED"] != 0)
             ),
-            push.eq(fields["PUSH", "GO"] & ~full & ~bad),
-            sticky["QUEUE_OVERFLOW"].set.eq(fields["PUSH", "GO"] & full),
-            sticky["BAD_DESCRIPTOR"].set.eq(fields["PUSH", "GO"] & bad),
-            take.eq(self.descriptor_valid & self.descriptor_ready),
-            left.eq(level - take),
-            self.descriptor_valid.eq(level != 0),
+            level.eq(level + push - take),
+            free.eq(free + push),
+            first.eq(first + take),
         ]
-        with m.If(take):
-            m.d.sync += [entry.eq(next_) for entry, next_ in itertools.pairwise(entries)]
-        for index, entry in enumerate(entries):
-            with m.If(push & (left == index)):
-                m.d.sync += entry.eq(pushed)
-        m.d.sync += level.eq(left + push)
         with m.If(self.soft_reset):
-            m.d.sync += level.eq(0)
+            m.d.sync += [level.eq(0), free.eq(0), first.eq(0)]
 
         for name in layout.members:
-            m.d.comb += getattr(self, f"descriptor_{name}").eq(entries[0][name])
+            m.d.comb += getattr(self, f"descriptor_{name}").eq(offered[name])
         m.d.comb += [
             fields["STATUS", "BUSY"].eq(self.busy | self.descriptor_valid),
             fields["STATUS", "FULL"].eq(full),
@@ -253,13 +332,8 @@ class Registers(wiring.Component):
         with m.If(self.event_illegal_code & ~sticky["ILLEGAL_CODE"].kept):
             m.d.sync += fields["FIRST_ILLEGAL", "VALUE"].eq(self.illegal_beat)
 
-        with m.If(fields["CONTROL", "SNAPSHOT"]):
-            for name, _ in COUNTERS:
-                shown = Cat(fields[f"{name}_LO", "VALUE"], fields[f"{name}_HI", "VALUE"])
-                m.d.sync += shown.eq(getattr(self, f"counter_{name.lower()}"))
-
         runs = fields["STATUS", "RUNS_DONE"]
-        m.d.comb += self.soft_reset.eq(fields["CONTROL", "SOFT_RESET"])
+        m.d.sync += self.soft_reset.eq(fields["CONTROL", "SOFT_RESET"])
         with m.If(self.soft_reset):
             m.d.sync += runs.eq(0)
         with m.Elif(self.event_run_done):
@@ -270,3 +344,22 @@ class Registers(wiring.Component):
             (fields["IRQ_ENABLE", "RUN_DONE"] & fields["EVENT", "RUN_DONE"])
             | (fields["IRQ_ENABLE", "ERROR"] & errors.any())
         )
+
+
+def _is_register(address):
+    """Whether a register is at this address."""
+    return address.matches(*(register.offset for register in REGISTERS))
+
+
+def _word_index(address):
+    return address[(WORD_BYTES - 1).bit_length() :]
+
+
+def modules(config: ArrayConfig, *, prefix: str) -> dict[str, wiring.Component | Ram]:
+    """Every module of the registers by name, the top (`prefix`_registers) last."""
+    return {
+        f"{prefix}_totals": counters.totals(),
+        f"{prefix}_counters": counters.Counters(config, prefix=prefix),
+        f"{prefix}_queue": queue(config),
+        f"{prefix}_registers": Registers(config, prefix=prefix),
+    }

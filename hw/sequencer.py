@@ -24,7 +24,7 @@ on the last one: beats are dropped up to and with the next TLAST. Either is repo
 
 from __future__ import annotations
 
-from amaranth.hdl import ClockSignal, Instance, Module, Mux, Signal
+from amaranth.hdl import ClockSignal, Instance, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -88,48 +88,54 @@ def load_ports(config: ArrayConfig) -> dict[str, tuple]:
 class Left:
     """What is left of a run: tokens, output features of the group, input features of those.
 
+    Each is kept less what the next tile takes, less one, so that its sign tells the last tile.
+
+    Parameters
+    ----------
+    run : component with the ports of `_run_ports`
+    idle : Value
+        No run is under way; the one that is offered may be taken.
+    done : Value
+        The tile's slices are done, which are the run's last where `all_last`.
+
     Attributes
     ----------
-    k, n, m : Signal
-    k_all : Signal
-        Of the run.
-    k_last, group_last, run_last : Signal
-        The next tile's slices are the last of k, of the last features, of the last tokens.
+    m_less : Signal
+        Tokens left, less a group of them, less one.
+    k_first, k_last, group_last, run_last, all_last : Signal
+        The next tile's slices are the first or last of k, of the last features, of the last tokens;
+        and all three of these.
     """
 
-    def __init__(self, m: Module, config: ArrayConfig):
-        self.config = config
-        k_bits = config.max_k.bit_length()
-        self.m = Signal(WORD_BITS, name="m_left")
-        self.n = Signal(WORD_BITS, name="n_left")
-        self.n_all = Signal(WORD_BITS, name="n_all")
-        self.k = Signal(k_bits, name="k_left")
-        self.k_all = Signal(k_bits, name="k_all")
-        self.k_last = Signal(name="k_last")
-        self.group_last = Signal(name="group_last")
-        self.run_last = Signal(name="run_last")
-        self._features = config.slices_per_tile * config.lanes
-        m.d.comb += [
-            self.k_last.eq(self.k <= self._features),
-            self.group_last.eq(self.n <= config.cols),
-            self.run_last.eq(self.m <= config.group_tokens),
-        ]
-
-    def start(self, run) -> list:
-        """Statements that take a run from the ports of `run`."""
-        return [
-            self.m.eq(run.run_m),
-            *(left.eq(run.run_n) for left in (self.n, self.n_all)),
-            *(left.eq(run.run_k) for left in (self.k, self.k_all)),
-        ]
-
-    def count(self, m: Module):
-        """A tile's slices are done: on to the next ones, group of features, group of tokens."""
-        m.d.sync += self.k.eq(self.k - self._features)
-        with m.If(self.k_last):
-            m.d.sync += [self.k.eq(self.k_all), self.n.eq(self.n - self.config.cols)]
-            with m.If(self.group_last):
-                m.d.sync += [self.n.eq(self.n_all), self.m.eq(self.m - self.config.group_tokens)]
+    def __init__(self, m: Module, config: ArrayConfig, run, *, idle: Value, done: Value):
+        self.k_first = Signal()
+        self.k_last = Signal()
+        self.group_last = Signal()
+        self.run_last = Signal()
+        self.all_last = Signal()
+        m.d.comb += self.all_last.eq(self.k_last & self.group_last & self.run_last)
+        # What decides comes from registers; `done`, which is late, enables them.
+        starts = idle | self.all_last
+        for size, last, step in (
+            ("k", self.k_last, config.slices_per_tile * config.lanes),
+            ("n", self.group_last, config.cols),
+            ("m", self.run_last, config.group_tokens),
+        ):
+            whole = getattr(run, f"run_{size}")
+            less = Signal(signed(len(whole) + 1), name=f"{size}_less")
+            again = less
+            if size != "m":
+                kept = Signal.like(whole, name=f"{size}_all")
+                with m.If(starts & (idle | done)):
+                    m.d.sync += kept.eq(whole)
+                again = Mux(last, kept, less)
+            with m.If(idle | done):
+                m.d.sync += less.eq(Mux(starts, whole, again) - Mux(starts | last, step + 1, step))
+                if size == "k":
+                    m.d.sync += self.k_first.eq(starts | last)
+            m.d.comb += last.eq(less[-1])
+            done = done & last
+        self.m_less = less
 
 
 def act_buffer(config: ArrayConfig) -> Ram:
@@ -155,27 +161,31 @@ class Sequencer(wiring.Component):
         output = config.dataflow == Dataflow.OUTPUT_STATIONARY
         m = Module()
 
-        left = Left(m, config)
+        active = Signal()
+        step = Signal()
+        token_last = Signal()
+        left = Left(m, config, self, idle=~active, done=step & token_last)
         # Of the tile, where a beat is a token.
         token = Signal(range(config.buffer_tokens))
-        token_last = Signal()
         tile_last = Signal()
         replay_last = Signal()
-        tokens = Signal(range(config.group_tokens + 1))
+        group = config.group_tokens
+        last_token = Mux(left.run_last, (left.m_less + group)[: len(token)], group - 1)
         m.d.comb += [
-            tokens.eq(Mux(left.run_last, left.m, config.group_tokens)),
-            token_last.eq(1 if output else token + 1 == tokens),
+            token_last.eq(1 if output else token == last_token),
             replay_last.eq(left.k_last & token_last),
             tile_last.eq(left.k_last if output else token_last),
         ]
-        active = Signal()
         first_features = Signal()
         address = Signal(act_buffer(config).address_bits)
 
         # The stream's side: is there a beat for the first features in this cycle?
+        # `ended`: beats are missing from this one on. `cut` and `end`, the last one that came, tell
+        # the replays.
         ended = Signal()
+        cut = Signal()
+        end = Signal.like(address)
         dropping = Signal()
-        step = Signal()
         wanted = Signal()
         room = Signal()
         took = Signal()
@@ -184,7 +194,7 @@ class Sequencer(wiring.Component):
             wanted.eq(active & first_features & ~ended & ~dropping),
             room.eq(~self.acts_valid | self.acts_ready),
             took.eq(step & wanted),
-            finished.eq(step & replay_last & left.group_last & left.run_last),
+            finished.eq(token_last & left.all_last),
             step.eq(active & room & (~first_features | ended | (wanted & self.stream_valid))),
             self.stream_ready.eq(dropping | (wanted & room)),
             self.busy.eq(active | self.acts_valid),
@@ -196,57 +206,64 @@ class Sequencer(wiring.Component):
         with m.If(dropping & self.stream_valid & self.stream_last):
             m.d.sync += dropping.eq(0)
         with m.If(took & self.stream_last & ~replay_last):
-            m.d.sync += ended.eq(1)
+            m.d.sync += [ended.eq(1), cut.eq(1), end.eq(address)]
         with m.If(took & ~self.stream_last & replay_last):
             m.d.sync += dropping.eq(1)
 
         # One step: to the next beat, tile, group of features, group of tokens, run.
+        following = Mux(replay_last, 0, (address + 1)[: len(address)])
         with m.If(step):
-            m.d.sync += address.eq(address + 1)
+            m.d.sync += address.eq(following)
             if not output:
                 m.d.sync += token.eq(Mux(token_last, 0, token + 1))
-            with m.If(token_last):
-                left.count(m)
+            with m.If(cut & (address == end)):
+                m.d.sync += ended.eq(1)
             with m.If(replay_last):
-                m.d.sync += [address.eq(0), ended.eq(0), first_features.eq(left.group_last)]
-        m.d.comb += self.run_ready.eq(~active | finished)
+                m.d.sync += [ended.eq(0), first_features.eq(left.group_last)]
+                with m.If(left.group_last):
+                    m.d.sync += cut.eq(0)
+        m.d.comb += self.run_ready.eq(~active | (step & finished))
         with m.If(self.run_ready):
-            m.d.sync += [active.eq(self.run_valid), first_features.eq(1), *left.start(self)]
+            m.d.sync += [active.eq(self.run_valid), first_features.eq(1)]
 
-        # The stage in front of the array.
+        # The stage in front of the array. The buffer is read a step ahead: too early for a group of
+        # one beat only, which stays in the stage.
         fresh = Signal()
-        held = Signal(config.acts_bits, reset_less=True)
-        replayed = Signal(config.acts_bits)
-        incoming = Mux(ended, 0, self.stream_data)
+        held, replayed = (
+            Signal(config.acts_bits, name=name, reset_less=True) for name in ("held", "replayed")
+        )
+        read = Signal(config.acts_bits)
         m.submodules.act_buffer = Instance(
             f"{self.prefix}_act_buffer",
             i_clk=ClockSignal(),
             i_write_enable=step & first_features,
             i_write_address=address,
-            i_write_data=incoming,
+            i_write_data=self.stream_data,
             i_read_enable=step,
-            i_read_address=address,
-            o_read_data=replayed,
+            i_read_address=following,
+            o_read_data=read,
         )
         m.d.comb += self.acts_data.eq(Mux(fresh, held, replayed))
         with m.If(step):
             m.d.sync += [
                 self.acts_valid.eq(1),
-                fresh.eq(first_features),
-                held.eq(incoming),
+                fresh.eq(first_features | (fresh & replay_last)),
                 self.acts_last.eq(tile_last),
                 self.acts_run_last.eq(finished),
             ]
             if output:
                 m.d.sync += [
-                    self.acts_tokens.eq(tokens),
+                    self.acts_tokens.eq(Mux(left.run_last, left.m_less + group + 1, group)),
                     self.acts_pass_last.eq(replay_last & left.group_last),
                 ]
             else:
                 m.d.sync += [
-                    self.acts_first_k.eq(left.k == left.k_all),
+                    self.acts_first_k.eq(left.k_first),
                     self.acts_last_k.eq(left.k_last),
                 ]
+            m.d.sync += replayed.eq(Mux(ended, 0, read))
+            with m.If(first_features):
+                m.d.sync += held.eq(Mux(ended, 0, self.stream_data))
         with m.Elif(self.acts_ready):
             m.d.sync += self.acts_valid.eq(0)
         return m
@@ -269,20 +286,16 @@ class Loads(wiring.Component):
     def elaborate(self, platform):
         config = self.config
         m = Module()
-        left = Left(m, config)
         row = Signal(range(config.rows))
         row_last = Signal()
-        finished = Signal()
+        left = Left(m, config, self, idle=~self.busy, done=self.taken & row_last)
         m.d.comb += [
             row_last.eq(row == config.rows - 1),
             self.last.eq(row_last & left.k_last & left.group_last),
-            finished.eq(self.taken & self.last & left.run_last),
-            self.run_ready.eq(~self.busy | finished),
+            self.run_ready.eq(~self.busy | (self.taken & row_last & left.all_last)),
         ]
         with m.If(self.taken):
             m.d.sync += row.eq(Mux(row_last, 0, row + 1))
-            with m.If(row_last):
-                left.count(m)
         with m.If(self.run_ready):
-            m.d.sync += [self.busy.eq(self.run_valid), *left.start(self)]
+            m.d.sync += self.busy.eq(self.run_valid)
         return m

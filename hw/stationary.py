@@ -35,7 +35,6 @@ from amaranth.lib.wiring import In, Out
 
 from arch import timing
 from arch.config import ArrayConfig
-from arch.regmap import COUNTER_BITS
 
 from .array import has_illegal, words
 from .delay import staggered
@@ -59,20 +58,12 @@ PORTS = {
     "psums_valid": (Out, lambda c: 1, "a beat of psums is offered"),
     "psums_ready": (In, lambda c: 1, "and taken; low freezes the array"),
     "illegal": (Out, lambda c: 1, "sticky: a beat held trit code 10, which counted as zero"),
-    "perf_beats": (Out, lambda c: COUNTER_BITS, "cycles that took a beat of acts"),
-    "perf_loads": (Out, lambda c: COUNTER_BITS, "cycles that took a beat of trits"),
-    "perf_wait_acts": (
-        Out,
-        lambda c: COUNTER_BITS,
-        "cycles that waited for acts, trits loaded",
-    ),
-    "perf_wait_trits": (
-        Out,
-        lambda c: COUNTER_BITS,
-        "cycles that acts waited for trits to be offered",
-    ),
-    "perf_wait_load": (Out, lambda c: COUNTER_BITS, "cycles that acts waited for a load under way"),
-    "perf_blocked": (Out, lambda c: COUNTER_BITS, "cycles frozen by backpressure on psums"),
+    "perf_beats": (Out, lambda c: 1, "this cycle takes a beat of acts"),
+    "perf_loads": (Out, lambda c: 1, "it takes a beat of trits"),
+    "perf_wait_acts": (Out, lambda c: 1, "it waits for acts, trits loaded"),
+    "perf_wait_trits": (Out, lambda c: 1, "acts wait for trits to be offered"),
+    "perf_wait_load": (Out, lambda c: 1, "acts wait for a load under way"),
+    "perf_blocked": (Out, lambda c: 1, "backpressure on psums freezes it"),
 }
 
 # What a beat of acts has to tell at the south edge.
@@ -233,7 +224,7 @@ class Array(wiring.Component):
         return swap, loads, loaded
 
     def _count(self, m, advance, beat, load, unloaded):
-        """Sticky error and performance counters, each free-running from reset."""
+        """Sticky error, and what there is to be counted of this cycle."""
         with m.If(load & has_illegal(self.trits_data)):
             m.d.sync += self.illegal.eq(1)
         waiting = advance & self.acts_valid & unloaded
@@ -245,8 +236,7 @@ class Array(wiring.Component):
             (self.perf_wait_trits, waiting & ~self.trits_valid),
             (self.perf_wait_load, waiting & self.trits_valid),
         ):
-            with m.If(event):
-                m.d.sync += counter.eq(counter + 1)
+            m.d.comb += counter.eq(event)
 
     def _grid(self, m, advance, swap, loads):
         """Skew, rows, deskew; the psums of one token."""

@@ -38,7 +38,7 @@ SLICES = TRIT5.trits_per_byte
 
 # name -> (direction, width for a number of positions, description)
 PORTS = {
-    "start": (In, lambda p: 1, "the next beat, or the one taken in this cycle, is number 0"),
+    "start": (In, lambda p: 1, "the next beat is number 0; none is offered in this cycle"),
     "packing": (In, lambda p: 1, "of the beat offered: 0 trit2, 1 trit5"),
     "weights_data": (
         In,
@@ -148,8 +148,8 @@ def _ports(count):
         "data": In(8 * count),
         "blank": In(1),
         "stage": In(BEATS - 1),
+        "move": In(1),
         "load": In(1),
-        "shift": In(1),
         **{f"trits_{slot}": Out(2 * count) for slot in range(BEATS)},
         "illegal": Out(count),
     }
@@ -167,11 +167,11 @@ class ByteLane(wiring.Component):
     blank : In(1)
         Take zero trits in place of the byte.
     stage : In(3)
-        Keep the byte as that of the group's first, second or third beat.
+        Take the byte as that of the group's first, second or third beat.
+    move : In(1)
+        Next slice of the active group.
     load : In(1)
-        Make the group active; the byte is that of its fourth beat.
-    shift : In(1)
-        Next slice.
+        With move: make the group active; the byte is that of its fourth beat.
     trits_0 to trits_3 : Out(2)
         The slice's trit code from each beat's byte.
     illegal : Out(1)
@@ -199,12 +199,12 @@ class ByteLane(wiring.Component):
                 staged = Signal(2 * SLICES, name=f"staged_{slot}", reset_less=True)
                 with m.If(self.stage[slot]):
                     m.d.sync += staged.eq(decoded)
-            active = Signal(2 * SLICES, name=f"active_{slot}", reset_less=True)
-            with m.If(self.load):
-                m.d.sync += active.eq(staged)
-            with m.Elif(self.shift):
-                m.d.sync += active.eq(active >> 2)
-            m.d.comb += getattr(self, f"trits_{slot}").eq(active[:2])
+            # The active register: the slice that is offered, and those behind it.
+            behind = Signal(2 * SLICES - 2, name=f"behind_{slot}", reset_less=True)
+            with m.If(self.move):
+                m.d.sync += Cat(getattr(self, f"trits_{slot}"), behind).eq(
+                    Mux(self.load, staged, behind)
+                )
         return m
 
 
@@ -239,8 +239,8 @@ class ByteLanes(wiring.Component):
                 i_data=self.data[8 * start : 8 * end],
                 i_blank=self.blank,
                 i_stage=self.stage,
+                i_move=self.move,
                 i_load=self.load,
-                i_shift=self.shift,
                 o_illegal=self.illegal[start:end],
                 **{
                     f"o_trits_{slot}": getattr(self, f"trits_{slot}")[2 * start : 2 * end]
@@ -266,7 +266,7 @@ class Unpacker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        left = Signal(range(SLICES + 1))  # slices of the active group, 0 while there is none
+        left = Signal(SLICES)  # a one for each slice of the active group, none while there is none
         # Of the active group, and set with it:
         ended = Signal(reset_less=True)  # the stream's pass ended with it
         lacking = Signal(reset_less=True)  # and beats were missing
@@ -275,39 +275,42 @@ class Unpacker(wiring.Component):
         dropping = Signal()  # until the end of the stream's pass
 
         # The consumer's side.
-        taken, finished, exhausted, late, free = _signals(
-            "taken", "finished", "exhausted", "late", "free"
+        taken, finished, exhausted, late, leaving, free = _signals(
+            "taken", "finished", "exhausted", "late", "leaving", "free"
         )
         m.d.comb += [
-            self.trits_valid.eq(left != 0),
+            self.trits_valid.eq(left[0]),
             taken.eq(self.trits_valid & self.trits_ready),
             finished.eq(taken & self.trits_last),
             late.eq(finished & ~ended),
-            exhausted.eq(taken & (left == 1)),
-            # The active group may make place. Where the stream's pass has ended and the consumer's
-            # has not, it stays: zeros have been shifted in and are offered.
-            free.eq((left == 0) | finished | (exhausted & ~ended)),
+            exhausted.eq(taken & ~left[1]),
+            # With this slice the active group makes place. Where the stream's pass has ended and
+            # the consumer's has not, it stays: zeros have been shifted in and are offered.
+            leaving.eq(self.trits_last | ~(left[1] | ended)),
+            free.eq(~left[0] | (taken & leaving)),
         ]
         with m.If(finished):
             m.d.sync += left.eq(0)
         with m.Elif(exhausted & ended):
             m.d.sync += lacking.eq(1)
         with m.Elif(taken):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += left.eq(left >> 1)
         m.d.sync += [self.early_last.eq(finished & lacking), self.late_last.eq(late)]
 
         # The stream's side.
-        fourth, room, accepted, push, load, ends = _signals(
-            "fourth", "room", "accepted", "push", "load", "ends"
+        fourth, room, accepted, arriving, push, load, ends = _signals(
+            "fourth", "room", "accepted", "arriving", "push", "load", "ends"
         )
         m.d.comb += [
             fourth.eq(slot == BEATS - 1),
             room.eq(~fourth | free),
             self.weights_ready.eq(room & ~filling),
             accepted.eq(self.weights_valid & self.weights_ready),
-            push.eq((filling & room) | (accepted & ~dropping)),
-            load.eq(push & fourth),
-            ends.eq(filling | (accepted & self.weights_last)),
+            arriving.eq(filling | (self.weights_valid & ~dropping)),
+            push.eq(arriving & room),
+            load.eq(arriving & fourth & free),
+            # Looked at only where there is room.
+            ends.eq(filling | (self.weights_valid & self.weights_last)),
         ]
         with m.If(push):
             m.d.sync += [slot.eq(slot + 1), filling.eq(ends & ~fourth)]
@@ -315,7 +318,7 @@ class Unpacker(wiring.Component):
             # Where zero beats complete the group, `packing` may be the next pass's already. It
             # does not matter then: the group lacks beats whatever is left of it.
             m.d.sync += [
-                left.eq(Mux(self.packing, TRIT5.trits_per_byte, TRIT2.trits_per_byte)),
+                left.eq(Mux(self.packing, *((1 << p.trits_per_byte) - 1 for p in (TRIT5, TRIT2)))),
                 ended.eq(ends),
                 lacking.eq(filling),
             ]
@@ -325,11 +328,18 @@ class Unpacker(wiring.Component):
             # What is staged, and what is taken in this cycle, belongs to the pass that is over.
             m.d.sync += [left.eq(0), slot.eq(0), filling.eq(0), dropping.eq(~ends)]
 
-        illegal = self._data(m, push=push, load=load, shift=taken, slot=slot, blank=filling)
+        illegal = self._data(
+            m,
+            # A group that makes place, or is none, takes what is staged, complete or not.
+            move=taken | ~left[0],
+            load=leaving | ~left[0],
+            slot=slot,
+            blank=filling,
+        )
         self._report(m, accepted=accepted, illegal=illegal & ~dropping)
         return m
 
-    def _data(self, m, *, push, load, shift, slot, blank):
+    def _data(self, m, *, move, load, slot, blank):
         """The byte lanes; whether the beat offered holds an illegal byte."""
         width = beat_bytes(self.positions)
         illegal_bytes = Signal(width)
@@ -341,9 +351,10 @@ class Unpacker(wiring.Component):
             i_packing=self.packing,
             i_data=self.weights_data,
             i_blank=blank,
-            i_stage=Cat(push & (slot == number) for number in range(BEATS - 1)),
+            # Until the beat is there the stage takes whatever is offered in its place.
+            i_stage=Cat(slot == number for number in range(BEATS - 1)),
+            i_move=move,
             i_load=load,
-            i_shift=shift,
             o_illegal=illegal_bytes,
             **{f"o_trits_{number}": signal for number, signal in enumerate(trits)},
         )
@@ -358,14 +369,12 @@ class Unpacker(wiring.Component):
 
     def _report(self, m, *, accepted, illegal):
         """Number the beats, and tell which one was illegal."""
-        next_beat = Signal(32)
-        beat = Mux(self.start, 0, next_beat)
-        number = Signal(32, reset_less=True)
-        m.d.sync += [
-            next_beat.eq(beat + accepted),
-            number.eq(beat),
-            self.illegal.eq(accepted & illegal),
-        ]
+        number = Signal(32, init=-1)  # of the last beat taken
+        with m.If(accepted):
+            m.d.sync += number.eq(number + 1)
+        with m.If(self.start):
+            m.d.sync += number.eq(-1)
+        m.d.sync += self.illegal.eq(accepted & illegal)
         m.d.comb += self.illegal_beat.eq(number)
 
 

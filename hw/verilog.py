@@ -20,7 +20,7 @@ from arch.config import ArrayConfig, Dataflow
 from arch.errors import InputError
 from arch.ports import Port, clock_ports, core_ports
 
-from . import array, lint, pe, row, stationary, unpacker, yosys
+from . import array, lint, pe, registers, row, stationary, unpacker, yosys
 from .baselines import pe as baselines
 from .board import Fifo, Loader, Receiver, Top, Transmitter, fifo_ram, top_ports
 from .core import Core
@@ -28,7 +28,6 @@ from .delay import Delay, delay_name
 from .files import write_files
 from .popcount import LEAF, Popcount, popcount_name
 from .ram import Ram
-from .registers import Registers
 from .row import Row, Stack, halves, stack_name
 from .sequencer import Loads, Sequencer, act_buffer
 
@@ -131,13 +130,13 @@ def _core_modules(config, *, top):
     inner = f"{top}_array"
     modules = array_modules(config, top=inner, prefix=inner)
     modules |= unpacker.modules(config.cols * config.lanes, prefix=top)
+    modules |= registers.modules(config, prefix=top)
     widths = [config.cols * config.lanes]  # grows while it is walked
     for width in widths:
         modules[popcount_name(top, width)] = Popcount(width=width, prefix=top)
         if width > LEAF:
             widths += set(halves(width)) - set(widths)
     modules |= {
-        f"{top}_registers": Registers(config),
         f"{top}_sequencer": Sequencer(config, prefix=top),
         f"{top}_act_buffer": act_buffer(config),
         top: Core(config, prefix=top),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections import Counter
 
 import cocotb
 import numpy as np
@@ -86,7 +87,7 @@ class Bench:
             self.inputs, self.model = stationary.Inputs, stationary.StationaryModel(config)
             self.beats, self.latency = weight_stationary_beats, timing.pass_latency(config)
         self.cycle = 0
-        self.perf = {}
+        self.perf = Counter()
         self.idle = {
             "acts": np.zeros((config.rows, config.lanes), np.int64),
             "trits": np.zeros((config.cols, config.lanes), np.int64),
@@ -116,22 +117,19 @@ class Bench:
             "psums_valid": int(outputs.psums_valid),
             "psums_last": int(outputs.psums_last),
             "illegal": int(outputs.illegal),
-        } | {f"perf_{name}": count for name, count in outputs.perf.items()}
+        } | {f"perf_{name}": int(counts) for name, counts in outputs.perf.items()}
         if not config.diagnostics:
             counted = {f"perf_{name}": 0 for name in outputs.perf}
             wanted |= {"illegal": 0, **counted}
         for port, value in wanted.items():
             seen = psums if port == "psums_data" else int(getattr(dut, port).value)
             assert seen == value, f"cycle {self.cycle}: {port} is {seen}, the model says {value}"
+        for name in outputs.perf:
+            self.perf[name] += int(getattr(dut, f"perf_{name}").value)
         dut.clk.value = 1
         await Timer(1, "ns")
         self.cycle += 1
-        self.perf = outputs.perf
         return outputs
-
-    def counters(self) -> dict[str, int]:
-        """The RTL's performance counters."""
-        return {name: int(getattr(self.dut, f"perf_{name}").value) for name in self.perf}
 
     async def reset(self):
         """Two cycles of reset with idle inputs; the model follows from the first."""
@@ -227,9 +225,9 @@ async def every_port_of_every_cycle_equals_the_model(dut, scenario):
 
     if scenario == "steady" and config.diagnostics:
         for plan, acts_beats, codes, wanted in jobs:
-            before = bench.counters()
+            bench.perf.clear()
             psums, cycles = await bench.run([(plan, acts_beats, codes)], **shares)
-            taken = {name: count - before[name] for name, count in bench.counters().items()}
+            taken = bench.perf
             assert taken["beats"] == plan.beats
             assert taken.get("loads", taken["beats"]) == plan.trit_beats
             assert taken["blocked"] == 0

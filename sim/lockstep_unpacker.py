@@ -171,8 +171,9 @@ class Bench:
         beat_cycles, slice_cycles, collected, outputs = [], [], [], []
         offered, cycle = False, 0
         limit = 200 + 60 * (len(beats) + len(ends))
+        await self.cycle_ports(start=True)
         while len(beat_cycles) < len(beats) or len(slice_cycles) < len(ends):
-            ports = {"start": cycle == 0}
+            ports = {}
             head, tail = len(beat_cycles), len(slice_cycles)
             offered = head < len(beats) and (offered or self.rng.random() < weights)
             if offered:

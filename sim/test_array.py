@@ -102,7 +102,7 @@ MUTANTS = {
     "backpressure ignored": (r"(moving = )\w+ \| psums_ready", r"\g<1>1'h1"),
     "array not frozen with its drain": (r"(advance <= )moving;", r"\g<1>1'h1;"),
     "illegal code unnoticed": (r"illegal <= 1'h1;", r"illegal <= 1'h0;"),
-    "wait counted twice": (r"perf_wait_trits <= (\w+)\[63:0\];", r"perf_wait_trits <= \1 + 1;"),
+    "wait counted without a cause": (r"(perf_wait_trits = \w+) & \w+;", r"\1;"),
 }
 
 

@@ -87,11 +87,12 @@ def test_presets_run(preset, dataflow, simulator, folder):
 MUTANTS = {
     "output-stationary": {
         "replay reads the slice before": (
-            r"(<= words\[)(.*?)\];",
+            r"(?s)(module tritloom_dut_act_buffer.*?<= words\[)(.*?)\];",
             r"\1\2 - 1];",
         ),
-        "one group of features too few": (r"(group_last = n_left <= )(\S+);", r"\1\2 + 3;"),
-        "one slice too few": (r"(k_last = k_left <= )(\S+);", r"\1\2 + 4;"),
+        "group of one slice read before it is written": (r"= fresh & \S+;", r"= 1'h0;"),
+        "one group of features too few": (r"3'h4 : 3'h3;", r"3'h7 : 3'h3;"),
+        "one slice too few": (r"3'h5 : 3'h4;", r"3'h7 : 3'h4;"),
         "weights read in the other packing": (
             r"(<= )registers_descriptor_packing;",
             r"\1~registers_descriptor_packing;",
@@ -100,6 +101,7 @@ MUTANTS = {
         "sign of a psum not extended": (r"(m_axis_psums_tdata = \{ )front\[44\]", r"\g<1>1'h0"),
         "zero trits counted as others": (r"else zeros <= (\w+);", r"else zeros <= ~\1;"),
         "end of acts unnoticed": (r"\? 1'h1 : ended;", r"? ended : ended;"),
+        "missing acts replayed as others": (r"if \(ended\) (replayed <= )", r"if (rst) \1"),
         "surplus acts taken for the next group's": (r"(dropping <= )\w+;", r"\g<1>1'h0;"),
         "soft reset does not reach the array": (
             r"(?s)(tritloom_dut_array array \(.*?\.rst\()inner_rst",
@@ -107,17 +109,20 @@ MUTANTS = {
         ),
     },
     "weight-stationary": {
-        "a group of tokens too long": (r"(run_last = m_left <= )(\S+);", r"\1\2 + 5;"),
+        "a group of tokens too many": (r"3'h6 : 3'h5;", r"3'h1 : 3'h5;"),
         "trits of a pass end a tile early": (
-            r"(?s)(module tritloom_dut_loads.*?group_last = n_left <= )(\S+);",
-            r"\1\2 + 3;",
+            r"(?s)(module tritloom_dut_loads.*?)3'h4 : 3'h3;",
+            r"\g<1>3'h7 : 3'h3;",
         ),
         "trits of a run end a slice of k early": (
-            r"(?s)(module tritloom_dut_loads.*?k_last = k_left <= )(\S+);",
-            r"\1\2 + 7;",
+            r"(?s)(module tritloom_dut_loads.*?)4'h9 : 4'h8;",
+            r"\g<1>4'hf : 4'h8;",
         ),
         "psums never start from zero": (r"acts_first_k <= \w+;", r"acts_first_k <= 1'h0;"),
-        "psums sent before their last slices": (r"acts_last_k <= \w+;", r"acts_last_k <= 1'h1;"),
+        "psums sent before their last slices": (
+            r"acts_last_k <= k_less\S+;",
+            r"acts_last_k <= 1'h1;",
+        ),
     },
 }
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from arch.config import PRESETS, ArrayConfig
-from hw.registers import Registers
+from hw import registers
 from hw.verilog import emit
 from sim.runner import TOP, lockstep, plant
 from sim.scenarios import BUS_SCENARIOS
@@ -19,11 +19,15 @@ CONFIGS = [
     PRESETS["tiny"],
     ArrayConfig(rows=3, cols=5, lanes=7, act_bits=5, max_k=999),
     ArrayConfig(rows=1, cols=1, lanes=1, max_k=1),
+    # A counter of trits reaches its upper word within 4096 cycles.
+    ArrayConfig(rows=1, cols=1024, lanes=1024),
 ]
 
 
 def run(config, *, simulator, folder, change=lambda text: text, only=None, tests=TESTS):
-    verilog, _ = emit({TOP: Registers(config)}, top=TOP)
+    modules = registers.modules(config, prefix="dut")
+    modules[TOP] = modules.pop("dut_registers")
+    verilog, _ = emit(modules, top=TOP)
     return lockstep(
         config,
         [],
@@ -54,13 +58,9 @@ MUTANTS = {
         r"= 1'h1;",
         "random_traffic",
     ),
-    "byte strobe 1 ignored": (
-        r"(s_axil_wstrb\[3:2\](?:, s_axil_wstrb\[2\]){6}, )s_axil_wstrb\[2:1\]",
-        r"\1s_axil_wstrb[2], 1'h1",
-        "random_traffic",
-    ),
+    "byte strobe 1 ignored": (r"(= write_\w+ & )strobes\[1\];", r"\g<1>1'h1;", "random_traffic"),
     "write answered while the last answer waits": (
-        r"= ~ s_axil_bvalid;",
+        r"= ~ written;",
         r"= 1'h1;",
         "many_in_flight",
     ),
@@ -69,30 +69,43 @@ MUTANTS = {
         r"\1address_held;",
         "random_traffic",
     ),
-    "next read overwrites a waiting answer": (
-        r"(s_axil_arready = )~ s_axil_rvalid;",
-        r"\g<1>1'h1;",
-        "many_in_flight",
-    ),
+    "next read overwrites a waiting answer": (r"= ~ s_axil_rvalid;", r"= 1'h1;", "many_in_flight"),
     "misaligned address reaches the register": (
-        r"write_m = write & (\w+);",
-        r"write_m = write & (\1 | (address == 8'h41));",
-        "random_traffic",
+        r"= s_axil_awaddr == 7'h40;",
+        r"= (s_axil_awaddr & 8'hfe) == 7'h40;",
+        "every_address",
     ),
     "full queue takes a descriptor": (
         r"(field_status_full = level == )3'h4;",
         r"\g<1>3'h5;",
         "full_queue",
     ),
-    "push goes where it would without a take": (
-        r"= left == 2'h2;",
-        r"= level == 2'h2;",
-        "queue_streams",
+    "push goes where the last one went": (r"(free <= )\w+\[1:0\];", r"\1free;", "queue_streams"),
+    "full queue overwrites its oldest": (
+        r"(\.write_data\(\{ field_options[^;]*\.write_enable\()\w+",
+        r"\g<1>1'h1",
+        "full_queue",
     ),
-    "snapshot of an upper word always copied": (
-        r"else if \(field_control_snapshot\) (word_trits_hi <=)",
+    "counters copied all the time": (
+        r"(\.write_enable\()copied\)",
+        r"\g<1>1'h1)",
+        "snapshot",
+    ),
+    "copy read before it is there": (r"= ~ copying;", r"= 1'h1;", "snapshot"),
+    "carry into the upper word lost": (
+        r"(read\[0\] \? \{ 32'h0+, )carry",
+        r"\g<1>1'h0",
+        "snapshot",
+    ),
+    "trits held earlier than the others": (
+        r"else if \(round_ends\) (held_count_trits <=)",
         r"else \1",
         "snapshot",
+    ),
+    "soft reset leaves the totals": (
+        r"if \(inner_rst\) fresh <= 1'h1;",
+        r"if (rst) fresh <= 1'h1;",
+        "soft_reset",
     ),
     "soft reset leaves the queue": (
         r"if \(\w+\)( level <= 3'h0;)",
@@ -102,7 +115,7 @@ MUTANTS = {
     "largest k refused": (
         r"word_k > 16'h8000;",
         r"word_k > 16'h7fff;",
-        "random_traffic",
+        "queue_streams",
     ),
     "interrupt ignores its enable": (
         r"irq = (\w+) \| (\w+);",
@@ -117,7 +130,7 @@ def test_bench_catches_a_fault(fault, simulator, folder):
     pattern, replacement, test = MUTANTS[fault]
     tests = 1 if test == "event_wins" else len(BUS_SCENARIOS)
     failure = run(
-        PRESETS["tiny"],
+        CONFIGS[-1],
         simulator=simulator,
         folder=folder,
         change=lambda verilog: plant(verilog, pattern, replacement),

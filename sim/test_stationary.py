@@ -85,7 +85,7 @@ MUTANTS = {
     "skew of acts one cycle short": (r"\.after\(acts_1_1\)", r".after()"),
     "deskew one cycle short": (r"\.after\(psums_1_1\)", r".after()"),
     "load moves a row that still computes": (
-        r"(load \? )(\{ left\[0\], 1'h1 \} : 2'h0)",
+        r"(perf_loads \? )(\{ left\[0\], 1'h1 \} : 2'h0)",
         r"\g<1>2'h3 : 2'h0",
     ),
     "next load starts over a loaded tile": (r"(trits_ready = advance & )\w+;", r"\g<1>1'h1;"),
@@ -98,7 +98,7 @@ MUTANTS = {
     "last not told": (r"send & line\[19\]", r"send & line[15]"),
     "backpressure ignored": (r"(advance = )\w+ \| psums_ready", r"\g<1>1'h1"),
     "illegal code unnoticed": (r"illegal <= 1'h1;", r"illegal <= 1'h0;"),
-    "wait counted twice": (r"perf_wait_load <= (\w+)\[63:0\];", r"perf_wait_load <= \1 + 1;"),
+    "wait counted without a cause": (r"(perf_wait_load = \w+) & trits_valid;", r"\1;"),
 }
 
 

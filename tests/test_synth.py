@@ -43,20 +43,23 @@ def test_core_needs_no_dsp_and_no_latch_and_buffers_acts_in_block_ram(target, ca
     assert sum(resources.values()) == sum(told["cells"].values())
     c = PRESETS["tiny"]
     act_buffer_bits = c.acts_bits * c.max_k // c.lanes
-    assert resources["block RAM"] == act_buffer_bits // BLOCK_BITS[target]
-    assert resources["LUT RAM"] == 0
-    # In every PE trits, accumulator, drain register; five counters of 64 bits in the array.
+    # The totals of the counters, and their copy, are in LUTs where these can be RAM.
+    small = 2 * 2 if target == "ice40" else 0
+    assert resources["block RAM"] == act_buffer_bits // BLOCK_BITS[target] + small
+    assert bool(resources["LUT RAM"]) == (target != "ice40")
+    # In every PE trits, accumulator, drain register.
     in_pe = 2 * c.lanes + 2 * c.psum_bits
-    assert resources["FF"] >= c.rows * c.cols * in_pe + 5 * 64
+    assert resources["FF"] >= c.rows * c.cols * in_pe
     assert resources["LUT"] > c.macs_per_cycle * c.act_bits
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_array_of_one_trit_has_no_dsp_and_no_memory(target):
-    done = synth.synthesise(generate(ArrayConfig(rows=1, cols=1, lanes=1)), target)
+    config = ArrayConfig(rows=1, cols=1, lanes=1)
+    done = synth.synthesise(generate(config), target)
     for resource in ("DSP", "latch", "block RAM", "LUT RAM", "other"):
         assert done.resources[resource] == 0, resource
-    assert done.resources["FF"] >= 5 * 64
+    assert done.resources["FF"] >= 2 * config.psum_bits
 
 
 @pytest.mark.parametrize("target", TARGETS)

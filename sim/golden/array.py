@@ -52,7 +52,7 @@ class Outputs:
     psums_valid: bool
     psums_last: bool
     illegal: bool
-    perf: dict[str, int]
+    perf: dict[str, bool]
 
 
 @dataclass
@@ -67,11 +67,6 @@ class _Control:
     loads: dict = field(default_factory=lambda: defaultdict(list))
     starts: dict = field(default_factory=dict)
     illegal: bool = False
-    perf: dict = field(
-        default_factory=lambda: dict.fromkeys(
-            ("beats", "wait_acts", "wait_trits", "wait_drain", "blocked"), 0
-        )
-    )
 
 
 class ArrayModel:
@@ -91,6 +86,8 @@ class ArrayModel:
         advance = control.advance
         wait = inputs.acts_last and self._time < control.clear_at
         ready = advance and not wait
+        both = inputs.acts_valid and inputs.trits_valid
+        beat = ready and both
         outputs = Outputs(
             acts_ready=ready and inputs.trits_valid,
             trits_ready=ready and inputs.acts_valid,
@@ -98,15 +95,14 @@ class ArrayModel:
             psums_valid=valid,
             psums_last=len(control.draining) == 1,
             illegal=control.illegal,
-            perf=dict(control.perf),
+            perf={
+                "blocked": not advance,
+                "beats": beat,
+                "wait_drain": advance and both and wait,
+                "wait_acts": advance and inputs.trits_valid and not inputs.acts_valid,
+                "wait_trits": advance and inputs.acts_valid and not inputs.trits_valid,
+            },
         )
-        both = inputs.acts_valid and inputs.trits_valid
-        beat = ready and both
-        control.perf["blocked"] += not advance
-        control.perf["beats"] += beat
-        control.perf["wait_drain"] += advance and both and wait
-        control.perf["wait_acts"] += advance and inputs.trits_valid and not inputs.acts_valid
-        control.perf["wait_trits"] += advance and inputs.acts_valid and not inputs.trits_valid
         if beat:
             self._take(inputs)
         self._end(moving)

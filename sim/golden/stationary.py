@@ -55,11 +55,6 @@ class _Control:
     offered: bool = False
     last: bool = False
     illegal: bool = False
-    perf: dict = field(
-        default_factory=lambda: dict.fromkeys(
-            ("beats", "loads", "wait_acts", "wait_trits", "wait_load", "blocked"), 0
-        )
-    )
 
 
 class StationaryModel:
@@ -81,6 +76,7 @@ class StationaryModel:
         beat = acts_ready and inputs.acts_valid
         trits_ready = advance and (not complete or (beat and starting))
         load = trits_ready and inputs.trits_valid
+        waiting = advance and inputs.acts_valid and starting and not complete
         outputs = Outputs(
             acts_ready=acts_ready,
             trits_ready=trits_ready,
@@ -88,15 +84,15 @@ class StationaryModel:
             psums_valid=control.offered,
             psums_last=control.last,
             illegal=control.illegal,
-            perf=dict(control.perf),
+            perf={
+                "blocked": not advance,
+                "beats": beat,
+                "loads": load,
+                "wait_acts": acts_ready and not inputs.acts_valid,
+                "wait_trits": waiting and not inputs.trits_valid,
+                "wait_load": waiting and inputs.trits_valid,
+            },
         )
-        waiting = advance and inputs.acts_valid and starting and not complete
-        control.perf["blocked"] += not advance
-        control.perf["beats"] += beat
-        control.perf["loads"] += load
-        control.perf["wait_acts"] += acts_ready and not inputs.acts_valid
-        control.perf["wait_trits"] += waiting and not inputs.trits_valid
-        control.perf["wait_load"] += waiting and inputs.trits_valid
         if beat:
             self._take(inputs)
         if load:
