@@ -32,7 +32,7 @@ from arch.board import FIFO_BYTES, MARK, MAX_PAYLOAD, Board, Opcode, Status
 from arch.config import ArrayConfig
 from arch.ports import Port, core_ports
 
-from .core import part
+from .parts import inner_domain, members, part
 from .ram import Ram
 
 # Of the top: name, direction, what.
@@ -103,10 +103,6 @@ def top_ports() -> tuple[Port, ...]:
     return tuple(Port(name=name, direction=flow, width=1, what=what) for name, flow, what in PINS)
 
 
-def _members(ports):
-    return {name: flow(width) for name, (flow, width, *_) in ports.items()}
-
-
 class Receiver(wiring.Component):
     """Bytes off a UART's line.
 
@@ -117,7 +113,7 @@ class Receiver(wiring.Component):
 
     def __init__(self, board: Board):
         self.cycles = board.cycles_per_bit
-        super().__init__(_members(RECEIVER_PORTS))
+        super().__init__(members(RECEIVER_PORTS))
 
     def elaborate(self, platform):
         m = Module()
@@ -157,7 +153,7 @@ class Transmitter(wiring.Component):
 
     def __init__(self, board: Board):
         self.cycles = board.cycles_per_bit
-        super().__init__(_members(TRANSMITTER_PORTS))
+        super().__init__(members(TRANSMITTER_PORTS))
 
     def elaborate(self, platform):
         m = Module()
@@ -190,7 +186,7 @@ class Fifo(wiring.Component):
 
     def __init__(self, *, prefix: str):
         self.prefix = prefix
-        super().__init__(_members(FIFO_PORTS))
+        super().__init__(members(FIFO_PORTS))
 
     def elaborate(self, platform):
         m = Module()
@@ -232,17 +228,13 @@ class Loader(wiring.Component):
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.prefix = prefix
-        super().__init__(_members(loader_ports(config)))
+        super().__init__(members(loader_ports(config)))
 
     def elaborate(self, platform):
         m = Module()
         clear = Signal()
-        m.domains.inner = ClockDomain(local=True)
-        m.d.comb += [
-            self.core_reset.eq(ResetSignal() | clear),
-            ClockSignal("inner").eq(ClockSignal()),
-            ResetSignal("inner").eq(self.core_reset),
-        ]
+        inner_domain(m, self.core_reset)
+        m.d.comb += self.core_reset.eq(ResetSignal() | clear)
         fifos = {
             name: part(m, f"{self.prefix}_fifo", FIFO_PORTS, self.core_reset, name=name)
             for name in ("acts", "weights", "psums")

@@ -19,9 +19,6 @@ from __future__ import annotations
 
 from amaranth.hdl import (
     Cat,
-    ClockDomain,
-    ClockSignal,
-    Instance,
     Module,
     Mux,
     ResetSignal,
@@ -36,6 +33,7 @@ from arch.config import ArrayConfig, Dataflow
 from arch.ports import PSUM_STREAM_BITS, core_ports
 
 from . import array, registers, sequencer, stationary, unpacker
+from .parts import inner_domain, part
 from .popcount import popcount
 
 
@@ -78,10 +76,7 @@ class Core(wiring.Component):
                 inside, outside = control[port.name], getattr(self, port.name)
                 m.d.comb += inside.eq(outside) if port.direction == "input" else outside.eq(inside)
 
-        # The same clock with the soft reset: a domain of its own rather than a submodule, so that
-        # all the core's own logic is one Verilog module.
-        m.domains.inner = ClockDomain(local=True)
-        m.d.comb += [ClockSignal("inner").eq(ClockSignal()), ResetSignal("inner").eq(reset)]
+        inner_domain(m, reset)
         loads = (
             None if self._output else self._part(m, "loads", sequencer.load_ports(config), reset)
         )
@@ -273,29 +268,6 @@ class Core(wiring.Component):
         }
         for name, count in counted.items():
             m.d.inner += control[f"count_{name}"].eq(count)
-
-
-def part(m: Module, module: str, ports: dict[str, tuple], reset, *, name: str) -> dict[str, Signal]:
-    """An instance of a module by its name; returns its ports as signals.
-
-    Parameters
-    ----------
-    ports : dict of str to tuple
-        Direction and width of each port but clk and rst, by name.
-    name : str
-        Of the instance.
-    """
-    signals = {port: Signal(width, name=f"{name}_{port}") for port, (_, width, *_) in ports.items()}
-    m.submodules[name] = Instance(
-        module,
-        i_clk=ClockSignal(),
-        i_rst=reset,
-        **{
-            f"{'i' if flow is In else 'o'}_{port}": signals[port]
-            for port, (flow, *_) in ports.items()
-        },
-    )
-    return signals
 
 
 def _widths(ports, size):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from amaranth.hdl import (
     Cat,
-    ClockDomain,
     ClockSignal,
     Instance,
     Module,
@@ -30,6 +29,7 @@ from amaranth.lib.wiring import In, Out
 from arch.config import ArrayConfig
 from arch.regmap import COUNTERS, WORD_BITS
 
+from .parts import inner_domain, members
 from .ram import Ram
 
 # Words of the totals: two for each counter, and some that nobody reads. Also cycles of a round.
@@ -86,15 +86,11 @@ class Counters(wiring.Component):
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
         self.prefix = prefix
-        super().__init__({name: flow(width) for name, (flow, width, _) in ports(config).items()})
+        super().__init__(members(ports(config)))
 
     def elaborate(self, platform):
         m = Module()
-        m.domains.inner = ClockDomain(local=True)
-        m.d.comb += [
-            ClockSignal("inner").eq(ClockSignal()),
-            ResetSignal("inner").eq(ResetSignal() | self.soft_reset),
-        ]
+        inner_domain(m, ResetSignal() | self.soft_reset)
         turn = Signal(range(WORDS))
         round_ends = Signal()
         m.d.comb += round_ends.eq(turn == WORDS - 1)

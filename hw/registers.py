@@ -36,6 +36,7 @@ from arch.regmap import (
 )
 
 from . import counters
+from .parts import members
 from .ram import Ram
 
 OKAY, SLVERR = 0b00, 0b10
@@ -122,7 +123,7 @@ class Registers(wiring.Component):
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
         self.prefix = prefix
-        super().__init__({name: flow(width) for name, (flow, width, _) in ports(config).items()})
+        super().__init__(members(ports(config)))
 
     def elaborate(self, platform):
         m = Module()

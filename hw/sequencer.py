@@ -30,6 +30,7 @@ from amaranth.lib.wiring import In, Out
 
 from arch.config import ArrayConfig, Dataflow
 
+from .parts import members
 from .ram import Ram
 
 WORD_BITS = 32
@@ -154,7 +155,7 @@ class Sequencer(wiring.Component):
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
         self.prefix = prefix
-        super().__init__({name: flow(width) for name, (flow, width, _) in ports(config).items()})
+        super().__init__(members(ports(config)))
 
     def elaborate(self, platform):
         config = self.config
@@ -279,9 +280,7 @@ class Loads(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        super().__init__(
-            {name: flow(width) for name, (flow, width, _) in load_ports(config).items()}
-        )
+        super().__init__(members(load_ports(config)))
 
     def elaborate(self, platform):
         config = self.config
