@@ -169,13 +169,12 @@ class Array(wiring.Component):
     def _grid(self, m, moving, advance, control, *, shifts):
         """Skew, and the rows."""
         config = self.config
-        trits = words(self.trits_data, config.cols)
-        trits = lanes_staggered(m, moving, trits, config, bits=2, name="trits")
-        trits = words(Cat(trits), config.hops)
+        late = lanes_staggered(m, moving, self.trits_data, config, bits=2, name="trits")
+        trits = words(late, config.hops)
         trits = Cat(staggered(m, advance, trits, prefix=self.prefix, name="trits"))
+        late = lanes_staggered(m, moving, self.acts_data, config, bits=config.act_bits, name="acts")
         # Token 0 is in the southernmost row.
-        tokens = reversed(words(self.acts_data, config.rows))
-        tokens = lanes_staggered(m, moving, tokens, config, bits=config.act_bits, name="acts")
+        tokens = reversed(words(late, config.rows))
         acts = Cat(staggered(m, advance, tokens, prefix=self.prefix, name="acts"))
         skewed = Signal((config.rows - 1) * CONTROL.size)
         controls = Cat(control, skewed)

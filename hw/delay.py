@@ -80,30 +80,37 @@ def staggered(
 def lanes_staggered(
     m: Module,
     advance_next: Value,
-    words: Iterable[Value],
+    value: Value,
     config: ArrayConfig,
     *,
     bits: int,
     name: str,
-) -> list[Value]:
-    """Words of `bits` a lane, each of `lane_groups` a cycle later. For technology ecp5."""
+) -> Value:
+    """Words of `bits` a lane, lanes of each of `lane_groups` a cycle later than the group before."""
     if len(config.lane_groups) == 1:
-        return list(words)
-    words, chains = list(words), config.chains
+        return value
+    width, chains = config.lanes * bits, config.chains
+    words = [value[start : start + width] for start in range(0, len(value), width)]
     late = {}
     for chain in range(chains):
         # A net across all words would be the slowest of the array.
         advance = own_register(m, advance_next, name=f"advance_{name}_{chain}", init=1)
         for delay, lanes in enumerate(config.lane_groups):
             for lane in lanes[chain::chains]:
-                after = value = Cat(word.word_select(lane, bits) for word in words)
+                after = column = Cat(word.word_select(lane, bits) for word in words)
                 if delay:
-                    line = Signal(delay * len(value), name=f"{name}_lane_{lane}", reset_less=True)
+                    line = Signal(delay * len(column), name=f"{name}_lane_{lane}", reset_less=True)
                     with m.If(advance):
-                        m.d.sync += line.eq(Cat(value, line))
-                    after = line[-len(value) :]
+                        m.d.sync += line.eq(Cat(column, line))
+                    after = line[-len(column) :]
                 late[lane] = after
-    return [
-        Cat(late[lane].word_select(index, bits) for lane in range(config.lanes))
-        for index in range(len(words))
-    ]
+    # A signal, because it will be cut.
+    staggered = Signal(len(value), name=f"{name}_staggered")
+    m.d.comb += staggered.eq(
+        Cat(
+            late[lane].word_select(index, bits)
+            for index in range(len(words))
+            for lane in range(config.lanes)
+        )
+    )
+    return staggered

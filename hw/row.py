@@ -215,8 +215,9 @@ class Row(wiring.Component):
     -------
     acts_west : In(lanes * act_bits)
     control_west : In(control_layout)
-    advance, shift, trits_*, psums_*
-        As of `PE`, for `cols` columns, column 0 in the low bits.
+    advance_next, shift, trits_*, psums_*
+        As of the hop, for `cols` columns, column 0 in the low bits; where weights are stationary,
+        `advance` in place of `advance_next`, and no `shift`.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
@@ -265,7 +266,7 @@ class Stack(wiring.Component):
         Skewed acts, row 0 (north) in the low bits.
     control_west : In(ArrayLayout(control_layout, rows))
     shift : In(rows)
-    advance, trits_*, psums_*
+    advance_next, trits_*, psums_*
         As of `Row`.
     """
 
