@@ -86,7 +86,7 @@ def lanes_staggered(
     bits: int,
     name: str,
 ) -> Value:
-    """Words of `bits` a lane, lanes of each of `lane_groups` a cycle later than the group before."""
+    """Words of `bits` a lane, each of `lane_groups` a cycle later than the one before."""
     if len(config.lane_groups) == 1:
         return value
     width, chains = config.lanes * bits, config.chains
