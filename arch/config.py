@@ -197,11 +197,6 @@ class ArrayConfig:
         return min(self.lanes_per_chain, self.lanes) if ecp5 else 1
 
     @property
-    def chains(self) -> int:
-        """Chains of adders in a PE, with technology ecp5."""
-        return self.lanes // self.chain_lanes if self.technology == Technology.ECP5 else 0
-
-    @property
     def lane_groups(self) -> tuple[range, ...]:
         """Lanes by how many cycles their acts and trits come after lane 0's: 0, 1, and so on.
 
@@ -275,6 +270,19 @@ class ArrayConfig:
         return dataclasses.replace(self, **changes)
 
 
+def _ecp5(*, rows: int) -> ArrayConfig:
+    return ArrayConfig(
+        rows=rows,
+        cols=16,
+        lanes=64,
+        cols_per_hop=16,
+        technology=Technology.ECP5,
+        lanes_per_chain=4,
+        levels_per_stage=1,
+        input_stages=0,
+    )
+
+
 # Each comment states the result: multiply-accumulates a cycle, and cycles from the last beat of a
 # tile to its first psum. tests/test_config.py recomputes both.
 PRESETS = {
@@ -287,6 +295,12 @@ PRESETS = {
     # Keeps pace with 2 TB/s of weights at 2 bit, as an A100's DRAM gives:
     # 65536 a cycle, 24 cycles latency
     "large": ArrayConfig(rows=4, cols=256, lanes=64, cols_per_hop=16),
+    # The carry cells of an ECP5, a fifth of an LFE5U-85F:
+    # 1024 a cycle, 10 cycles latency
+    "ecp5": _ecp5(rows=1),
+    # And all of it:
+    # 4096 a cycle, 13 cycles latency
+    "ecp5_full": _ecp5(rows=4),
 }
 
 

@@ -171,7 +171,7 @@ COUNTERS = (
     ("BUSY", "cycles in which the array took a beat"),
     ("STALL_ACTS", "cycles that waited for acts alone"),
     ("STALL_WEIGHTS", "cycles that waited for weights alone"),
-    ("STALL_OUTPUT", "cycles frozen because psums were not taken"),
+    ("STALL_OUTPUT", "cycles that waited for psums to be taken"),
     (
         "STALL_ARRAY",
         "cycles that waited for the array: for the drain, or for a load of trits under way",

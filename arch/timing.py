@@ -1,7 +1,7 @@
 """Cycles of the arrays, as closed formulas.
 
-Every cycle here is a cycle in which the array advances; backpressure on the psum stream freezes
-it and adds its length, and a beat that arrives late adds its lateness at most. The co-simulation
+All streams are ready here. Backpressure on the psum stream adds its length at most, and a beat that
+arrives late its lateness. The co-simulation
 (`sim/test_array.py`, `sim/test_stationary.py`) holds each formula equal to the RTL.
 
 `drain_latency`, `tile_period` and `drain_gap` are of the output-stationary array, `preload`,
@@ -50,16 +50,19 @@ def tile_period(config: ArrayConfig, *, slices: int, tokens: int) -> int:
     slices : int
         Beats of the next tile.
     tokens : int
-        Psum beats of the tile that drains meanwhile. Its drain registers in the first column are
-        free again `tokens` + hops - 1 cycles after they were loaded, or one more: the drain is
-        that much behind where backpressure has held it. So a shorter tile waits.
+        Psum beats of the tile that drains meanwhile.
     """
     return max(slices, drain_gap(config, tokens=tokens))
 
 
 def drain_gap(config: ArrayConfig, *, tokens: int) -> int:
-    """Fewest cycles between the last beats of a tile of `tokens` tokens and of the next one."""
-    return tokens + config.hops
+    """Fewest cycles between the last beats of a tile of `tokens` tokens and of the next one.
+
+    The last beat of a tile waits until all psums of the tile before have been taken. No more than
+    that tile's is so under way to the drain registers, which are free when it comes, however long
+    backpressure lasts; and nothing behind the array's edge ever has to stop.
+    """
+    return drain_latency(config) + tokens
 
 
 def preload(config: ArrayConfig) -> int:

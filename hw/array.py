@@ -12,13 +12,13 @@ A cycle without a beat sends a bubble through the array, so what has entered alw
 `psums` then offers the tokens one beat each, token 0 first. Token 0 is in the southernmost row,
 which is why the skew of acts grows with the distance from it.
 
-Backpressure on `psums` holds the drain, and a cycle later freezes the array as a whole (`advance`
-low): so what enables all registers comes from a register. Nothing inside needs a handshake. Streams
-are AXI4-Stream: valid never drops, a payload holds until it is taken.
+Backpressure on `psums` holds the drain, and nothing else: the last beat of a tile waits until all
+psums of the tile before are taken, so what has entered always has a place, and needs neither a
+handshake nor an enable. Streams are AXI4-Stream: valid never drops, a payload holds until it is
+taken.
 
 Drain. When the last PE (south-east) has loaded its drain register, psums go south, one row a
-cycle. Row p takes from its north until the tile's last token has passed it, so the rows further
-north are free for the next tile earlier; that is why tiles may follow each other so closely.
+cycle.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from amaranth.hdl import (
     Const,
     Instance,
     Module,
-    Mux,
     ResetSignal,
     Signal,
     Value,
@@ -57,13 +56,13 @@ PORTS = {
     "psums_data": (Out, lambda c: c.psums_bits, "psum [feature] of one token, two's complement"),
     "psums_last": (Out, lambda c: 1, "last token of a tile"),
     "psums_valid": (Out, lambda c: 1, "a beat of psums is offered"),
-    "psums_ready": (In, lambda c: 1, "and taken; low freezes the array"),
+    "psums_ready": (In, lambda c: 1, "and taken"),
     "illegal": (Out, lambda c: 1, "sticky: a beat held trit code 10, which counted as zero"),
     "perf_beats": (Out, lambda c: 1, "this cycle takes a beat"),
     "perf_wait_acts": (Out, lambda c: 1, "it waits for acts, trits offered"),
     "perf_wait_trits": (Out, lambda c: 1, "it waits for trits, acts offered"),
     "perf_wait_drain": (Out, lambda c: 1, "a last beat waits for the drain"),
-    "perf_blocked": (Out, lambda c: 1, "backpressure on psums freezes it"),
+    "perf_blocked": (Out, lambda c: 1, "a last beat waits for psums to be taken"),
 }
 
 
@@ -83,110 +82,88 @@ class Array(wiring.Component):
     def elaborate(self, platform):
         m = Module()
 
-        # Whether the drain moves, and a cycle later the rest.
-        moving = Signal()
-        advance = Signal(init=1)
-        m.d.comb += moving.eq(~self.psums_valid | self.psums_ready)
-        m.d.sync += advance.eq(moving)
-
         beat = Signal()
-        shifts = self._drain(m, moving, advance, beat)
-        control, blocked = self._accept(m, advance, beat)
-        if self.config.diagnostics:
-            self._count(m, advance, beat, blocked)
-        self._grid(m, moving, advance, control, shifts=shifts)
-        return m
-
-    def _accept(self, m, advance, beat):
-        """Take a beat from both streams; control bits of the beat, and whether a last one waits."""
-        config = self.config
-        # Cycles until a tile's last beat may enter again (timing.drain_gap).
-        gap = Signal(range(timing.drain_gap(config, tokens=config.rows)))
-        blocked = Signal()
+        # A tile has ended, and not all of its psums are taken.
+        ended = Signal()
         first = Signal(init=1)
+        blocked = Signal()
         m.d.comb += [
-            blocked.eq(self.acts_last & (gap != 0)),
-            self.acts_ready.eq(advance & ~blocked & self.trits_valid),
-            self.trits_ready.eq(advance & ~blocked & self.acts_valid),
+            blocked.eq(self.acts_last & ended),
+            self.acts_ready.eq(~blocked & self.trits_valid),
+            self.trits_ready.eq(~blocked & self.acts_valid),
             beat.eq(self.acts_valid & self.acts_ready),
         ]
-        with m.If(advance & (gap != 0)):
-            m.d.sync += gap.eq(gap - 1)
         with m.If(beat):
             m.d.sync += first.eq(self.acts_last)
-            with m.If(self.acts_last):
-                # One less than the gap: this cycle is the first of it.
-                m.d.sync += gap.eq(self.acts_tokens + (config.hops - 1))
         control = Signal(CONTROL)
         m.d.comb += [
             control.valid.eq(beat),
             control.first.eq(first),
             control.last.eq(self.acts_last),
         ]
-        return control, blocked
+        shift = self._drain(m, beat & self.acts_last, ended)
+        if self.config.diagnostics:
+            self._count(m, beat, blocked)
+        self._grid(m, control, shift)
+        return m
 
-    def _drain(self, m, moving, advance, beat):
-        """Psums go out, token 0 first; returns the shift enable of every row, north to south."""
-        config = self.config
-        tokens_in = Signal.like(self.acts_tokens)
-        m.d.comb += tokens_in.eq(Mux(beat & self.acts_last, self.acts_tokens, 0))
-        # A tile's token count (0 while there is none) waits until the last PE has loaded.
-        waiting = Signal((timing.drain_latency(config) - 1) * len(tokens_in))
-        with m.If(advance):
-            m.d.sync += waiting.eq(Cat(tokens_in, waiting))
-        # While all but the drain is frozen, it is a step ahead, and they are still to come. When
-        # they come the drain is empty, of which the gap makes sure, and so moves.
-        arrived = waiting[-len(tokens_in) :]
-        tokens = Mux(advance, arrived, 0)
+    def _drain(self, m, ends, ended):
+        """Psums go out, token 0 first; returns whether they go south."""
+        # Until the last PE has loaded.
+        waiting = Signal(timing.drain_latency(self.config) - 1)
+        m.d.sync += waiting.eq(Cat(ends, waiting))
+        left = Signal.like(self.acts_tokens)
+        taken = Signal()
+        m.d.comb += [
+            taken.eq(self.psums_valid & self.psums_ready),
+            ended.eq(left != 0),
+            self.psums_last.eq(self.psums_valid & (left == 1)),
+        ]
+        with m.If(ends):
+            m.d.sync += left.eq(self.acts_tokens)
+        with m.Elif(taken):
+            m.d.sync += left.eq(left - 1)
+        with m.If(waiting[-1]):
+            m.d.sync += self.psums_valid.eq(1)
+        with m.Elif(taken & self.psums_last):
+            m.d.sync += self.psums_valid.eq(0)
+        return taken & ~self.psums_last
 
-        left = Signal(range(config.rows + 1))
-        shifts = Signal(config.rows)
-        with m.If(moving):
-            with m.If(tokens != 0):
-                m.d.sync += left.eq(tokens)
-                # Row p shifts p - (rows - tokens) times, and not at all where that is below 1.
-                south = range(1, config.rows)
-                m.d.sync += shifts.eq(Cat(Const(0, 1), *(tokens > config.rows - p for p in south)))
-            with m.Elif(left != 0):
-                m.d.sync += [left.eq(left - 1), shifts.eq(shifts << 1)]
-        m.d.comb += [self.psums_valid.eq(left != 0), self.psums_last.eq(left == 1)]
-        return shifts & moving.replicate(config.rows)
-
-    def _count(self, m, advance, beat, blocked):
+    def _count(self, m, beat, blocked):
         """Sticky error, and what there is to be counted of this cycle."""
         with m.If(beat & has_illegal(self.trits_data)):
             m.d.sync += self.illegal.eq(1)
-        both = self.acts_valid & self.trits_valid
+        waits = self.acts_valid & self.trits_valid & blocked
+        held = self.psums_valid & ~self.psums_ready
         for counter, event in (
-            (self.perf_blocked, ~advance),
             (self.perf_beats, beat),
-            (self.perf_wait_drain, advance & both & blocked),
-            (self.perf_wait_acts, advance & ~self.acts_valid & self.trits_valid),
-            (self.perf_wait_trits, advance & self.acts_valid & ~self.trits_valid),
+            (self.perf_blocked, waits & held),
+            (self.perf_wait_drain, waits & ~held),
+            (self.perf_wait_acts, ~self.acts_valid & self.trits_valid),
+            (self.perf_wait_trits, self.acts_valid & ~self.trits_valid),
         ):
             m.d.comb += counter.eq(event)
 
-    def _grid(self, m, moving, advance, control, *, shifts):
+    def _grid(self, m, control, shift):
         """Skew, and the rows."""
         config = self.config
-        late = lanes_staggered(m, moving, self.trits_data, config, bits=2, name="trits")
-        trits = words(late, config.hops)
+        advance = Const(1, 1)
+        trits = lanes_staggered(m, self.trits_data, config, bits=2, name="trits")
+        trits = words(trits, config.hops)
         trits = Cat(staggered(m, advance, trits, prefix=self.prefix, name="trits"))
-        late = lanes_staggered(m, moving, self.acts_data, config, bits=config.act_bits, name="acts")
+        acts = lanes_staggered(m, self.acts_data, config, bits=config.act_bits, name="acts")
         # Token 0 is in the southernmost row.
-        tokens = reversed(words(late, config.rows))
+        tokens = reversed(words(acts, config.rows))
         acts = Cat(staggered(m, advance, tokens, prefix=self.prefix, name="acts"))
         skewed = Signal((config.rows - 1) * CONTROL.size)
         controls = Cat(control, skewed)
-        with m.If(advance):
-            m.d.sync += skewed.eq(controls)
+        m.d.sync += skewed.eq(controls)
         north = Const(0, config.psums_bits)
-        drain = {"i_shift": shifts, "i_psums_north": north} if config.rows > 1 else {}
+        drain = {"i_shift": shift, "i_psums_north": north} if config.rows > 1 else {}
         m.submodules.rows = Instance(
             stack_name(self.prefix, config.rows),
             i_clk=ClockSignal(),
             i_rst=ResetSignal(),
-            i_advance_next=moving,
             **drain,
             i_acts_west=acts,
             i_control_west=controls,

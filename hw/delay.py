@@ -15,15 +15,14 @@ from amaranth.lib.wiring import In, Out
 
 from arch.config import ArrayConfig
 
-from .ecp5 import own_register
-
 
 class Delay(wiring.Component):
-    """`width` bits, `cycles` advancing cycles later; no reset.
+    """`width` bits, `cycles` cycles later; no reset.
 
     Members
     -------
     advance : In(1)
+        Whether the cycle counts.
     value, after : In, Out(width)
     """
 
@@ -77,33 +76,21 @@ def staggered(
     ]
 
 
-def lanes_staggered(
-    m: Module,
-    advance_next: Value,
-    value: Value,
-    config: ArrayConfig,
-    *,
-    bits: int,
-    name: str,
-) -> Value:
+def lanes_staggered(m: Module, value: Value, config: ArrayConfig, *, bits: int, name: str) -> Value:
     """Words of `bits` a lane, each of `lane_groups` a cycle later than the one before."""
     if len(config.lane_groups) == 1:
         return value
-    width, chains = config.lanes * bits, config.chains
+    width = config.lanes * bits
     words = [value[start : start + width] for start in range(0, len(value), width)]
     late = {}
-    for chain in range(chains):
-        # A net across all words would be the slowest of the array.
-        advance = own_register(m, advance_next, name=f"advance_{name}_{chain}", init=1)
-        for delay, lanes in enumerate(config.lane_groups):
-            for lane in lanes[chain::chains]:
-                after = column = Cat(word.word_select(lane, bits) for word in words)
-                if delay:
-                    line = Signal(delay * len(column), name=f"{name}_lane_{lane}", reset_less=True)
-                    with m.If(advance):
-                        m.d.sync += line.eq(Cat(column, line))
-                    after = line[-len(column) :]
-                late[lane] = after
+    for delay, lanes in enumerate(config.lane_groups):
+        for lane in lanes:
+            after = column = Cat(word.word_select(lane, bits) for word in words)
+            if delay:
+                line = Signal(delay * len(column), name=f"{name}_lane_{lane}", reset_less=True)
+                m.d.sync += line.eq(Cat(column, line))
+                after = line[-len(column) :]
+            late[lane] = after
     # A signal, because it will be cut.
     staggered = Signal(len(value), name=f"{name}_staggered")
     m.d.comb += staggered.eq(

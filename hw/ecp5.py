@@ -93,18 +93,15 @@ def carry_chain(
     return total
 
 
-def own_register(m: Module, value: Value, *, name: str, init: int = 0) -> Signal:
-    """A register that synthesis does not merge with others that hold the same.
-
-    Each bit is `init` after a reset.
-    """
+def own_register(m: Module, value: Value, *, name: str) -> Signal:
+    """A register that synthesis does not merge with others that hold the same; reset to 0."""
     register = Signal(len(value), name=name)
     for bit, (before, after) in enumerate(zip(value, register, strict=True)):
         m.submodules[f"own_{name}_{bit}"] = Instance(
             "TRELLIS_FF",
             p_GSR="DISABLED",
             p_CEMUX="1",
-            p_REGSET="SET" if init else "RESET",
+            p_REGSET="RESET",
             i_CLK=ClockSignal(),
             i_LSR=ResetSignal(),
             i_CE=ONE,
@@ -135,20 +132,18 @@ def add(m, name, a: Value, b: Value, carry: Value, *, width: int) -> Signal:
     return carry_chain(m, name, halves, carry=carry)
 
 
-def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, trits: Value):
+def dot_product(m: Module, config: ArrayConfig, *, acts: Value, trits: Value):
     """(sum, carry still to be added) of `lanes` acts by trits.
 
-    Acts and trits of `config.lane_groups` come a cycle after each other. `advance` has a bit for
-    the tree, and one for each chain.
+    Acts and trits of `config.lane_groups` come a cycle after each other.
     """
 
-    def register(node, name, advance=advance[0]):
+    def register(node, name):
         registers = [
             Signal.like(value, name=f"{name}_{kind}")
             for value, kind in zip(node, ("sum", "carry"), strict=True)
         ]
-        with m.If(advance):
-            m.d.sync += [after.eq(value) for after, value in zip(registers, node, strict=True)]
+        m.d.sync += [after.eq(value) for after, value in zip(registers, node, strict=True)]
         return tuple(registers)
 
     bits, nodes = config.act_bits, []
@@ -157,7 +152,7 @@ def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, 
         node, luts = _first_lane(m, config, first, acts, trits)
         spare, luts = luts[: config.hosted_selects], luts[config.hosted_selects :]
         if config.select_stages:
-            node = register(node, f"selected_{first}", advance[1 + first])
+            node = register(node, f"selected_{first}")
         for step in range(1, config.chain_lanes):
             lane = first + step * chains
             width = bits + step.bit_length()
@@ -174,7 +169,7 @@ def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, 
             )
             node = (total, node[1])
             if step % config.lanes_per_stage == 0 or step == config.chain_lanes - 1:
-                node = register(node, f"chain_{lane}", advance[1 + first])
+                node = register(node, f"chain_{lane}")
         for init, inputs, out in spare + luts:
             m.submodules += Instance(
                 "LUT4",
@@ -215,9 +210,7 @@ def _first_lane(m, config, lane, acts, trits):
     return (operand, trit[1]), luts
 
 
-def accumulator(
-    m: Module, config: ArrayConfig, *, advance: Value, valid: Value, first: Value, node
-) -> Value:
+def accumulator(m: Module, config: ArrayConfig, *, valid: Value, first: Value, node) -> Value:
     """The accumulator of a PE, in two halves: the upper one adds a cycle after the lower one.
 
     Parameters
@@ -252,8 +245,7 @@ def accumulator(
         m, "lower_sum", [*halves(lower, total, 0, first[0]), carried], carry=carry
     )
     upper_sum = carry_chain(m, "upper_sum", halves(upper, total_q, low, first[1]), carry=carry_q)
-    with m.If(advance):
-        m.d.sync += [total_q.eq(total), lower_q.eq(lower)]
+    m.d.sync += [total_q.eq(total), lower_q.eq(lower)]
     with m.If(valid[0]):
         m.d.sync += [lower.eq(lower_sum), carry_q.eq(lower_sum[low])]
     with m.If(valid[1]):

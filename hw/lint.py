@@ -57,6 +57,26 @@ WAIVERS = (
         match="Signal is not used: 's_axil_a?prot'*",
         why="AXI4-Lite demands the port; the core serves every protection type",
     ),
+    Waiver(
+        rule="UNUSEDSIGNAL",
+        match="Bits of signal are not used: 'total_q'*",
+        why="of a sum the upper half of an accumulator takes the upper bits",
+    ),
+    Waiver(
+        rule="UNUSEDSIGNAL",
+        match="Bits of signal are not used: 'control_*'*",
+        why="the last of a line of control bits has no reader for one of them",
+    ),
+    Waiver(
+        rule="PINMISSING",
+        match="Instance has missing pin: 'COUT'",
+        why="the end of a carry chain; connected, it would cost a cell",
+    ),
+    Waiver(
+        rule="PINMISSING",
+        match="Instance has missing pin: 'M'",
+        why="the other input of a flip-flop, which takes DI",
+    ),
 )
 
 

@@ -5,11 +5,13 @@ a two's complement negation (-a = ~a + 1) is not added at the lane. Every adder 
 spare carry-in and every lane contributes one carry; a tree of `lanes` operands has `lanes` - 1
 adders, so one carry is left over and enters the accumulator's adder. A negation costs no adder.
 
-Acts come from the hop's shared registers (see hw/row.py). All registers hold while `advance` is
-low. None needs a reset: the control bits that arrive with the data are reset in the hop.
+Acts come from the hop's shared registers (see hw/row.py). No register needs a reset: the control
+bits that arrive with the data are reset in the hop.
 """
 
 from __future__ import annotations
+
+from contextlib import nullcontext
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
@@ -30,10 +32,18 @@ def add_with_carry(a: Value, b: Value, carry: Value, width: int) -> Value:
     return total[1 : width + 1].as_signed()
 
 
-def dot_product(m: Module, config: ArrayConfig, *, advance: Value, acts: Value, trits: Value):
-    """(sum, carry still to be added) of `lanes` acts by trits, `tree_stages` cycles later."""
+def dot_product(
+    m: Module, config: ArrayConfig, *, acts: Value, trits: Value, advance: Value | None = None
+):
+    """(sum, carry still to be added) of `lanes` acts by trits, `tree_stages` cycles later.
+
+    Parameters
+    ----------
+    advance : Value, optional
+        Clock enable of all registers.
+    """
     if config.technology == Technology.ECP5:
-        return ecp5.dot_product(m, config, advance=advance, acts=acts, trits=trits)
+        return ecp5.dot_product(m, config, acts=acts, trits=trits)
     nodes = _select(m, config, acts, trits)
     if config.select_stages:
         nodes = [_register(m, advance, node, 0, i) for i, node in enumerate(nodes)]
@@ -76,17 +86,15 @@ def _register(m, advance, node, level, index):
     value, carry = node
     value_q = Signal(value.shape(), name=f"sum_{level}_{index}")
     carry_q = Signal(name=f"carry_{level}_{index}")
-    with m.If(advance):
+    with nullcontext() if advance is None else m.If(advance):
         m.d.sync += [value_q.eq(value), carry_q.eq(carry)]
     return value_q, carry_q
 
 
-def accumulator(
-    m: Module, config: ArrayConfig, *, advance: Value, valid: Value, first: Value, node
-) -> Value:
+def accumulator(m: Module, config: ArrayConfig, *, valid: Value, first: Value, node) -> Value:
     """The accumulator of a PE, to which a node is added: (sum, carry)."""
     if config.technology == Technology.ECP5:
-        return ecp5.accumulator(m, config, advance=advance, valid=valid, first=first, node=node)
+        return ecp5.accumulator(m, config, valid=valid, first=first, node=node)
     total, carry = node
     accumulator = Signal(signed(config.psum_bits))
     accumulated = Signal.like(accumulator)
@@ -102,22 +110,19 @@ class PE(wiring.Component):
 
     Members
     -------
-    advance : In
-        Clock enable of every register: bit 0. With technology ecp5 each chain has a further bit.
     take : In
-        For each of `config.lane_groups`: advances, and a beat
-        comes in: take its trits.
+        For each of `config.lane_groups`: a beat comes in, take its trits.
     acts : In(lanes * act_bits)
         Of the hop, lane 0 in the low bits.
     trits_north, trits_south : In, Out(lanes * 2)
         Trit codes; they go south one PE a cycle.
     valid, first : In(accumulator_stages + 1)
-        Aligned with the tree's output: advances, and accumulates it; start from zero. Where the
-        accumulator adds in two cycles, bit 0 is for the lower half and bit 1 for the upper.
+        Aligned with the tree's output: accumulate it; start from zero. Where the accumulator adds
+        in two cycles, bit 0 is for the lower half and bit 1 for the upper.
     load : In(1)
-        The advancing cycle after a tile's last `valid`: move the accumulator to the drain register.
+        The cycle after a tile's last `valid`: move the accumulator to the drain register.
     shift : In(1)
-        Take `psum_north` into the drain register, also while nothing else advances.
+        Take `psum_north` into the drain register.
     psum_north, psum_south : In, Out(psum_bits)
         Drain registers of the column, southward. A single row has neither `shift` nor `psum_north`.
     """
@@ -126,7 +131,6 @@ class PE(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "advance": In(1 + config.chains),
                 "take": In(len(config.lane_groups)),
                 "acts": In(config.lanes * config.act_bits),
                 "trits_north": In(config.lanes * 2),
@@ -146,10 +150,8 @@ class PE(wiring.Component):
         trits = Signal(config.lanes * 2)
         psum = Signal(signed(config.psum_bits))
         selecting = trits if config.input_stages else self.trits_north
-        node = dot_product(m, config, advance=self.advance, acts=self.acts, trits=selecting)
-        accumulated = accumulator(
-            m, config, advance=self.advance[0], valid=self.valid, first=self.first, node=node
-        )
+        node = dot_product(m, config, acts=self.acts, trits=selecting)
+        accumulated = accumulator(m, config, valid=self.valid, first=self.first, node=node)
         for take, lanes in zip(self.take, config.lane_groups, strict=True):
             part = slice(2 * lanes.start, 2 * lanes.stop)
             with m.If(take):

@@ -3,8 +3,8 @@
 Rows and stacks are those of both dataflows: what goes east with the acts differs, and whether there
 is a drain. The weight-stationary hop is in hw/stationary.py.
 
-Acts and their control bits go east one hop a cycle in plain registers: the array advances as a
-whole or not at all, so no handshake is needed inside it.
+Acts and their control bits go east one hop a cycle in plain registers: what enters moves on, a
+weight-stationary array as a whole or not at all, so no handshake is needed inside.
 
 Each level instantiates the one below by name instead of containing it. A PE and a hop are so
 elaborated and emitted once, however large the array; a stack of n rows is two stacks of n / 2, so
@@ -13,7 +13,7 @@ the wide buses between rows are written out once for each power of two rather th
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, ClockSignal, Instance, Module, Mux, ResetSignal, Signal
+from amaranth.hdl import Cat, ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -30,6 +30,9 @@ CONTROL = data.StructLayout(
     }
 )
 
+# Of the drain registers, output-stationary with more than a row; of all, weight-stationary.
+_ENABLES = ("shift", "advance")
+
 # Goes east in the same registers, weight-stationary.
 STATIONARY_CONTROL = data.StructLayout(
     {
@@ -45,17 +48,16 @@ def control_layout(config: ArrayConfig) -> data.StructLayout:
     return CONTROL if output else STATIONARY_CONTROL
 
 
-def columns(config: ArrayConfig, count: int, *, rows: int = 1) -> dict:
+def columns(config: ArrayConfig, count: int) -> dict:
     """Ports that run north to south through `count` columns, and their enables.
 
     Psums come from the north where they pass through, and where they drain through further rows.
     """
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
-    shifted = {"shift": In(rows)} if output and config.rows > 1 else {}
     north = {"psums_north": In(count * config.psum_bits)}
     return {
-        "advance_next" if output else "advance": In(1),
-        **shifted,
+        **({"shift": In(1)} if output and config.rows > 1 else {}),
+        **({} if output else {"advance": In(1)}),
         "trits_north": In(count * config.lanes * 2),
         "trits_south": Out(count * config.lanes * 2),
         **({} if output and config.rows == 1 else north),
@@ -74,15 +76,9 @@ def west_east(config: ArrayConfig) -> dict:
     }
 
 
-def _advance(outer) -> dict:
-    """Connection of what enables the registers."""
-    port = "advance_next" if hasattr(outer, "advance_next") else "advance"
-    return {f"i_{port}": getattr(outer, port)}
-
-
-def _shift(outer, start: int, end: int) -> dict:
-    """Connection of the drain's enables, where there is a drain."""
-    return {"i_shift": outer.shift[start:end]} if hasattr(outer, "shift") else {}
+def _enables(outer) -> dict:
+    """Connections of the enables that `outer` has."""
+    return {f"i_{port}": getattr(outer, port) for port in _ENABLES if hasattr(outer, port)}
 
 
 def _psums_north(outer, index: int, width: int, *, port: str = "psums_north") -> dict:
@@ -96,8 +92,7 @@ def _north_south(outer, config: ArrayConfig, index: int, count: int) -> dict:
     """Connections of block `index` of `count` columns to the ports of `outer`."""
     trits, psums = count * config.lanes * 2, count * config.psum_bits
     return {
-        **_advance(outer),
-        **_shift(outer, 0, 1),
+        **_enables(outer),
         "i_trits_north": outer.trits_north.word_select(index, trits),
         "o_trits_south": outer.trits_south.word_select(index, trits),
         **_psums_north(outer, index, psums),
@@ -112,8 +107,6 @@ class Hop(wiring.Component):
     -------
     acts_west, acts_east : In, Out(lanes * act_bits)
     control_west, control_east : In, Out(CONTROL)
-    advance_next : In(1)
-        The next cycle advances.
     shift, trits_*, psums_*
         As of `PE`, for `cols_per_hop` columns, column 0 in the low bits.
     """
@@ -129,70 +122,47 @@ class Hop(wiring.Component):
 
         acts = Signal(config.lanes * config.act_bits, reset_less=True)
         control = Signal(CONTROL)
-        advance = Signal(init=1)
-        m.d.sync += advance.eq(self.advance_next)
-        with m.If(advance):
-            m.d.sync += control.eq(self.control_west)
+        m.d.sync += control.eq(self.control_west)
         # The control bits wait for the tree: by cycles since they came.
         controls = [self.control_west, control]
         stages = config.input_stages + config.tree_stages
         for stage in range(stages - 1):
             delayed = Signal(CONTROL, name=f"control_{stage}")
-            with m.If(advance):
-                m.d.sync += delayed.eq(controls[-1])
+            m.d.sync += delayed.eq(controls[-1])
             controls.append(delayed)
 
         # A bubble leaves acts, trits and so the tree as they are: nothing of it toggles.
         take = Signal(len(config.lane_groups))
         for delay, lanes in enumerate(config.lane_groups):
             part = slice(lanes.start * config.act_bits, lanes.stop * config.act_bits)
-            m.d.comb += take[delay].eq(advance & controls[delay].valid)
+            m.d.comb += take[delay].eq(controls[delay].valid)
             with m.If(take[delay]):
                 m.d.sync += acts[part].eq(self.acts_west[part])
         m.d.comb += [self.acts_east.eq(acts), self.control_east.eq(control)]
 
+        def told(bits, load):
+            return {
+                "valid": Cat(control.valid for control in bits),
+                "first": Cat(control.first for control in bits),
+                "load": load,
+            }
+
+        # Ports of the PEs, and what they are to be a cycle later.
         at_accumulator = controls[stages - config.accumulator_stages : stages + 1]
+        before = controls[stages - config.accumulator_stages - 1 : stages]
         load = Signal()
         ending = at_accumulator[-1].valid & at_accumulator[-1].last
-        with m.If(advance):
-            m.d.sync += load.eq(ending)
-        # Ports of the PEs.
-        told = {
-            "advance": advance.replicate(1 + config.chains),
-            "valid": Cat(advance & bits.valid for bits in at_accumulator),
-            "first": Cat(bits.first for bits in at_accumulator),
-            "load": advance & load,
-        }
-        shared = {name: Signal(len(value), name=f"pe_{name}") for name, value in told.items()}
-        m.d.comb += [signal.eq(told[name]) for name, signal in shared.items()]
-        following = {}
-        if config.technology == Technology.ECP5:
-            # Each enables registers of a PE and would be a net across all PEs of the hop: so each
-            # PE has them in registers of its own, filled with what they are to be a cycle later.
-            # But the chains of all PEs that share acts are neighbours.
-            neighbours = [
-                ecp5.own_register(m, self.advance_next, name=f"chain_{chain}_advance", init=1)
-                for chain in range(config.chains)
-            ]
-            before = controls[stages - config.accumulator_stages - 1 : stages]
-            pairs = list(zip(before, at_accumulator, strict=True))
-            following = {
-                "advance": self.advance_next,
-                "valid": Cat(
-                    self.advance_next & Mux(advance, new.valid, old.valid) for new, old in pairs
-                ),
-                "first": Cat(Mux(advance, new.first, old.first) for new, old in pairs),
-                "load": self.advance_next & Mux(advance, ending, load),
-            }
+        m.d.sync += load.eq(ending)
+        now, following = told(at_accumulator, load), told(before, ending)
 
         for index in range(config.cols_per_hop):
             trits, psums = config.lanes * 2, config.psum_bits
-            told = shared | {
-                name: ecp5.own_register(m, value, name=f"pe_{index}_{name}", init=name == "advance")
-                for name, value in following.items()
-            }
-            if following:
-                told["advance"] = Cat(told["advance"], neighbours)
+            if config.technology == Technology.ECP5:
+                # Each enables registers of a PE and would be a net across all PEs of the hop.
+                now = {
+                    name: ecp5.own_register(m, value, name=f"pe_{index}_{name}")
+                    for name, value in following.items()
+                }
             m.submodules[f"pe_{index}"] = Instance(
                 f"{self.prefix}_pe",
                 i_clk=ClockSignal(),
@@ -200,8 +170,8 @@ class Hop(wiring.Component):
                 i_acts=acts if config.input_stages else self.acts_west,
                 i_trits_north=self.trits_north.word_select(index, trits),
                 o_trits_south=self.trits_south.word_select(index, trits),
-                **{f"i_{name}": value for name, value in told.items()},
-                **_shift(self, 0, 1),
+                **{f"i_{name}": value for name, value in now.items()},
+                **_enables(self),
                 **_psums_north(self, index, psums, port="psum_north"),
                 o_psum_south=self.psums_south.word_select(index, psums),
             )
@@ -215,9 +185,9 @@ class Row(wiring.Component):
     -------
     acts_west : In(lanes * act_bits)
     control_west : In(control_layout)
-    advance_next, shift, trits_*, psums_*
+    shift, trits_*, psums_*
         As of the hop, for `cols` columns, column 0 in the low bits; where weights are stationary,
-        `advance` in place of `advance_next`, and no `shift`.
+        `advance` in place of `shift`.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
@@ -265,8 +235,7 @@ class Stack(wiring.Component):
     acts_west : In(rows * lanes * act_bits)
         Skewed acts, row 0 (north) in the low bits.
     control_west : In(ArrayLayout(control_layout, rows))
-    shift : In(rows)
-    advance_next, trits_*, psums_*
+    shift, trits_*, psums_*
         As of `Row`.
     """
 
@@ -278,7 +247,7 @@ class Stack(wiring.Component):
             "acts_west": In(rows * config.lanes * config.act_bits),
             "control_west": In(data.ArrayLayout(control_layout(config), rows)),
         }
-        super().__init__(west | columns(config, config.cols, rows=rows))
+        super().__init__(west | columns(config, config.cols))
 
     def elaborate(self, platform):
         config = self.config
@@ -294,8 +263,7 @@ class Stack(wiring.Component):
                 stack_name(self.prefix, rows),
                 i_clk=ClockSignal(),
                 i_rst=ResetSignal(),
-                **_advance(self),
-                **_shift(self, start, end),
+                **_enables(self),
                 i_acts_west=self.acts_west[start * acts_bits : end * acts_bits],
                 i_control_west=control[start * bits : end * bits],
                 i_trits_north=trits,

@@ -104,11 +104,11 @@ def test_bubbles_toggle_nothing_in_the_pes(folder):
 def test_bubbles_would_show_without_their_gate(folder):
     config = CONFIGS[0]
     verilog, count = re.subn(
-        r"(assign take = advance) & control_west\[0\];",
-        r"\1;",
+        r"(if \(|\.take\()control_west\[0\]",
+        r"\g<1>1'h1",
         generate(config, name="dut").verilog,
     )
-    assert count == 1
+    assert count == 1 + config.cols_per_hop
     acts, trits = operands(config, SHARES[1])
     gated = activity.run(config, acts, trits, folder=folder, offers=STUTTER)
     loose = activity.run(config, acts, trits, folder=folder, offers=STUTTER, verilog=verilog)
@@ -204,7 +204,10 @@ def test_page_shows_what_the_command_prints(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "huge"], "unknown preset 'huge'; known: tiny, decode, base, large"),
+        (
+            ["--preset", "huge"],
+            "unknown preset 'huge'; known: tiny, decode, base, large, ecp5, ecp5_full",
+        ),
         (["--rows", "0"], "rows must be at least 1, not 0"),
         (["--seed", "-1"], "seed must be at least 0, not -1"),
         (["--zero-share", "3/2"], "a share of zero trits must be 0 to 1, not 3/2"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from arch.config import PRESETS, ArrayConfig, Dataflow
+from arch.config import PRESETS, ArrayConfig, Dataflow, Technology
 from hw.verilog import generate_core
 from sim.runner import lockstep, plant
 from sim.scenarios import CORE_SCENARIOS, CORE_TESTS
@@ -68,14 +68,17 @@ def test_runs_are_right_counted_and_in_time(config, simulator, folder):
     assert run(config, gemms, seed, simulator, folder) == ""
 
 
+# For `make presets` alone.
+MINUTES = ("large", "ecp5", "ecp5_full")
 PRESET_TESTS = [
-    pytest.param(name, marks=[pytest.mark.exhaustive] if name == "large" else [])
-    for name in PRESETS
+    pytest.param(name, dataflow, marks=[pytest.mark.exhaustive] if name in MINUTES else [])
+    for name, config in PRESETS.items()
+    for dataflow in Dataflow
+    if dataflow == Dataflow.OUTPUT_STATIONARY or config.technology == Technology.GENERIC
 ]
 
 
-@pytest.mark.parametrize("dataflow", Dataflow)
-@pytest.mark.parametrize("preset", PRESET_TESTS)
+@pytest.mark.parametrize(("preset", "dataflow"), PRESET_TESTS)
 def test_presets_run(preset, dataflow, simulator, folder):
     config = PRESETS[preset].replace(dataflow=dataflow, buffer_tokens=2 * PRESETS[preset].rows)
     tile = (config.rows, config.slices_per_tile * config.lanes, config.cols)

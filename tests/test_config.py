@@ -187,7 +187,7 @@ def test_stream_widths_hold_what_one_beat_carries():
 STATED = {
     name: comment
     for comment, name in re.findall(
-        r'# (\d+ a cycle, \d+ cycles latency)\n\s+"(\w+)": ArrayConfig',
+        r'# (\d+ a cycle, \d+ cycles latency)\n\s+"(\w+)": (?:ArrayConfig|_ecp5)',
         Path(config.__file__).read_text(),
     )
 }
@@ -202,6 +202,6 @@ def test_preset_comment_states_the_result(name):
 
 @pytest.mark.parametrize("name", ["huge", "", "BASE", None, 3, []])
 def test_unknown_preset_is_named_and_known_ones_listed(name):
-    message = f"unknown preset {name!r}; known: tiny, decode, base, large"
+    message = f"unknown preset {name!r}; known: tiny, decode, base, large, ecp5, ecp5_full"
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         preset(name)

@@ -10,39 +10,46 @@ import pytest
 import yaml
 
 from arch.board import BOARDS
-from arch.config import PRESETS, Dataflow
-from hw import lint
+from arch.config import PRESETS, Dataflow, Technology
+from hw import lint, yosys
 from hw.verilog import generate, generate_board, generate_core, write
 from sim import verilator
 
 ROOT = Path(__file__).parents[1]
+CONFIGS = {
+    f"{name}-{dataflow}": config.replace(dataflow=dataflow)
+    for name, config in PRESETS.items()
+    for dataflow in Dataflow
+    if dataflow == Dataflow.OUTPUT_STATIONARY or config.technology == Technology.GENERIC
+} | {"tiny-ecp5": PRESETS["tiny"].replace(technology="ecp5", lanes_per_chain=2)}
 SLOW = {
-    "base": [pytest.mark.slow],
-    # Half a minute to generate.
-    "large": [pytest.mark.slow, pytest.mark.exhaustive],
+    **{key: [pytest.mark.slow] for key in ("base", "ecp5")},
+    # Minutes.
+    **{key: [pytest.mark.slow, pytest.mark.exhaustive] for key in ("large", "ecp5_full")},
 }
-PARAMETERS = [pytest.param(name, marks=SLOW.get(name, [])) for name in PRESETS]
+NAMES = [pytest.param(name, marks=SLOW.get(name.split("-")[0], [])) for name in CONFIGS]
 
 
 @functools.cache
-def made(preset, dataflow, top):
-    """RTL of a preset."""
-    config = PRESETS[preset].replace(dataflow=dataflow)
-    return {"core": generate_core, "array": generate}[top](config)
+def made(name, top):
+    """RTL of a configuration."""
+    return {"core": generate_core, "array": generate}[top](CONFIGS[name])
 
 
 def warnings(rtl, folder, waivers=lint.WAIVERS):
+    """Of our Verilog; its vendor's cells are theirs."""
     (folder / "dut.v").write_text(rtl.verilog)
     (folder / "dut.vlt").write_text(lint.configuration(waivers))
-    return verilator.lint(folder / "dut.vlt", folder / "dut.v", top=rtl.top)
+    cells = yosys.path(yosys.ECP5_CELLS)
+    library = [f"-I{cells.parent}", cells] if yosys.library(rtl.verilog) else []
+    found = verilator.lint(*library, folder / "dut.vlt", folder / "dut.v", top=rtl.top)
+    return [line for line in found if str(cells.parent) not in line]
 
 
 @pytest.mark.parametrize("top", ["core", "array"])
-@pytest.mark.parametrize("dataflow", Dataflow)
-@pytest.mark.parametrize("preset", PARAMETERS)
-def test_nothing_but_what_is_waived_is_warned_of(preset, dataflow, top, tmp_path):
-    rtl = made(preset, dataflow, top)
-    assert warnings(rtl, tmp_path) == []
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_but_what_is_waived_is_warned_of(name, top, tmp_path):
+    assert warnings(made(name, top), tmp_path) == []
 
 
 @pytest.mark.parametrize("dataflow", Dataflow)
@@ -54,12 +61,8 @@ def test_board_s_top_is_as_clean(dataflow, tmp_path):
 @pytest.mark.parametrize("waiver", lint.WAIVERS, ids=lambda waiver: f"{waiver.rule} {waiver.match}")
 def test_waiver_is_needed(waiver, tmp_path):
     others = tuple(other for other in lint.WAIVERS if other != waiver)
-    tops = [("core", Dataflow.OUTPUT_STATIONARY), ("core", Dataflow.WEIGHT_STATIONARY)]
-    found = [
-        line
-        for top, dataflow in tops
-        for line in warnings(made("tiny", dataflow, top), tmp_path, others)
-    ]
+    cores = [made(name, "core") for name in CONFIGS if name.startswith("tiny-")]
+    found = [line for core in cores for line in warnings(core, tmp_path, others)]
     assert found
     assert all(line.startswith(f"%Warning-{waiver.rule}: ") for line in found)
 
@@ -73,7 +76,7 @@ def test_waiver_is_needed(waiver, tmp_path):
     ],
 )
 def test_planted_flaw_is_warned_of(planted, rule, tmp_path):
-    rtl = made("tiny", Dataflow.OUTPUT_STATIONARY, "array")
+    rtl = made("tiny-output-stationary", "array")
     (tmp_path / "waivers.vlt").write_text(lint.configuration())
     # Into the top, the last module that its name opens.
     head, name, tail = rtl.verilog.partition(f"module {rtl.top}(")
@@ -84,7 +87,7 @@ def test_planted_flaw_is_warned_of(planted, rule, tmp_path):
 
 
 def test_waivers_are_written_next_to_the_verilog(tmp_path):
-    rtl = made("tiny", Dataflow.OUTPUT_STATIONARY, "core")
+    rtl = made("tiny-output-stationary", "core")
     files = write(rtl, tmp_path, stem="tiny")
     assert [file.name for file in files] == ["tiny.v", "tiny.json", "tiny.vlt"]
     assert files[2].read_text() == lint.configuration()

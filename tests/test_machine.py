@@ -87,7 +87,11 @@ def test_array_is_a_preset_or_a_shape(name, shape, hops):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("huge", "unknown hardware 'huge'; known: tiny, decode, base, large, or ROWSxCOLSxLANES"),
+        (
+            "huge",
+            "unknown hardware 'huge'; known: tiny, decode, base, large, ecp5, ecp5_full, or "
+            "ROWSxCOLSxLANES",
+        ),
         ("4x4", "unknown hardware '4x4'"),
         ("4x4x", "unknown hardware '4x4x'"),
         ("4x4x-1", "unknown hardware '4x4x-1'"),

@@ -231,8 +231,9 @@ def test_preload_and_every_period_match_the_simulation(plan):
     assert start - loads[0] == timing.preload(plan.config)
 
 
-@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
-def test_latency_is_the_registers_on_the_way(config):
+@pytest.mark.parametrize("name", [name for name in PRESETS if not name.startswith("ecp5")])
+def test_latency_is_the_registers_on_the_way(name):
+    config = PRESETS[name]
     assert timing.pass_latency(config) == len(registers(config))
 
 

@@ -19,18 +19,23 @@ from arch.workload import Gemm
 def registers_through_a_pe(config):
     """Registers from the array's edge to the drain register, counted along a tree built up."""
     registers = ["hop"] * config.input_stages
-    operands, level = config.lanes, 0
+    operands, level, accumulators = config.lanes, 0, ["accumulator"]
+    if config.technology == "ecp5":
+        # One lane starts a chain, each other adds to it in a stage of its own.
+        registers += [f"chain lane {lane}" for lane in range(1, config.lanes_per_chain)]
+        operands //= config.lanes_per_chain
+        accumulators = ["lower half", "upper half"]
     while operands > 1:
         operands, level = (operands + 1) // 2, level + 1
         if level % config.levels_per_stage == 0 or operands == 1:
             registers.append(f"tree level {level}")
-    return len([*registers, "accumulator", "drain"])
+    return len([*registers, *accumulators, "drain"])
 
 
 def drain(config, last_beats):
     """Cycle and label (tile, token) of every psum beat, or None where a psum might be overwritten.
 
-    The drain may be a cycle behind at any time, so a register must have been free for a cycle.
+    The drain may be held at any time and for any time, so a tile must end when it is empty.
 
     Parameters
     ----------
@@ -38,25 +43,29 @@ def drain(config, last_beats):
         When the last beat of each tile is accepted, and how many tokens are to be drained.
     """
     south, depth = config.rows - 1, registers_through_a_pe(config)
-    loads = {}
+    loads, ends = {}, dict(last_beats)
     for tile, (cycle, tokens) in enumerate(last_beats):
         for row in range(config.rows):
             for hop in range(config.hops):
                 token = south - row
                 label = (tile, token) if token < tokens else None
                 loads.setdefault(cycle + depth + row + hop, []).append(((row, hop), label))
-    held, before, delivered, cycle = {}, {}, [], 0
+    held, under_way, delivered, cycle = {}, 0, [], 0
     while loads or held:
+        if cycle in ends:
+            if under_way:
+                return None
+            under_way = ends[cycle]
         for place, label in loads.pop(cycle, ()):
-            if place in held or place in before:
+            if place in held:
                 return None
             if label:
                 held[place] = label
-        before = dict(held)
         front = {held.get((south, hop)) for hop in range(config.hops)}
         if len(front) == 1 and None not in front:
             label = front.pop()
             delivered.append((cycle, *label))
+            under_way -= 1
             for hop in range(config.hops):
                 del held[south, hop]
                 for row in range(south, 0, -1):

@@ -122,10 +122,10 @@ def test_registers_of_pes_and_hops_are_all_there(rtl):
         if level % c.levels_per_stage == 0 or level == c.tree_levels:
             in_tree += 2 * operands  # a sum and its carry
     in_pe = 3 + in_tree  # trits, accumulator, drain register
-    in_hop = 3 + c.tree_stages + 1  # acts, control bits, advance, control delayed, load
+    in_hop = 2 + c.tree_stages + 1  # acts, control bits, control delayed, load
     at_the_edges = registers - c.rows * (c.cols * in_pe + c.hops * in_hop)
     skew = sum(bin(cycles).count("1") for side in (c.rows, c.hops) for cycles in range(side))
-    # Delay lines, and at most 14 of the edge's own: drain, gap, first, advance, counters.
+    # Delay lines, and at most 14 of the edge's own: drain, first, error.
     assert skew < at_the_edges <= skew + 14
 
 
@@ -184,7 +184,10 @@ def test_dataflow_names_the_file_and_picks_the_ports(tmp_path, capsys):
             ["--dataflow", "weight-stationary", "--buffer-tokens", "0"],
             "buffer_tokens must be at least 1, not 0",
         ),
-        (["--preset", "huge"], "unknown preset 'huge'; known: tiny, decode, base, large"),
+        (
+            ["--preset", "huge"],
+            "unknown preset 'huge'; known: tiny, decode, base, large, ecp5, ecp5_full",
+        ),
         (["--rows", "0"], "rows must be at least 1, not 0"),
         (["--cols", "-4"], "cols must be at least 1, not -4"),
         (["--lanes", "100000"], "lanes must be at most 1024, not 100000"),

@@ -1,7 +1,7 @@
 """PEs as a textbook has them, for comparison with hw/pe.py: in area, in clock, in energy.
 
 All are output-stationary PEs with the ports of `hw.pe.PE`, its trit, accumulator and drain
-registers and its clock enable, so that what differs is the arithmetic in between. Acts are
+registers, so that what differs is the arithmetic in between. Acts are
 registered outside, in the hop.
 """
 
@@ -40,7 +40,6 @@ class PE(wiring.Component):
         weights = config.lanes * self.weight_bits
         super().__init__(
             {
-                "advance": In(1),
                 "take": In(1),
                 "acts": In(config.lanes * config.act_bits),
                 "trits_north": In(weights),
@@ -81,7 +80,7 @@ class PE(wiring.Component):
         with m.If(self.load):
             m.d.sync += psum.eq(accumulator)
         if config.rows > 1:
-            with m.Elif(self.advance & self.shift):
+            with m.Elif(self.shift):
                 m.d.sync += psum.eq(self.psum_north)
         m.d.comb += [self.trits_south.eq(weights), self.psum_south.eq(psum)]
         return m
@@ -121,6 +120,5 @@ class AdderTree(PE):
             # One without a partner waits for the next level.
             sums += nodes[len(sums) * 2 :]
             nodes = [Signal.like(node, name=f"sum_{level}_{i}") for i, node in enumerate(sums)]
-            with m.If(self.advance):
-                m.d.sync += [node.eq(value) for node, value in zip(nodes, sums, strict=True)]
+            m.d.sync += [node.eq(value) for node, value in zip(nodes, sums, strict=True)]
         return nodes[0]

@@ -60,10 +60,9 @@ class _Control:
     """State that a reset clears."""
 
     sums: np.ndarray  # of the tile that is streaming, by token and feature
-    advance: bool = True  # the drain moved in the cycle before, so all else does in this one
-    clear_at: int = 0  # cycle from which a last beat may enter
+    ended: bool = False  # a tile has, and not all of its psums are taken
     draining: list = field(default_factory=list)  # psums still to be offered, by token
-    # Advancing cycle -> what happens at its end.
+    # Cycle -> what happens at its end.
     loads: dict = field(default_factory=lambda: defaultdict(list))
     starts: dict = field(default_factory=dict)
     illegal: bool = False
@@ -74,7 +73,7 @@ class ArrayModel:
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        self._time = 0  # counts advancing cycles only
+        self._time = 0
         self._south = np.zeros(config.cols, np.int64)  # what the psum port shows
         self._control = self._reset()
 
@@ -82,12 +81,10 @@ class ArrayModel:
         """Outputs of this cycle for its inputs; then the clock rises."""
         control = self._control
         valid = bool(control.draining)
-        moving = not valid or inputs.psums_ready
-        advance = control.advance
-        wait = inputs.acts_last and self._time < control.clear_at
-        ready = advance and not wait
+        ready = not (inputs.acts_last and control.ended)
         both = inputs.acts_valid and inputs.trits_valid
         beat = ready and both
+        held = valid and not inputs.psums_ready
         outputs = Outputs(
             acts_ready=ready and inputs.trits_valid,
             trits_ready=ready and inputs.acts_valid,
@@ -96,16 +93,16 @@ class ArrayModel:
             psums_last=len(control.draining) == 1,
             illegal=control.illegal,
             perf={
-                "blocked": not advance,
+                "blocked": both and not ready and held,
                 "beats": beat,
-                "wait_drain": advance and both and wait,
-                "wait_acts": advance and inputs.trits_valid and not inputs.acts_valid,
-                "wait_trits": advance and inputs.acts_valid and not inputs.trits_valid,
+                "wait_drain": both and not ready and not held,
+                "wait_acts": inputs.trits_valid and not inputs.acts_valid,
+                "wait_trits": inputs.acts_valid and not inputs.trits_valid,
             },
         )
         if beat:
             self._take(inputs)
-        self._end(moving)
+        self._end(taken=valid and inputs.psums_ready)
         if inputs.rst:
             self._control = self._reset()
         return outputs
@@ -122,7 +119,7 @@ class ArrayModel:
             return
         tile, tokens = control.sums, inputs.acts_tokens
         control.sums = np.zeros_like(tile)
-        control.clear_at = self._time + timing.drain_gap(config, tokens=tokens)
+        control.ended = True
         # The drain starts when the last hop's PE has loaded; each hop before it loads one cycle
         # earlier, and its psum of token 0 shows at the port at once.
         start = self._time + timing.drain_latency(config) - 1
@@ -130,21 +127,21 @@ class ArrayModel:
         for hop in range(config.hops):
             control.loads[start - (config.hops - 1 - hop)].append((hop, tile[0]))
 
-    def _end(self, moving):
+    def _end(self, *, taken):
         """What the psum port does at the end of a cycle."""
         control, width = self._control, self.config.cols_per_hop
         south = self._south.copy()
-        if moving and control.draining:
+        if taken:
             control.draining.pop(0)
             if control.draining:
                 south[:] = control.draining[0]
-        if control.advance:
-            for hop, psums in control.loads.pop(self._time, ()):
-                columns = slice(hop * width, (hop + 1) * width)
-                south[columns] = psums[columns]
-            if self._time in control.starts:
-                assert not control.draining
-                control.draining = list(control.starts.pop(self._time))
-            self._time += 1
+            else:
+                control.ended = False
+        for hop, psums in control.loads.pop(self._time, ()):
+            columns = slice(hop * width, (hop + 1) * width)
+            south[columns] = psums[columns]
+        if self._time in control.starts:
+            assert not control.draining
+            control.draining = list(control.starts.pop(self._time))
+        self._time += 1
         self._south = south
-        control.advance = moving
