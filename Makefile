@@ -4,13 +4,15 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 FPGA_STAMP := $(VENV)/.installed-fpga
+# scalesim breaks with later NumPys than ours may be, so it has an environment of its own.
+SCALESIM := build/scalesim
 
 PRESET ?= base
 OUT ?= build/verilog
 SIZE ?= 70b
 TARGET ?= ecp5
 
-.PHONY: help verilog synth fpga area bitstream test test-fast mutants lint presets demo report bench clean
+.PHONY: help verilog synth fpga area bitstream test test-fast mutants lint presets browser demo report reproduce validate scalesim bench clean
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -57,11 +59,29 @@ lint: $(STAMP)  ## ruff, check and format
 presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (half an hour)
 	$(PY) -m pytest tests/test_lint.py sim/test_core.py -k "warned_of or presets_run"
 
+browser: $(STAMP)  ## the HTML report in Chromium (installs 260 MB; 1 minute)
+	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[browser]'
+	$(PY) -m pytest tests/test_page.py
+
 demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (1 minute)
 	$(PY) -m sim demo
 
 report: $(STAMP)  ## BitNet b1.58 next to FP16 LLaMA, SIZE=70b
 	$(PY) -m energy_model report --size $(SIZE)
+
+reproduce: $(STAMP)  ## the BitNet papers' figures next to the model's (seconds)
+	$(PY) -m energy_model reproduce --check
+
+validate: $(STAMP)  ## measured ternary accelerators next to the model (seconds)
+	$(PY) -m energy_model validate
+
+$(SCALESIM)/.installed:
+	$(PYTHON) -m venv $(SCALESIM)
+	$(SCALESIM)/bin/python -m pip install --quiet --disable-pip-version-check scalesim==3.0.0 numpy==2.3.5
+	touch $@
+
+scalesim: $(STAMP) $(SCALESIM)/.installed  ## our cycles and time beside those of PyPI's scalesim (3 to 5 minutes)
+	$(PY) -m energy_model.scalesim_bench $(SCALESIM)/bin/python
 
 bench: $(STAMP)  ## the figures that the README quotes (10 minutes)
 	$(PY) -m sim bench

@@ -55,6 +55,7 @@ def _figure3(size, hidden, layers):
         heads=hidden // 128,
         vocab=32000,
         gated=False,
+        activation="gelu",
         source="INFERRED: GPT-shaped blocks of 12 hidden^2 weights reproduce every label of "
         "figure 3 of arXiv 2402.17764",
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from .config import ArrayConfig, Dataflow
 from .errors import InputError
@@ -77,7 +78,7 @@ class _Groups:
                 f"a psum of {config.psum_bits} bits could overflow"
             )
 
-    @property
+    @cached_property
     def token_groups(self) -> int:
         """Groups of up to `group_tokens` tokens; each streams all weights once, in a pass."""
         return -(-self.gemm.m // self.config.group_tokens)
@@ -87,12 +88,12 @@ class _Groups:
         """Valid tokens of the last group, between 1 and `group_tokens`."""
         return self.gemm.m - (self.token_groups - 1) * self.config.group_tokens
 
-    @property
+    @cached_property
     def feature_groups(self) -> int:
         """Groups of up to `cols` output features."""
         return -(-self.gemm.n // self.config.cols)
 
-    @property
+    @cached_property
     def slices(self) -> int:
         """Of `lanes` input features that hold the padded k."""
         whole = self.config.slices_per_tile
@@ -130,12 +131,12 @@ class Plan(_Groups):
 
     DATAFLOW = Dataflow.OUTPUT_STATIONARY
 
-    @property
+    @cached_property
     def tiles(self) -> int:
         """Number of tiles."""
         return self.token_groups * self.feature_groups
 
-    @property
+    @cached_property
     def beats(self) -> int:
         """Beats of each input stream of the array."""
         return self.tiles * self.slices
@@ -166,22 +167,22 @@ class StationaryPlan(_Groups):
 
     DATAFLOW = Dataflow.WEIGHT_STATIONARY
 
-    @property
+    @cached_property
     def k_groups(self) -> int:
         """Groups of `rows` slices of k."""
         return self.slices // self.config.rows
 
-    @property
+    @cached_property
     def group_tiles(self) -> int:
         """Tiles that each group of tokens streams past."""
         return self.feature_groups * self.k_groups
 
-    @property
+    @cached_property
     def tiles(self) -> int:
         """Number of tiles."""
         return self.token_groups * self.group_tiles
 
-    @property
+    @cached_property
     def beats(self) -> int:
         """Beats of the act stream of the array."""
         return self.group_tiles * self.gemm.m

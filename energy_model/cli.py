@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
+import io
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from arch.config import PRESETS
 from arch.counts import Counts
-from arch.errors import InputError, require_int
-from arch.models import SIZES, find_model
-from arch.workload import PHASES
+from arch.errors import InputError, MismatchError, require_int
+from arch.hf import read_config
+from arch.models import MODELS, SIZES, find_model
+from arch.workload import BLOCK_DTYPES, DTYPES, KV_DTYPES, PHASES, ModelShape, build_trace
 
 from . import datafile
+from .tracefile import TRACE_FORMATS, read_trace, trace_scalesim, trace_yaml, write_text
 
-FORMATS = ("table", "json", "csv")
+FORMATS = ("table", "json", "csv", "markdown")
 
 _REPORT = """\
 Print, for BitNet b1.58 next to FP16 LLaMA: the arithmetic energy of the weight products and its
-parts, end-to-end energy, memory, decode latency and throughput. Each figure comes with the ratio,
+parts, the paper's end-to-end energy, the energy of a whole machine with its memory traffic, memory,
+decode latency and throughput, and what dominates. Each figure comes with the ratio,
 its tier (MEASURED, PUBLISHED, DERIVED, PROJECTED or INFERRED) and, under the paper's conditions,
 the published ratio."""
 
@@ -28,9 +34,51 @@ _REPORT_EXAMPLES = """\
 examples:
   python -m energy_model report --size 70b
   python -m energy_model report --size 7b --layers --plot 7b.png
+  python -m energy_model report --size 7b --format html --out 7b.html
   python -m energy_model report --model figure3-70b --format json
   python -m energy_model report --size 13b --phase decode --batch 16 --context 2048
-  python -m energy_model report --size 70b --hardware 4x1024x16/64"""
+  python -m energy_model report --model Mixtral-8x7B-v0.1/config.json --kv-cache int8
+  python -m energy_model report --size 70b --hardware 4x1024x16/64
+  python -m energy_model report --size 7b --hardware kv260 --leakage 2"""
+
+_COMPARE = """\
+Compare two models in memory, decode latency and energy, by arithmetic alone and with memory, on one
+machine; without a pair, check the paper's scaling law, and print where it holds."""
+
+_COMPARE_EXAMPLES = """\
+examples:
+  python -m energy_model compare
+  python -m energy_model compare --hardware a100
+  python -m energy_model compare 70b:ternary 7b:fp16 --batch 16 --format json"""
+
+_TRACE = """\
+Write the matrix products of one pass through a model and its vector work (norms, softmax, ...) as
+YAML, or the matrix products alone as SCALE-Sim's GEMM topology CSV: docs/models.md."""
+
+_TRACE_EXAMPLES = """\
+examples:
+  python -m energy_model trace --size 7b --context 4096
+  python -m energy_model trace --model bitnet-b1.58-2B-4T --kv-cache int8 --out 2b4t.yaml
+  python -m energy_model trace --size 7b --phase prefill --format scalesim --out 7b.csv"""
+
+_LEDGER = """\
+Energy, line by line, and time of a trace file (YAML, of `trace` or yours) on a machine, in the
+number formats that the file states."""
+
+_LEDGER_EXAMPLES = """\
+examples:
+  python -m energy_model trace --size 7b --batch 8 --out 7b.yaml
+  python -m energy_model ledger 7b.yaml --hardware kv260"""
+
+_REPRODUCE = """\
+Print every figure of the BitNet papers that a model here predicts (arXiv 2402.17764: figures 2 and
+3, tables 1 and 3; arXiv 2310.11453: table 1): published value, model value, residual, and below
+them each assumption that the papers do not state, as INFERRED."""
+
+_VALIDATE = """\
+Print, for ternary accelerators that others measured, what the model predicts from their public
+parameters next to what was measured, with the ratio, what is published and what INFERRED, and why
+it misses. With --scalesim: cycles of the FP16 array next to SCALE-Sim's, and each cycle between."""
 
 _COUNTS = """\
 Price action counts: a JSON object of action names and numbers, such as
@@ -47,7 +95,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit status is 2 for bad input."""
+    """Run the command line; the exit status is 2 for bad input, 1 for a missed target."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -56,6 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2
+    except MismatchError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
     except BrokenPipeError:
         # The reader has enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,44 +130,117 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=raw,
         allow_abbrev=False,
     )
-    which = report.add_mutually_exclusive_group(required=True)
-    which.add_argument("--size", metavar="SIZE", help=f"LLaMA-shaped model: {', '.join(SIZES)}")
-    which.add_argument(
-        "--model",
-        metavar="NAME",
-        help="any known model: the sizes, or figure3-1.3b, -3b, -7b, -13b, -70b, "
-        "the GPT-shaped models behind the paper's figure 3",
+    _add_model(report)
+    _add_workload(
+        report,
+        phase="prefill",
+        which="pass whose energy is counted: the whole prompt, or one token of each sequence "
+        "(latency and throughput are always those of decode)",
     )
-    work = report.add_argument_group("workload")
-    work.add_argument(
-        "--phase",
-        choices=PHASES,
-        default="prefill",
-        help="pass whose energy is counted: the whole prompt, or one token of each sequence "
-        "(latency and throughput are always those of decode) [prefill]",
-    )
-    work.add_argument(
-        "--batch", type=int, metavar="N", default=1, help="sequences side by side [1]"
-    )
-    work.add_argument(
-        "--context", type=int, metavar="N", default=512, help="tokens of each sequence [512]"
-    )
-    machine = report.add_argument_group("machine")
-    machine.add_argument(
-        "--hardware",
-        metavar="NAME",
-        default="large",
-        help=f"array of the latency: {', '.join(PRESETS)}, or ROWSxCOLSxLANES with an optional "
-        "/COLS_PER_HOP [large]",
-    )
-    _add_costs(machine)
+    _add_machine(report)
     output = report.add_argument_group("output")
     output.add_argument("--layers", action="store_true", help="the same for each layer")
-    _add_format(output)
+    output.add_argument(
+        "-v", "--details", action="store_true", help="all lines of the table, ranges and notes"
+    )
+    _add_format(output, (*FORMATS, "html"))
+    output.add_argument("--out", type=Path, metavar="FILE", help="file to write [standard output]")
     output.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw it too: .png, .svg, .pdf, ..."
     )
     report.set_defaults(run=_report)
+
+    compare = commands.add_parser(
+        "compare",
+        help="two models on one machine; the paper's scaling law",
+        description=_COMPARE,
+        epilog=_COMPARE_EXAMPLES,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    compare.add_argument(
+        "pair",
+        nargs="*",
+        metavar="MODEL:FORMAT",
+        help="two of them, such as 13b:ternary 3b:fp16 [the paper's three pairs]",
+    )
+    _add_workload(
+        compare,
+        phase="prefill",
+        which="pass whose energy is compared besides that of a decode step",
+    )
+    _add_machine(compare)
+    _add_format(compare)
+    compare.set_defaults(run=_compare)
+
+    trace = commands.add_parser(
+        "trace",
+        help="the matrix products of a model as a file",
+        description=_TRACE,
+        epilog=_TRACE_EXAMPLES,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    _add_model(trace)
+    work = _add_workload(
+        trace, phase="decode", which="the whole prompt, or one token of each sequence"
+    )
+    work.add_argument(
+        "--weight",
+        choices=BLOCK_DTYPES,
+        help="number format of the blocks' weights [that of the checkpoint; ternary for a SIZE]",
+    )
+    output = trace.add_argument_group("output")
+    output.add_argument(
+        "--format",
+        choices=TRACE_FORMATS,
+        default="yaml",
+        help="yaml (everything), or scalesim (its GEMM topology CSV: names and shapes) [yaml]",
+    )
+    output.add_argument("--out", type=Path, metavar="FILE", help="file to write [standard output]")
+    trace.set_defaults(run=_trace)
+
+    ledger = commands.add_parser(
+        "ledger",
+        help="energy and time of a trace file",
+        description=_LEDGER,
+        epilog=_LEDGER_EXAMPLES,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    ledger.add_argument("file", type=Path, metavar="FILE", help="trace as YAML")
+    _add_machine(ledger)
+    _add_format(ledger)
+    ledger.set_defaults(run=_ledger)
+
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="the BitNet papers' figures next to the model's",
+        description=_REPRODUCE,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    _add_format(reproduce)
+    reproduce.add_argument(
+        "--plots", type=Path, metavar="DIR", help="draw them too, as figure2.png and so on"
+    )
+    reproduce.add_argument(
+        "--check", action="store_true", help="exit with status 1 if a target is missed"
+    )
+    reproduce.set_defaults(run=_reproduce)
+
+    validate = commands.add_parser(
+        "validate",
+        help="measured accelerators, or SCALE-Sim's cycles, next to the model's",
+        description=_VALIDATE,
+        formatter_class=raw,
+        allow_abbrev=False,
+    )
+    validate.add_argument(
+        "--scalesim", action="store_true", help="cycles of SCALE-Sim instead, term by term"
+    )
+    _add_format(validate)
+    validate.set_defaults(run=_validate)
 
     counts = commands.add_parser(
         "counts",
@@ -132,6 +256,61 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_model(parser) -> None:
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--size", metavar="SIZE", help=f"LLaMA-shaped model: {', '.join(SIZES)}")
+    which.add_argument(
+        "--model",
+        metavar="NAME|PATH",
+        help="any known model (the sizes, or figure3-1.3b, -3b, -7b, -13b, -70b, the GPT-shaped "
+        "models behind the paper's figure 3), or a Hugging Face config.json or a folder with one",
+    )
+
+
+def _add_workload(parser, *, phase: str, which: str):
+    work = parser.add_argument_group("workload")
+    work.add_argument(
+        "--phase",
+        choices=PHASES,
+        default=phase,
+        help=f"{which} [{phase}]",
+    )
+    work.add_argument(
+        "--batch", type=int, metavar="N", default=1, help="sequences side by side [1]"
+    )
+    work.add_argument(
+        "--context", type=int, metavar="N", default=512, help="tokens of each sequence [512]"
+    )
+    work.add_argument(
+        "--kv-cache",
+        choices=KV_DTYPES,
+        default="fp16",
+        help="number format of cached keys and values [fp16]",
+    )
+    work.add_argument(
+        "--lm-head", choices=DTYPES, default="fp16", help="number format of the output head [fp16]"
+    )
+    return work
+
+
+def _add_machine(parser) -> None:
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--hardware",
+        metavar="NAME",
+        default="large",
+        help="a preset (large, large-ws, large-fp16, a100, kv260, ...), a .yaml file, or "
+        "ROWSxCOLSxLANES with an optional /COLS_PER_HOP [large]",
+    )
+    machine.add_argument(
+        "--leakage",
+        type=float,
+        metavar="W",
+        help="watts drawn whatever is computed, instead of the machine's own",
+    )
+    _add_costs(machine)
+
+
 def _add_costs(group) -> None:
     group.add_argument(
         "--costs",
@@ -141,40 +320,193 @@ def _add_costs(group) -> None:
     )
 
 
-def _add_format(group) -> None:
+def _add_format(group, formats: tuple[str, ...] = FORMATS) -> None:
     group.add_argument(
-        "--format", choices=FORMATS, default="table", help=f"{', '.join(FORMATS)} [table]"
+        "--format", choices=formats, default="table", help=f"{', '.join(formats)} [table]"
     )
 
 
 def _report(options: argparse.Namespace) -> None:
     from . import render
     from .costs import load_costs
-    from .evaluation import Workload
-    from .machine import Machine, load_dram, parse_array
     from .report import build_report
 
-    name = options.model if options.size is None else options.size
-    if options.size is not None and name.lower() not in SIZES:
-        raise InputError(f"unknown size {name!r}; known: {', '.join(SIZES)}")
     report = build_report(
-        find_model(name),
-        workload=Workload(phase=options.phase, batch=options.batch, context=options.context),
-        machine=Machine(
-            name=options.hardware, array=parse_array(options.hardware), dram=load_dram()
-        ),
+        _model(options),
+        workload=_workload(options),
+        machine=_machine(options),
         costs=load_costs(options.costs),
     )
     if options.plot:
         from .plot import plot_report
 
         plot_report(report, options.plot)
+    with _standard_output_to(options.out):
+        if options.format == "json":
+            print(render.report_json(report))
+        elif options.format == "csv":
+            print(render.report_csv(report, layers=options.layers))
+        elif options.format == "html":
+            from .page import report_html
+
+            aside = ("run", "out", "plot")
+            given = {name: value for name, value in vars(options).items() if name not in aside}
+            print(report_html(report, given), end="")
+        else:
+            markdown = options.format == "markdown"
+            details = options.details or markdown
+            render.print_report(report, layers=options.layers, details=details, markdown=markdown)
+
+
+@contextlib.contextmanager
+def _standard_output_to(path: Path | None) -> Iterator[None]:
+    """Write what is printed to a file, where there is one."""
+    if path is None:
+        yield
+        return
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        yield
+    write_text(path, printed.getvalue())
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from . import render
+    from .compare import SCALING_LAW, SCALING_SOURCE, compare
+    from .costs import load_costs
+
+    if len(options.pair) not in (0, 2):
+        raise InputError(f"compare takes two models or none, not {len(options.pair)}")
+    rest = {
+        "workload": _workload(options),
+        "machine": _machine(options),
+        "costs": load_costs(options.costs),
+        "find": _find_model,
+    }
+    pairs = [tuple(options.pair)] if options.pair else SCALING_LAW
+    comparisons = [compare(first, second, **rest) for first, second in pairs]
+    source = None if options.pair else SCALING_SOURCE
     if options.format == "json":
-        print(render.report_json(report))
+        print(render.comparisons_json(comparisons, source))
     elif options.format == "csv":
-        print(render.report_csv(report, layers=options.layers))
+        print(render.comparisons_csv(comparisons))
     else:
-        render.print_report(report, layers=options.layers)
+        render.print_comparisons(comparisons, source, markdown=options.format == "markdown")
+
+
+def _workload(options: argparse.Namespace):
+    from .evaluation import Workload
+
+    return Workload(
+        phase=options.phase,
+        batch=options.batch,
+        context=options.context,
+        kv=options.kv_cache,
+        head_weight=options.lm_head,
+    )
+
+
+def _machine(options: argparse.Namespace):
+    from .machine import Static, load_machine
+
+    machine = load_machine(options.hardware)
+    if options.leakage is None:
+        return machine
+    watts = datafile.number("leakage", options.leakage)
+    return dataclasses.replace(machine, static=Static.given(watts))
+
+
+def _model(options: argparse.Namespace) -> ModelShape:
+    """The model of a size, of a name, or of a config file."""
+    if options.size is not None:
+        if options.size.lower() not in SIZES:
+            raise InputError(f"unknown size {options.size!r}; known: {', '.join(SIZES)}")
+        return find_model(options.size)
+    return _find_model(options.model)
+
+
+def _find_model(name: str) -> ModelShape:
+    """The model of a name, or of a config file; a known name is no path."""
+    path = Path(name)
+    if name.lower() not in MODELS and (path.suffix == ".json" or path.is_dir()):
+        return read_config(path)
+    return find_model(name)
+
+
+def _trace(options: argparse.Namespace) -> None:
+    model = _model(options)
+    trace = build_trace(
+        model,
+        weight=options.weight or model.weight,
+        phase=options.phase,
+        batch=options.batch,
+        context=options.context,
+        head_weight=options.lm_head,
+        kv=options.kv_cache,
+    )
+    text = trace_yaml(trace) if options.format == "yaml" else trace_scalesim(trace)
+    if options.out is None:
+        print(text, end="")
+    else:
+        write_text(options.out, text)
+    if options.context > (model.max_context or options.context):
+        print(
+            f"note: {model.name} is made for {model.max_context} tokens, not {options.context}",
+            file=sys.stderr,
+        )
+
+
+def _ledger(options: argparse.Namespace) -> None:
+    from . import render
+    from .costs import load_costs
+    from .ledger import run_pass
+
+    trace, machine = read_trace(options.file), _machine(options)
+    one, prices = run_pass(None, trace, machine), machine.prices(load_costs(options.costs))
+    if options.format == "json":
+        print(render.ledger_json(one, trace, prices))
+    elif options.format == "csv":
+        print(render.ledger_csv(one, prices))
+    else:
+        render.print_ledger(one, trace, prices, markdown=options.format == "markdown")
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from . import reproduce_render as render
+    from .reproduce import assumptions, reproduce, targets
+
+    rows, notes = reproduce(), assumptions()
+    held = targets(rows)
+    if options.plots:
+        from .reproduce_plot import plot_figures
+
+        plot_figures(rows, options.plots)
+    if options.format == "json":
+        print(render.to_json(rows, notes))
+    elif options.format == "csv":
+        print(render.to_csv(rows))
+    elif options.format == "markdown":
+        print(render.markdown(rows, held, notes))
+    else:
+        render.print_tables(rows, held, notes)
+    missed = [
+        f"{target.name}: {target.reached}, not {target.limit}" for target in held if not target.met
+    ]
+    if options.check and missed:
+        raise MismatchError(f"missed {'; '.join(missed)}")
+
+
+def _validate(options: argparse.Namespace) -> None:
+    from . import validate_render as render
+
+    if options.scalesim:
+        from .scalesim import crosscheck
+
+        sheet = render.scalesim_sheet(crosscheck())
+    else:
+        from .validate import summaries, validate
+
+        sheet = render.validate_sheet(validate(), summaries(validate()))
+    render.print_sheet(sheet, options.format)
 
 
 def _counts(options: argparse.Namespace) -> None:
@@ -188,7 +520,7 @@ def _counts(options: argparse.Namespace) -> None:
     elif options.format == "csv":
         print(render.energy_csv(energy, costs))
     else:
-        render.print_energy(energy, costs)
+        render.print_energy(energy, costs, markdown=options.format == "markdown")
 
 
 def _read_counts(name: str) -> Counts:

@@ -7,6 +7,7 @@ cost has a low, a nominal and a high value, a source and a tier.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from .tiers import Tier, weakest
 
 CATEGORIES = ("arithmetic", "registers", "buffer", "DRAM", "unknown")
 ARITHMETIC, REGISTERS, BUFFER, DRAM, UNKNOWN = CATEGORIES
-_LEVELS = {"hop_bits": REGISTERS, "buffer_bits": BUFFER, "dram_bits": DRAM}
+_LEVELS = {"hop_bits": REGISTERS, "buffer_bits": BUFFER, "sram_bits": BUFFER, "dram_bits": DRAM}
 
 # Joules of one action, or of one bit where the action is counted in bits.
 _PER_ACTION = {"pJ": 1e-12}
@@ -46,18 +47,41 @@ def load_costs(name: str) -> CostTable:
     if not name.lower().endswith((".yaml", ".yml")) and name not in tables:
         known = ", ".join(tables)
         raise InputError(f"unknown costs {name!r}; known: {known}, or the path of a .yaml file")
-    path = tables.get(name) or Path(name)
-    content = datafile.record(
-        str(path), datafile.read_yaml(path), required=("name", "node", "costs")
-    )
+    return _read_table(tables.get(name) or Path(name))
+
+
+@functools.cache
+def estimates() -> CostTable:
+    """Costs that no source states, for what a table leaves out."""
+    return _read_table(datafile.DATA / "estimates.yaml")
+
+
+def _read_table(path: Path) -> CostTable:
+    content = datafile.read_yaml(path).only("name", "node", "costs")
     return CostTable(
-        name=datafile.text(f"{path}: name", content["name"]),
-        node=datafile.text(f"{path}: node", content["node"]),
-        entries={
-            action: _read_cost(f"{path}: {action}", value)
-            for action, value in datafile.mapping(f"{path}: costs", content["costs"]).items()
-        },
+        name=content.text("name"), node=content.text("node"), entries=read_costs(content, "costs")
     )
+
+
+def read_costs(content: datafile.Record, key: str) -> dict[str, Cost]:
+    """The costs of a data file under that key."""
+    costs = content.record(key)
+    return {action: read_cost(costs, action, action) for action in costs}
+
+
+def read_cost(content: datafile.Record, key: str, action: str) -> Cost:
+    """The cost of a data file under that key, for that action."""
+    fields = content.record(key).only("low", "nominal", "high", "unit", "source", "tier")
+    levels = {level: fields.number(level) for level in ("low", "nominal", "high")}
+    rest = {"unit": fields.text("unit"), "source": fields.text("source")}
+    tier = fields.tier("tier")
+    try:
+        cost = Cost(**levels, **rest, tier=tier)
+        # A table refuses what is no action, and a unit that does not fit it.
+        CostTable(name="", node="", entries={action: cost})
+        return cost
+    except InputError as error:
+        raise InputError(f"{fields.place()}: {error}") from None
 
 
 def price(counts: Mapping[str, int], table: CostTable) -> Energy:
@@ -105,6 +129,43 @@ class Range:
 def add_up(ranges: Iterable[Range]) -> Range:
     """The sum of some ranges; that of none is zero."""
     return functools.reduce(Range.__add__, ranges, Range())
+
+
+def shared_ratio(over: Energy, under: Energy) -> Range | None:
+    """`over` / `under` where an action costs the same in both; None where one of them is zero.
+
+    A cost that both share moves in both at once: the range is that of the ratio over all costs
+    within theirs. Extremes of such a ratio lie where each cost is at its own end, sorted by how
+    much more of it `over` has: so only that many corners need a look, not all of them.
+    """
+    levels: dict[str, tuple[Range, Range]] = {}
+    for side, energy in enumerate((over, under)):
+        for action, joules in energy.by_action.items():
+            key = _level(action) or action
+            pair = list(levels.get(key, (Range(), Range())))
+            pair[side] += joules
+            levels[key] = tuple(pair)
+    pairs = sorted(
+        levels.values(),
+        key=lambda p: p[0].high / p[1].high if p[1].high else math.inf,
+        reverse=True,
+    )
+    if not all(sum(pair[side].low for pair in pairs) for side in (0, 1)):
+        return None
+
+    def corner(first: str, rest: str, count: int) -> float:
+        ends = [first] * count + [rest] * (len(pairs) - count)
+        totals = [
+            sum(getattr(pair[side], end) for pair, end in zip(pairs, ends, strict=True))
+            for side in (0, 1)
+        ]
+        return totals[0] / totals[1]
+
+    return Range(
+        low=min(corner("low", "high", count) for count in range(len(pairs) + 1)),
+        nominal=corner("nominal", "nominal", 0),
+        high=max(corner("high", "low", count) for count in range(len(pairs) + 1)),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +220,8 @@ class CostTable:
     name, node : str
         Such as "paper" and "7 nm".
     entries : mapping of action to Cost
-        A key is an action of `arch.counts`, or `hop_bits`, `buffer_bits` or `dram_bits` for every
-        action of that level of the memory hierarchy.
+        A key is an action of `arch.counts`, or `hop_bits`, `buffer_bits`, `sram_bits` or
+        `dram_bits` for every action of that level of the memory hierarchy.
     """
 
     name: str
@@ -178,7 +239,28 @@ class CostTable:
 
     def cost(self, action: str) -> Cost | None:
         """The cost of an action, or None where the table has none."""
-        return self.entries.get(action) or self.entries.get(_level(action)) or self._adder(action)
+        if action not in self._found:
+            entries = self.entries
+            self._found[action] = (
+                entries.get(action) or entries.get(_level(action)) or self._adder(action)
+            )
+        return self._found[action]
+
+    def joules(self, action: str) -> Range | None:
+        """Joules of one action, or of one bit."""
+        if action not in self._joules:
+            cost = self.cost(action)
+            self._joules[action] = cost and cost.energy_j
+        return self._joules[action]
+
+    @functools.cached_property
+    def _joules(self) -> dict[str, Range | None]:
+        return {}
+
+    @functools.cached_property
+    def _found(self) -> dict[str, Cost | None]:
+        """Answers given so far: a sweep asks for the same few."""
+        return {}
 
     def _adder(self, action: str) -> Cost | None:
         """An integer adder of any width, on the line through the 8 and the 32 bit one.
@@ -272,13 +354,3 @@ def _level(action: str) -> str | None:
     """The memory level of an action counted in bits: `act_hop_bits` is of `hop_bits`."""
     level = "_".join(action.split("_")[-2:])
     return level if level in _LEVELS else None
-
-
-def _read_cost(where: str, value: object) -> Cost:
-    fields = datafile.record(
-        where, value, required=("low", "nominal", "high", "unit", "source", "tier")
-    )
-    try:
-        return Cost(**{**fields, "tier": datafile.tier("tier", fields["tier"])})
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None

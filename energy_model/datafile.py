@@ -1,7 +1,7 @@
 """YAML read from outside: every value is checked before it is used.
 
 PyYAML follows YAML 1.1, where `8e-12` is text and only `8.0e-12` a number, so no value is what it
-looks like until `number` has seen it.
+looks like until `number` has seen it. A `Record` names file, line and key of what is wrong.
 """
 
 from __future__ import annotations
@@ -27,19 +27,114 @@ def read_text(path: Path) -> str:
         raise InputError(f"cannot read {path}: not UTF-8 text") from None
 
 
-def read_yaml(path: Path) -> Mapping:
+def read_yaml(path: Path) -> Record:
     """The mapping that a YAML file holds; anything else raises `InputError`."""
     import yaml
 
     text = read_text(path)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        root = loader.get_single_node()
+        content = _value(loader, root, path, "", 1) if root else None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "unreadable"
         raise InputError(f"{path} is not YAML{line}: {problem}") from None
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply, or in itself") from None
+    finally:
+        loader.dispose()
     return mapping(str(path), content)
+
+
+def _value(loader, node, path: Path, name: str, line: int):
+    """What a node holds; mappings as records. PyYAML's own mappings forget their lines."""
+    if node.id == "sequence":
+        return [
+            _value(loader, child, path, f"{name}[{i}]", line) for i, child in enumerate(node.value)
+        ]
+    if node.id != "mapping":
+        return loader.construct_object(node)
+    found = Record(path, name, line)
+    for key_node, child in node.value:
+        key, line = loader.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+        if not isinstance(key, str):
+            raise InputError(
+                f"{found.place(line)} must be a mapping with text keys, not {_shown(key)}"
+            )
+        if key in found:
+            raise InputError(f"{found.place(line)} has {key} twice")
+        found.lines[key] = line
+        found[key] = _value(loader, child, path, f"{name}.{key}".lstrip("."), line)
+    return found
+
+
+class Record(dict):
+    """A mapping of a YAML file. Its readers name file, line and key of a wrong value.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+        Keys that lead to it, such as "memory.dram"; empty for the whole file.
+    line : int
+        Of its own key.
+    lines : dict of str to int
+        Line of each key.
+    """
+
+    def __init__(self, path: Path, name: str, line: int):
+        super().__init__()
+        self.path, self.name, self.line, self.lines = path, name, line, {}
+
+    def place(self, line: int | None = None, key: str = "") -> str:
+        """File, line and dotted key, of the record itself or of a key in it."""
+        name = ".".join(filter(None, (self.name, key)))
+        return f"{self.path}, line {line or self.line}" + (f": {name}" if name else "")
+
+    def at(self, key: str) -> str:
+        """File, line and dotted key of a value."""
+        return self.place(self.lines.get(key), key)
+
+    def only(self, *required: str, optional: tuple[str, ...] = ()) -> Record:
+        """Itself, if it has all `required` keys and none but those and `optional` ones."""
+        for key in required:
+            if key not in self:
+                raise InputError(f"{self.place()} has no {key}")
+        known = (*required, *optional)
+        for key in self:
+            if key not in known:
+                raise InputError(
+                    f"{self.place(self.lines[key])} has an unknown key {key!r}; "
+                    f"known: {', '.join(known)}"
+                )
+        return self
+
+    def record(self, key: str) -> Record:
+        """The mapping of that key."""
+        value = self[key]
+        if not isinstance(value, Record):
+            raise InputError(f"{self.at(key)} must be a mapping, not {_shown(value)}")
+        return value
+
+    def number(self, key: str) -> float:
+        """The number of that key, at least 0."""
+        return number(self.at(key), self[key])
+
+    def positive(self, key: str) -> float:
+        """The number of that key, above 0."""
+        if not self.number(key):
+            raise InputError(f"{self.at(key)} must be above 0, not {self[key]}")
+        return float(self[key])
+
+    def text(self, key: str) -> str:
+        """The text of that key."""
+        return text(self.at(key), self[key])
+
+    def tier(self, key: str) -> Tier:
+        """The tier of that key."""
+        return tier(self.at(key), self[key])
 
 
 def mapping(where: str, value: object) -> Mapping:

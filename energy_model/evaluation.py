@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from arch.counts import product_counts, scale_counts
 from arch.errors import InputError, require_int
-from arch.ternary import TRIT2
-from arch.workload import PHASES, Layer, ModelShape, build_trace
+from arch.ternary import TRIT2, Packing
+from arch.workload import (
+    DTYPES,
+    KV_DTYPES,
+    MAX_CONTEXT,
+    PHASES,
+    Layer,
+    ModelShape,
+    Trace,
+    build_trace,
+)
 
 from .costs import CostTable, Energy, price
-from .machine import LayerTime, Machine
+from .ledger import Pass, run_pass
+from .machine import NO_RUN, LayerRun, Machine
 from .paper import workspace_bytes
 
 FP16_BYTES = 2
+_BITS = {"fp16": 16, "int8": 8, "int4": 4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +41,57 @@ class Workload:
         Sequences side by side.
     context : int
         Tokens of each sequence: run at once in prefill, cached in decode.
+    kv : "fp16", "int8" or "int4"
+        Dtype of the cached keys and values.
+    head_weight : "fp16", "int8" or "ternary"
+        Dtype of the output head.
     """
 
     phase: str = "prefill"
     batch: int = 1
     context: int = 512
+    kv: str = "fp16"
+    head_weight: str = "fp16"
 
     def __post_init__(self):
-        if self.phase not in PHASES:
-            raise InputError(f"phase must be one of {', '.join(PHASES)}, not {self.phase!r}")
+        for name, known in (("phase", PHASES), ("kv", KV_DTYPES), ("head_weight", DTYPES)):
+            value = getattr(self, name)
+            if value not in known:
+                raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}")
         require_int("batch", self.batch, high=1 << 20)
-        require_int("context", self.context, high=1 << 24)
+        require_int("context", self.context, high=MAX_CONTEXT)
+
+    def trace(self, model: ModelShape, *, weight: str, phase: str, head: bool = True) -> Trace:
+        """What a pass through `model` computes, with the output head or without."""
+        return build_trace(
+            model,
+            weight=weight,
+            phase=phase,
+            batch=self.batch,
+            context=self.context,
+            kv=self.kv,
+            head=head,
+            head_weight=self.head_weight,
+        )
+
+
+class Placed(NamedTuple):
+    """A layer of a pass on the roofline of its machine.
+
+    Attributes
+    ----------
+    name : str
+    ops : int
+        Over all occurrences; a multiply-accumulate is two.
+    ops_per_byte : float
+        That crosses the memory interface.
+    ops_per_s : float
+    """
+
+    name: str
+    ops: int
+    ops_per_byte: float
+    ops_per_s: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +107,7 @@ class LayerResult:
         outside figure 3's scope.
     memory_bytes : int
         Of its weights, or of its part of the key-value cache.
-    time : LayerTime
+    time : LayerRun
         In one decode step.
     """
 
@@ -62,7 +115,7 @@ class LayerResult:
     product: Energy
     scale: Energy
     memory_bytes: int
-    time: LayerTime
+    time: LayerRun
 
     @property
     def arithmetic(self) -> Energy:
@@ -108,6 +161,10 @@ class Evaluation:
         Of the pass whose energy is counted, over all sequences.
     layers : tuple of LayerResult
         In the order of the trace.
+    passes : mapping of phase to Pass
+        The pass whose energy is counted, and a decode step; with the output head and with memory.
+    prices : CostTable
+        Of the passes: what the machine prices otherwise, and estimates of what has no price.
     """
 
     model: ModelShape
@@ -116,6 +173,8 @@ class Evaluation:
     machine: Machine
     tokens: int
     layers: tuple[LayerResult, ...]
+    passes: Mapping[str, Pass]
+    prices: CostTable
 
     @property
     def arithmetic(self) -> Energy:
@@ -154,8 +213,9 @@ class Evaluation:
 
     @property
     def embedding_bytes(self) -> int:
-        """Of the input embedding, which is no matrix product and so no layer."""
-        return FP16_BYTES * self.model.embedding_weights - self.head_bytes
+        """Of the input embedding, nothing where an FP16 head shares it."""
+        shared = self.model.tied and self.workload.head_weight == "fp16"
+        return 0 if shared else FP16_BYTES * self.model.vocab * self.model.hidden
 
     @property
     def workspace_bytes(self) -> float:
@@ -205,19 +265,26 @@ def evaluate(
     InputError
         `costs` lacks an operation that the model needs, or a layer does not fit the machine.
     """
-    size = {"weight": weight, "batch": workload.batch, "context": workload.context}
-    priced = build_trace(model, phase=workload.phase, head=False, **size)
-    by_name = {layer.name: layer for layer in priced}
+    priced = workload.trace(model, weight=weight, phase=workload.phase, head=False)
+    whole = {
+        phase: workload.trace(model, weight=weight, phase=phase)
+        for phase in dict.fromkeys((workload.phase, "decode"))
+    }
+    decode = whole["decode"]
+    resident = machine.holds(decode)
+    passes = {layer.name: layer for layer in priced}
+    steps = {layer.name: layer for layer in decode}
     results = []
-    for layer in build_trace(model, phase="decode", head=True, **size):
-        of_pass = by_name.get(layer.name)
+    # The groups of tokens that experts take may differ between the passes.
+    for name in passes | steps:
+        of_pass, step = passes.get(name), steps.get(name)
         results.append(
             LayerResult(
-                layer=of_pass or layer,
+                layer=of_pass or step,
                 product=price(product_counts(of_pass), costs) if of_pass else Energy(),
                 scale=price(scale_counts(of_pass), costs) if of_pass else Energy(),
-                memory_bytes=stored_bytes(layer, model, workload),
-                time=machine.run(layer),
+                memory_bytes=stored_bytes(step, machine.packing) if step else 0,
+                time=machine.run(step, resident=resident) if step else NO_RUN,
             )
         )
     for result in results:
@@ -230,15 +297,25 @@ def evaluate(
         machine=machine,
         tokens=priced.tokens,
         layers=tuple(results),
+        passes={phase: run_pass(model, trace, machine) for phase, trace in whole.items()},
+        prices=machine.prices(costs),
     )
 
 
-def stored_bytes(layer: Layer, model: ModelShape, workload: Workload) -> int:
-    """Bytes in memory for a layer of the decode trace: its weights, or its keys or values."""
-    gemm = layer.gemm
-    if not layer.stationary:
-        cached = model.layers * workload.batch * workload.context * model.kv_features
-        return FP16_BYTES * cached
+def roofline(evaluation: Evaluation, phase: str) -> tuple[Placed, ...]:
+    """The layers of one of the passes of an evaluation that read or write the DRAM."""
+    one, machine = evaluation.passes[phase], evaluation.machine
+    trace = evaluation.workload.trace(evaluation.model, weight=evaluation.weight, phase=phase)
+    placed = []
+    for layer in trace:
+        run, ops = machine.run(layer, resident=one.resident), 2 * layer.macs
+        if run.dram_bytes:
+            placed.append(Placed(layer.name, ops, ops / run.dram_bytes, ops / run.latency_s))
+    return tuple(placed)
+
+
+def stored_bytes(layer: Layer, packing: Packing = TRIT2) -> int:
+    """Bytes in memory for a layer: its weights, or its keys or values without their scales."""
     if layer.weight == "ternary":
-        return layer.count * gemm.n * TRIT2.packed_bytes(gemm.k)
-    return layer.count * gemm.n * gemm.k * FP16_BYTES
+        return layer.stored * layer.gemm.n * packing.packed_bytes(layer.gemm.k)
+    return layer.stored_elements * _BITS[layer.weight] // 8

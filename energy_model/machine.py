@@ -1,39 +1,70 @@
-"""The machine that a model runs on, and how long it takes for a layer."""
+"""The machine that a model runs on: what it is made of, and what a layer takes on it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+import dataclasses
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
-from arch.config import PRESETS, ArrayConfig
-from arch.counts import traffic_counts
+from arch.config import ArrayConfig, preset
+from arch.counts import access_counts, mac_counts, operand_counts, operation_counts, traffic_counts
 from arch.errors import InputError
-from arch.ternary import TRIT2
-from arch.tiling import Plan
+from arch.ternary import PACKINGS, TRIT2, Packing
+from arch.tiling import make_plan
 from arch.timing import gemm_cycles
-from arch.workload import Layer
+from arch.workload import Gemm, Layer
 
 from . import datafile
+from .costs import Cost, CostTable, Range, estimates, load_costs, read_cost, read_costs
 from .tiers import Tier
 
 DEFAULT_DRAM = "hbm2e_a100"
-_WEIGHT_BITS = {"ternary": TRIT2.bits_per_trit, "int8": 8, "fp16": 16}
+DEFAULT_HARDWARE = "large"
+# What computes a product: the number format of its trained weights, by that of an array.
+COMPUTE = {"ternary": "ternary", "int8": "int8", "fp16": "fp16"}
+_PRESETS = datafile.DATA / "hardware"
+WEIGHT_BITS = {"ternary": TRIT2.bits_per_trit, "int4": 4, "int8": 8, "fp16": 16}
+# Memory levels of a hardware file, and the costs that their energy is.
+_LEVELS = {"registers": "hop_bits", "buffers": "buffer_bits", "sram": "sram_bits"}
+
+
+def hardware_names() -> list[str]:
+    """The machines that have a file of their own."""
+    return sorted(path.stem for path in _PRESETS.glob("*.yaml"))
+
+
+def load_machine(name: str) -> Machine:
+    """The machine of that name, of a YAML file, or of ROWSxCOLSxLANES[/COLS_PER_HOP].
+
+    Raises
+    ------
+    InputError
+        There is no such machine or file, or a value in it is not what it must be; the message
+        names file, line and key.
+    """
+    if name.lower().endswith((".yaml", ".yml")):
+        return _read_machine(Path(name).stem, Path(name))
+    if name in hardware_names():
+        return _read_machine(name, _PRESETS / f"{name}.yaml")
+    array = parse_array(name)
+    return Machine(name=name, title=f"ternary array {name}", array=array, dram=load_dram())
 
 
 def parse_array(name: str) -> ArrayConfig:
-    """The array of a preset's name, or of ROWSxCOLSxLANES with an optional /COLS_PER_HOP.
+    """The array of ROWSxCOLSxLANES with an optional /COLS_PER_HOP.
 
     >>> parse_array("4x1024x16/64").hops
     16
     """
-    if name in PRESETS:
-        return PRESETS[name]
     shape, _, hop = name.partition("/")
     sides = shape.split("x")
     if len(sides) != 3 or not all(side.isdecimal() for side in [*sides, hop or "1"]):
         raise InputError(
-            f"unknown hardware {name!r}; known: {', '.join(PRESETS)}, or ROWSxCOLSxLANES with an "
-            "optional /COLS_PER_HOP"
+            f"unknown hardware {name!r}; known: {', '.join(hardware_names())}, the path of a .yaml "
+            "file, or ROWSxCOLSxLANES with an optional /COLS_PER_HOP"
         )
     rows, cols, lanes = map(int, sides)
     return ArrayConfig(rows=rows, cols=cols, lanes=lanes, cols_per_hop=int(hop or 1))
@@ -41,21 +72,148 @@ def parse_array(name: str) -> ArrayConfig:
 
 def load_dram(name: str = DEFAULT_DRAM) -> Dram:
     """The memory of that name."""
-    path = datafile.DATA / "dram.yaml"
-    content = datafile.read_yaml(path)
+    content = datafile.read_yaml(datafile.DATA / "dram.yaml")
     if name not in content:
         raise InputError(f"unknown DRAM {name!r}; known: {', '.join(content)}")
-    where = f"{path}: {name}"
-    fields = datafile.record(
-        where, content[name], required=("title", "bytes_per_s", "tier", "source")
+    return _read_dram(name, content.record(name))
+
+
+def _read_machine(name: str, path: Path) -> Machine:
+    content = datafile.read_yaml(path).only(
+        "title", "memory", optional=("array", "peaks", "packing", "compute", "costs", "static_w")
     )
+    if ("array" in content) == ("peaks" in content):
+        raise InputError(f"{path} must have either an array or peaks")
+    memory = content.record("memory").only("dram", optional=tuple(_LEVELS))
+    dram = memory["dram"]
+    if isinstance(dram, str):
+        try:
+            dram = load_dram(dram)
+        except InputError as error:
+            raise InputError(f"{memory.at('dram')}: {error}") from None
+    else:
+        dram = _read_dram(f"{name}.dram", memory.record("dram"))
+    costs = _read_costs(content) if "costs" in content else {}
+    sram = NO_SRAM
+    for level in _LEVELS:
+        if level not in memory:
+            continue
+        capacity = ("bytes", "tier", "source") if level == "sram" else ()
+        fields = memory.record(level).only(*capacity, optional=("energy",))
+        if capacity:
+            sram = Sram(
+                bytes=fields.number("bytes"), tier=fields.tier("tier"), source=fields.text("source")
+            )
+        if "energy" in fields:
+            costs[_LEVELS[level]] = read_cost(fields, "energy", _LEVELS[level])
+    array = _read_array(content) if "array" in content else None
+    return Machine(
+        name=name,
+        title=content.text("title"),
+        array=array,
+        peaks=None if array else _read_peaks(content),
+        dram=dram,
+        packing=_read_packing(content) if "packing" in content else TRIT2,
+        compute=_read_compute(content, array is not None),
+        sram=sram,
+        costs=costs,
+        static=_read_static(content) if "static_w" in content else NO_LEAKAGE,
+    )
+
+
+def _read_array(content: datafile.Record) -> ArrayConfig:
+    fields = content.record("array")
+    known = tuple(f.name for f in dataclasses.fields(ArrayConfig))
+    given = dict(fields.only(optional=("preset", *known)))
+    key = "preset"
+    try:
+        base = dataclasses.asdict(preset(given.pop(key))) if key in given else {}
+        for key in ("rows", "cols", "lanes"):
+            if key not in base | given:
+                raise InputError(f"{key} is missing")
+        key = ""
+        return ArrayConfig(**(base | given))
+    except InputError as error:
+        # A parameter's own message begins with its name.
+        key = key or str(error).split()[0]
+        place = fields.at(key) if key in fields else fields.place()
+        raise InputError(f"{place}: {error}") from None
+
+
+def _read_compute(content: datafile.Record, array: bool) -> Mapping[str, str]:
+    if "compute" not in content:
+        return COMPUTE
+    fields = content.record("compute").only(optional=tuple(COMPUTE))
+    formats = tuple(COMPUTE) if array else ("int8", "fp16")
+    for dtype in fields:
+        if fields[dtype] not in formats:
+            raise InputError(
+                f"{fields.at(dtype)} must be one of {', '.join(formats)}, not {fields[dtype]!r}"
+            )
+    return {**COMPUTE, **fields}
+
+
+def _read_packing(content: datafile.Record) -> Packing:
+    name = content["packing"]
+    if not isinstance(name, str) or name not in PACKINGS:
+        known = " or ".join(PACKINGS)
+        raise InputError(f"{content.at('packing')} must be {known}, not {name!r:.60}")
+    return PACKINGS[name]
+
+
+def _read_costs(content: datafile.Record) -> dict[str, Cost]:
+    """Costs of its own, or those of a table that it names."""
+    if not isinstance(content["costs"], str):
+        return read_costs(content, "costs")
+    try:
+        return dict(load_costs(content["costs"]).entries)
+    except InputError as error:
+        raise InputError(f"{content.at('costs')}: {error}") from None
+
+
+def _read_peaks(content: datafile.Record) -> Peaks:
+    fields = content.record("peaks").only(
+        "fp16", "int8", "tier", "source", optional=("efficiency",)
+    )
+    return Peaks(
+        ops_per_s={dtype: fields.positive(dtype) for dtype in ("fp16", "int8")},
+        efficiency=_efficiency(fields),
+        tier=fields.tier("tier"),
+        source=fields.text("source"),
+    )
+
+
+def _read_static(content: datafile.Record) -> Static:
+    fields = content.record("static_w").only("low", "nominal", "high", "tier", "source")
+    low, nominal, high = (fields.number(level) for level in ("low", "nominal", "high"))
+    if not low <= nominal <= high:
+        raise InputError(f"{fields.place()}: low, nominal and high must rise")
+    return Static(
+        watts=Range(low=low, nominal=nominal, high=high),
+        tier=fields.tier("tier"),
+        source=fields.text("source"),
+    )
+
+
+def _read_dram(name: str, fields: datafile.Record) -> Dram:
+    required = ("title", "bytes", "bytes_per_s", "tier", "source", "energy")
+    fields.only(*required, optional=("efficiency",))
     return Dram(
         name=name,
-        title=datafile.text(f"{where}.title", fields["title"]),
-        bytes_per_s=datafile.number(f"{where}.bytes_per_s", fields["bytes_per_s"]),
-        source=datafile.text(f"{where}.source", fields["source"]),
-        tier=datafile.tier(f"{where}.tier", fields["tier"]),
+        title=fields.text("title"),
+        bytes=fields.positive("bytes"),
+        bytes_per_s=fields.positive("bytes_per_s"),
+        efficiency=_efficiency(fields),
+        source=fields.text("source"),
+        tier=fields.tier("tier"),
+        energy=read_cost(fields, "energy", "dram_bits"),
     )
+
+
+def _efficiency(fields: datafile.Record) -> float:
+    if "efficiency" in fields and fields.positive("efficiency") > 1:
+        raise InputError(f"{fields.at('efficiency')} must be at most 1, not {fields['efficiency']}")
+    return fields.get("efficiency", 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +226,14 @@ class Dram:
     bytes_per_s : float
         Peak bandwidth.
     source : str
+        Of bandwidth and capacity.
     tier : Tier
+    bytes : float or None
+        Capacity.
+    energy : Cost or None
+        Of a bit; without, the cost table's.
+    efficiency : float
+        Share of the peak that is reached: 1 unless a file states another, INFERRED.
     """
 
     name: str
@@ -76,6 +241,9 @@ class Dram:
     bytes_per_s: float
     source: str
     tier: Tier
+    bytes: float | None = None
+    energy: Cost | None = None
+    efficiency: float = 1.0
 
     def __post_init__(self):
         if not self.bytes_per_s > 0:
@@ -83,75 +251,321 @@ class Dram:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
-    """A ternary array and an FP16 array of one shape and clock, and their DRAM.
-
-    Ternary layers run on the one, all others on the other.
+class Peaks:
+    """Operations a second of a machine without cycles, by number format.
 
     Attributes
     ----------
-    name : str
-    array : ArrayConfig
-        Of the ternary array.
-    dram : Dram
+    ops_per_s : mapping of "fp16" and "int8" to float
+        Dense; a multiply-accumulate is two.
+    efficiency : float
+        Share of the peak that is reached: 1 unless a file states another, INFERRED.
+    tier : Tier
+    source : str
     """
 
-    name: str
-    array: ArrayConfig
-    dram: Dram
-
-    @cached_property
-    def fp16_array(self) -> ArrayConfig:
-        """The array of FP16 multiply-adds: the ternary array's shape, clock and pipeline.
-
-        An FP16 accumulator has no reduction length at which it must overflow.
-        """
-        return self.array.replace(act_bits=16, max_k=1 << 30)
-
-    def weight_bytes_per_s(self, weight: str) -> float:
-        """Bandwidth at which the array of that dtype takes weights."""
-        per_cycle = self.array.cols * self.array.lanes * _WEIGHT_BITS[weight] / 8
-        return per_cycle * self.array.clock_hz
-
-    def run(self, layer: Layer) -> LayerTime:
-        """Time of all occurrences of a layer, one after the other.
-
-        Notes
-        -----
-        Acts and psums cross the DRAM interface at every layer: psums of the ternary array at full
-        width, since scales are applied after it, those of the FP16 array at 16 bits.
-        """
-        ternary = layer.weight == "ternary"
-        plan = Plan(self.array if ternary else self.fp16_array, layer.gemm)
-        traffic = traffic_counts(
-            plan,
-            weight_bits=_WEIGHT_BITS[layer.weight],
-            act_bits=plan.config.act_bits,
-            psum_bits=plan.config.psum_bits if ternary else 16,
-            padded=layer.stationary,
-        )
-        cycles, dram_bytes = gemm_cycles(plan), sum(traffic.values()) / 8
-        return LayerTime(
-            cycles=layer.count * cycles,
-            dram_bytes=layer.count * dram_bytes,
-            compute_s=layer.count * cycles / plan.config.clock_hz,
-            dram_s=layer.count * dram_bytes / self.dram.bytes_per_s,
-        )
+    ops_per_s: Mapping[str, float]
+    efficiency: float
+    tier: Tier
+    source: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerTime:
-    """Time of a layer: compute and memory traffic overlap, so the longer one counts.
+class Static:
+    """Power that is drawn whatever is computed: leakage, or a board's idle power, in watts."""
+
+    watts: Range
+    tier: Tier
+    source: str
+
+    @classmethod
+    def given(cls, watts: float) -> Static:
+        """What a user states."""
+        return cls(watts=Range.point(watts), tier=Tier.INFERRED, source="as given")
+
+
+NO_LEAKAGE = Static(
+    watts=Range(),
+    tier=Tier.INFERRED,
+    source="a free parameter: there is no reliable published figure for SRAM at 7 nm",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sram:
+    """On-chip memory besides the buffers of the array."""
+
+    bytes: float
+    tier: Tier
+    source: str
+
+
+NO_SRAM = Sram(bytes=0.0, tier=Tier.INFERRED, source="none besides the array's buffers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Arrays of one shape and clock, one for each number format, or a roofline; and memories.
 
     Attributes
     ----------
+    name, title : str
+    dram : Dram
+    array : ArrayConfig or None
+        Of the ternary array; those of other formats have its shape, clock and pipeline.
+    peaks : Peaks or None
+        Of a roofline, which has no array.
+    packing : Packing
+        Of ternary weights in memory.
+    compute : mapping of str to str
+        The format whose array computes products of int8 acts with weights of that dtype. Products
+        of FP16 acts are computed in FP16.
+    sram : Sram
+    costs : mapping of action to Cost
+        That differ from the cost table's.
+    static : Static
+    """
+
+    name: str
+    title: str = ""
+    dram: Dram
+    array: ArrayConfig | None = None
+    peaks: Peaks | None = None
+    packing: Packing = TRIT2
+    compute: Mapping[str, str] = field(default_factory=lambda: COMPUTE)
+    sram: Sram = NO_SRAM
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    static: Static = NO_LEAKAGE
+
+    @property
+    def clock_hz(self) -> float | None:
+        """Of the array; a roofline has none."""
+        return self.array.clock_hz if self.array else None
+
+    @functools.cached_property
+    def arrays(self) -> Mapping[str, ArrayConfig]:
+        """By number format.
+
+        An FP16 accumulator has no reduction length at which it must overflow.
+        """
+        fp16 = self.array.replace(act_bits=16, max_k=1 << 30)
+        return {"ternary": self.array, "int8": self.array, "fp16": fp16}
+
+    @property
+    def peak_ops_per_s(self) -> Mapping[str, float]:
+        """By number format that computes; a multiply-accumulate is two operations."""
+        if self.array is None:
+            return {
+                dtype: self.peaks.efficiency * rate for dtype, rate in self.peaks.ops_per_s.items()
+            }
+        array = self.array
+        rate = 2 * array.rows * array.cols * array.lanes * array.clock_hz
+        return dict.fromkeys((self.compute["ternary"], "fp16"), rate)
+
+    def prices(self, costs: CostTable) -> CostTable:
+        """What actions cost here: this machine's own costs, the table's, or estimates.
+
+        They do not depend on the array: a sweep over shapes asks once.
+        """
+        own = {**self.costs, **({"dram_bits": self.dram.energy} if self.dram.energy else {})}
+        entries = {**estimates().entries, **costs.entries, **own}
+        return CostTable(name=costs.name, node=costs.node, entries=entries)
+
+    def stored_bits(self, dtype: str) -> float:
+        """Bits of an operand of that format in memory; of ternary ones, those of the packing."""
+        return self.packing.bits_per_trit if dtype == "ternary" else WEIGHT_BITS[dtype]
+
+    def weight_bytes_per_s(self, weight: str) -> float:
+        """Bandwidth at which the array of that dtype takes weights."""
+        per_cycle = self.array.cols * self.array.lanes * self.stored_bits(weight) / 8
+        return per_cycle * self.array.clock_hz
+
+    def holds(self, layers) -> bool:
+        """Whether all trained weights of some layers fit into the on-chip memory."""
+        if not self.sram.bytes:
+            return False
+        bits = sum(
+            layer.stored_elements * self.stored_bits(layer.weight)
+            for layer in layers
+            if layer.stationary
+        )
+        return bits / 8 <= self.sram.bytes
+
+    def run(self, layer: Layer, *, resident: bool = False) -> LayerRun:
+        """What all occurrences of a layer take, one after the other.
+
+        Parameters
+        ----------
+        resident : bool
+            Whether trained weights are in the on-chip memory beforehand.
+
+        Notes
+        -----
+        Acts and psums cross the DRAM interface at every layer unless both fit on chip: psums of
+        integers at full width, since scales are applied after the array, FP16 ones at 16 bits.
+        Weights cross once for each group of tokens, or once where the layer's matrix fits beside
+        acts and psums, or never where they are resident. A roofline reads them once.
+        """
+        once = self._once(layer, resident and layer.stationary)
+        count = layer.count
+        # Query heads that share keys and values read them once.
+        shared = layer.touched
+        dram_bytes = (count * once.dram_bits + shared * once.operand_bits) / 8
+        return LayerRun(
+            once=once,
+            count=count,
+            shared=shared,
+            cycles=count * once.cycles,
+            dram_bytes=dram_bytes,
+            compute_s=count * once.compute_s,
+            dram_s=dram_bytes / (self.dram.bytes_per_s * self.dram.efficiency),
+        )
+
+    def _once(self, layer: Layer, resident: bool) -> Once:
+        dtype = "fp16" if layer.act == "fp16" else self.compute[layer.weight]
+        if self.array is None:
+            act_bits, rate = 16 if layer.act == "fp16" else 8, self.peaks.ops_per_s[dtype]
+            weight_bits = 0 if resident else self.stored_bits(layer.weight)
+            return _on_roofline(
+                rate * self.peaks.efficiency, layer.gemm, dtype, weight_bits, act_bits
+            )
+        config = self.arrays[dtype]
+        return _on_array(
+            config,
+            layer.gemm,
+            dtype,
+            self.stored_bits(layer.weight),
+            16 if layer.act == "fp16" else self.array.act_bits,
+            layer.stationary,
+            self.sram.bytes,
+            resident,
+        )
+
+
+class Once(NamedTuple):
+    """One occurrence of a layer's product.
+
+    Attributes
+    ----------
+    dtype : str
+        The format that computes it.
     cycles : int
-        Of the array, `arch.timing.gemm_cycles` for each occurrence.
+        Of the array, `arch.timing.gemm_cycles`; 0 for a roofline.
+    compute_s : float
+    actions : tuple of (line of the ledger, action, count)
+    operand : tuple of the same
+        At the memories, for the operand that enters as weights.
+    dram_bits, operand_bits : int
+        Of the two across the memory interface.
+    """
+
+    dtype: str
+    cycles: int
+    compute_s: float
+    actions: tuple[tuple[str, str, int], ...]
+    operand: tuple[tuple[str, str, int], ...]
+    dram_bits: int
+    operand_bits: int
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _on_array(
+    config: ArrayConfig,
+    gemm: Gemm,
+    dtype: str,
+    weight_bits: float,
+    act_bits: int,
+    padded: bool,
+    sram_bytes: float,
+    resident: bool,
+) -> Once:
+    plan = make_plan(config, gemm)
+    psum_bits = {"ternary": config.psum_bits, "int8": 32, "fp16": 16}[dtype]
+    trees, accumulators = operation_counts(plan, dtype, padded=False)
+    accesses = access_counts(
+        plan, weight_bits=int(WEIGHT_BITS[dtype]), act_bits=config.act_bits, psum_bits=psum_bits
+    )
+    bits = traffic_counts(
+        plan,
+        weight_bits=weight_bits,
+        act_bits=act_bits,
+        psum_bits=psum_bits,
+        padded=padded,
+        passes=1,
+    )
+    acts, psums, matrix = (bits[f"{what}_dram_bits"] for what in ("act", "psum", "weight"))
+    room, groups = 8 * sram_bytes, plan.token_groups
+    inside = acts + psums <= room
+    held = resident or matrix <= room - inside * (acts + psums)
+    from_dram = (0 if resident else 1) if held else groups
+    actions = [("products", action, count) for action, count in trees.items()]
+    actions += [("accumulators", action, count) for action, count in accumulators.items()]
+    actions += [
+        ("registers" if action.endswith("_hop_bits") else "sram", action, count)
+        for action, count in accesses.items()
+    ]
+    if inside:
+        actions += [("sram", "act_sram_bits", acts), ("sram", "psum_sram_bits", psums)]
+    else:
+        actions += [("acts", "act_dram_bits", acts), ("psums", "psum_dram_bits", psums)]
+    operand = [("weights", "weight_dram_bits", from_dram * matrix)]
+    if held:
+        # Written once, unless it is there beforehand, and read by every group of tokens.
+        operand.append(("sram", "weight_sram_bits", (from_dram + groups) * matrix))
+    cycles = gemm_cycles(plan)
+    return Once(
+        dtype=dtype,
+        cycles=cycles,
+        compute_s=cycles / config.clock_hz,
+        actions=tuple(actions),
+        operand=tuple(operand),
+        dram_bits=0 if inside else acts + psums,
+        operand_bits=from_dram * matrix,
+    )
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _on_roofline(rate: float, gemm: Gemm, dtype: str, weight_bits: float, act_bits: int) -> Once:
+    weights = gemm.k * gemm.n
+    bits = operand_counts(
+        gemm, weights=weights, weight_bits=weight_bits, act_bits=act_bits, psum_bits=16
+    )
+    acts, psums, matrix = (bits[f"{what}_dram_bits"] for what in ("act", "psum", "weight"))
+    return Once(
+        dtype=dtype,
+        cycles=0,
+        compute_s=2 * gemm.macs / rate,
+        actions=(
+            *(("products", action, n) for action, n in mac_counts(dtype, gemm.macs).items()),
+            ("acts", "act_dram_bits", acts),
+            ("psums", "psum_dram_bits", psums),
+            ("sram", "act_buffer_bits", acts),
+            ("sram", "psum_buffer_bits", psums),
+        ),
+        operand=(("weights", "weight_dram_bits", matrix), ("sram", "weight_buffer_bits", matrix)),
+        dram_bits=acts + psums,
+        operand_bits=matrix,
+    )
+
+
+class LayerRun(NamedTuple):
+    """A layer on a machine: compute and memory traffic overlap, so the longer one counts.
+
+    Attributes
+    ----------
+    once : Once
+    count, shared : int
+        Occurrences, and those that read an operand of their own as weights.
+    cycles : int
+        Of all occurrences.
     dram_bytes : float
     compute_s, dram_s : float
         What each would take alone.
     """
 
+    once: Once
+    count: int
+    shared: int
     cycles: int
     dram_bytes: float
     compute_s: float
@@ -166,3 +580,8 @@ class LayerTime:
     def bound(self) -> str:
         """Which of the two it is: "compute" or "dram"."""
         return "compute" if self.compute_s >= self.dram_s else "dram"
+
+
+# Of a layer that a pass has not.
+_NOTHING = Once("fp16", 0, 0.0, (), (), 0, 0)
+NO_RUN = LayerRun(_NOTHING, 0, 0, 0, 0.0, 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""What the BitNet b1.58 paper publishes, to print beside what the model says."""
+"""What the BitNet papers publish, to print beside what the model says."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from arch.errors import InputError
 from arch.workload import ModelShape
 
 from . import datafile
@@ -14,6 +15,7 @@ from .tiers import Tier
 # The conditions of the paper's figures. Figure 3 states its 512 tokens; the rest is INFERRED.
 BATCH, CONTEXT = 1, 512
 _PATH = datafile.DATA / "paper.yaml"
+FITTED = datafile.DATA / "fitted.yaml"  # `python -m energy_model.fit` prints it
 _ANY = "any"
 
 
@@ -24,6 +26,48 @@ class Published:
     value: float
     source: str
     tier: Tier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Published values of one quantity, in the unit that the paper prints.
+
+    Attributes
+    ----------
+    source, figure, quantity, unit : str
+        Such as "arXiv 2402.17764", "table 1", "memory" and "GB".
+    digitised : bool
+        Whether the values are read off a figure's pixels, within 1 to 2 %.
+    llama, bitnet : mapping of str to float
+        By size.
+    """
+
+    source: str
+    figure: str
+    quantity: str
+    unit: str
+    digitised: bool
+    llama: Mapping[str, float]
+    bitnet: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneBit:
+    """One model of arXiv 2310.11453, table 1: its shape and its joules by number format.
+
+    Attributes
+    ----------
+    size : str
+    hidden, layers, heads : int
+    joules : mapping of str to tuple of float
+        "fp32", "fp16" and "1-bit": multiplies and adds at 7 nm, then at 45 nm.
+    """
+
+    size: str
+    hidden: int
+    layers: int
+    heads: int
+    joules: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +111,10 @@ def workspace_bytes(model: ModelShape) -> float:
 @functools.cache
 def workspace_rule() -> WorkspaceRule:
     """The fit to the paper's memory figures."""
-    where = f"{_PATH}: workspace"
+    where = f"{FITTED}: workspace"
     rule = datafile.record(
         where,
-        _content()["workspace"],
+        datafile.read_yaml(FITTED).get("workspace"),
         required=("base_gb", "per_1000_hidden_gb", "tier", "source"),
     )
     return WorkspaceRule(
@@ -84,6 +128,49 @@ def workspace_rule() -> WorkspaceRule:
 
 
 @functools.cache
+def published_series() -> tuple[Series, ...]:
+    """Every absolute value of arXiv 2402.17764 that a model here predicts."""
+    text = ("figure", "quantity", "unit", "source")
+    series = []
+    for number, value in enumerate(_content()["values"], 1):
+        where = f"{_PATH}: values[{number}]"
+        entry = datafile.record(where, value, required=(*text, "digitised", "llama", "bitnet"))
+        if not isinstance(entry["digitised"], bool):
+            raise InputError(f"{where}.digitised must be true or false")
+        series.append(
+            Series(
+                **{key: datafile.text(f"{where}.{key}", entry[key]) for key in text},
+                digitised=entry["digitised"],
+                llama=_numbers(f"{where}.llama", entry["llama"]),
+                bitnet=_numbers(f"{where}.bitnet", entry["bitnet"]),
+            )
+        )
+    return tuple(series)
+
+
+@functools.cache
+def published_one_bit() -> tuple[OneBit, ...]:
+    """Table 1 of arXiv 2310.11453."""
+    formats = ("fp32", "fp16", "1-bit")
+    models = []
+    for size, value in datafile.mapping(str(_PATH), _content()["bitnet_1bit"]).items():
+        where = f"{_PATH}: bitnet_1bit.{size}"
+        entry = datafile.record(where, value, required=("shape", *formats))
+        shape = datafile.record(
+            f"{where}.shape", entry["shape"], required=("hidden", "layers", "heads")
+        )
+        joules = {
+            name: tuple(datafile.number(f"{where}.{name}", joule) for joule in entry[name])
+            for name in formats
+        }
+        for name, cells in joules.items():
+            if len(cells) != 4:
+                raise InputError(f"{where}.{name} must have 4 values, not {len(cells)}")
+        models.append(OneBit(size=size, joules=joules, **shape))
+    return tuple(models)
+
+
+@functools.cache
 def _ratios() -> Mapping[str, Mapping[str, Published]]:
     """Published ratios by figure and size."""
     where = f"{_PATH}: ratios"
@@ -94,14 +181,19 @@ def _ratios() -> Mapping[str, Mapping[str, Published]]:
         source = datafile.text(f"{here}.source", entry["source"])
         tier = datafile.tier(f"{here}.tier", entry["tier"])
         ratios[figure] = {
-            size: Published(
-                value=datafile.number(f"{here}.{size}", ratio), source=source, tier=tier
-            )
-            for size, ratio in datafile.mapping(f"{here}.by_size", entry["by_size"]).items()
+            size: Published(value=ratio, source=source, tier=tier)
+            for size, ratio in _numbers(f"{here}.by_size", entry["by_size"]).items()
         }
     return ratios
 
 
+def _numbers(where: str, value: object) -> Mapping[str, float]:
+    values = datafile.mapping(where, value)
+    return {key: datafile.number(f"{where}.{key}", one) for key, one in values.items()}
+
+
 @functools.cache
 def _content() -> Mapping:
-    return datafile.record(str(_PATH), datafile.read_yaml(_PATH), required=("ratios", "workspace"))
+    return datafile.record(
+        str(_PATH), datafile.read_yaml(_PATH), required=("ratios", "values", "bitnet_1bit")
+    )

@@ -6,17 +6,30 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from arch.workload import ModelShape, Trace
+
+from .compare import Comparison
 from .costs import Cost, CostTable, Energy, Range, category
-from .report import Figure, LayerRow, Report
+from .ledger import LINES, Pass
+from .machine import Machine
+from .report import Figure, LayerRow, Report, times
+from .tiers import Tier
 from .units import si
 
 SYSTEMS = ("FP16 LLaMA", "BitNet b1.58")
+# Headers; one that starts with > stands over numbers.
+HEADLINE = ("Energy, FP16 LLaMA / BitNet b1.58", ">Low", ">Nominal", ">High", ">PUBLISHED", "Tier")
+FIGURES = ("", *(f">{system}" for system in SYSTEMS), ">Ratio", ">PUBLISHED", "Tier [notes]")
+NOT_IN_TRACE = (
+    "A trace does not say what a pass adds to the key-value cache: writing it is in no line."
+)
 _CSV_FIELDS = (
     *("layer", "figure", "part", "unit", "llama", "bitnet", "ratio"),
     *("llama_low", "llama_high", "bitnet_low", "bitnet_high", "ratio_low", "ratio_high"),
@@ -32,78 +45,190 @@ def si_range(amount: Range, symbol: str) -> str:
     return f"{nominal} ({si(amount.low, symbol)} to {si(amount.high, symbol)})"
 
 
-def times(ratio: Range | None) -> str:
-    """A ratio such as 41.2x, and its range where there is one."""
-    if ratio is None:
-        return "-"
-    nominal = _times(ratio.nominal)
-    if ratio.is_point:
-        return nominal
-    return f"{nominal} ({_times(ratio.low)} to {_times(ratio.high)})"
+def print_report(
+    report: Report, *, layers: bool, details: bool = True, markdown: bool = False
+) -> None:
+    """Print tables to standard output, plain where that is not a terminal, or as Markdown.
+
+    Parameters
+    ----------
+    details : bool
+        Whether to print every part, range and note, or the large ones within 100 columns.
+    """
+    console = _Console(markdown=markdown)
+    references = note_numbers(report)
+    ratios = _table(console, *HEADLINE, rows=headline_rows(report), style="bold")
+    table = _details(console, report, references) if details else _summary(console, report)
+    _print(console, title(report), "", ratios, "")
+    _print(console, *(headline.text for headline in report.headlines), "", table, "")
+    for headers, rows in layer_tables(report, references) if layers else ():
+        _print(console, _table(console, *headers, rows=rows), "")
+    notes = [f"[{n}] {note.tier} {note.text}." for n, note in enumerate(report.notes, 1)]
+    if not details:
+        notes = [f"{note.tier} {note.text}." for note in report.notes if note.caution]
+        notes.append(f"INFERRED: {', '.join(references)}. --details explains and prints all lines.")
+    lines = (*set_up(report), "", *notes)
+    _print(console, *(lines if details else _folded(lines)))
 
 
-def print_report(report: Report, *, layers: bool) -> None:
-    """Print tables to standard output, plain where that is not a terminal."""
-    console = _console()
-    model, workload, machine = report.llama.model, report.llama.workload, report.llama.machine
-    _print(
-        console,
+def _folded(lines: Iterable[str]) -> Iterator[str]:
+    """Lines of at most 100 columns."""
+    for line in lines:
+        yield from textwrap.wrap(line, 100) or [""]
+
+
+def note_numbers(report: Report) -> dict[str, str]:
+    """By key, of the notes that figures refer to."""
+    return {note.key: str(n) for n, note in enumerate(report.notes, 1) if note.key}
+
+
+def title(report: Report) -> str:
+    """What is compared, in which workload."""
+    model, workload = report.llama.model, report.llama.workload
+    formats = (("key-value cache", workload.kv), ("output head", workload.head_weight))
+    others = "".join(f", {name} {dtype}" for name, dtype in formats if dtype != "fp16")
+    return (
         f"{model.name}: BitNet b1.58 next to FP16 LLaMA, {workload.phase}, batch {workload.batch}, "
-        f"context {workload.context}",
-        f"hidden {model.hidden}, feed-forward {model.ffn}, {model.layers} blocks, "
-        f"{model.heads} heads, vocabulary {model.vocab}",
-        f"hardware {machine.name}: {machine.array.shape} at {si(machine.array.clock_hz, 'Hz')}; "
-        f"{machine.dram.title}, {si(machine.dram.bytes_per_s, 'B/s')} ({machine.dram.tier})",
-        "",
+        f"context {workload.context}{others}"
     )
-    references = {note.key: str(n) for n, note in enumerate(report.notes, 1) if note.key}
-    table = _table(console, "", *(f">{s}" for s in SYSTEMS), ">Ratio", ">PUBLISHED", "Tier [notes]")
+
+
+def set_up(report: Report) -> tuple[str, str]:
+    """Dimensions of the model, and the machine, in a line each."""
+    model, machine = report.llama.model, report.llama.machine
+    grouped = f" ({model.kv_heads} for keys and values)" * (model.kv_heads != model.heads)
+    parts = [
+        f"hidden {model.hidden}",
+        f"feed-forward {model.ffn}" if model.dense_layers else "",
+        f"{model.experts} experts of {model.expert_ffn}, {model.experts_per_token} a token"
+        if model.experts
+        else "",
+        f"shared expert of {model.shared_ffn}" if model.shared_ffn else "",
+        f"{model.layers} blocks"
+        + f" ({model.dense_layers} dense)" * _some(model.dense_layers, model),
+        f"{model.heads} heads of {model.head_dim}{grouped}",
+        f"window {model.window}"
+        + f" in {model.windowed_layers} blocks" * _some(model.windowed_layers, model)
+        if model.window
+        else "",
+        f"vocabulary {model.vocab}",
+    ]
+    return (
+        f"model: {', '.join(filter(None, parts))}",
+        _hardware_text(machine),
+    )
+
+
+def _some(layers: int | None, model: ModelShape) -> bool:
+    """Whether that is a part of the blocks."""
+    return layers not in (None, 0, model.layers)
+
+
+def headline_rows(report: Report) -> list[tuple[str, ...]]:
+    """A row for each ratio of energies: the paper's first, then those of the whole machine."""
+    paper = report.figure("energy")
+    figures = [report.figure(f"system_{headline.phase}") for headline in report.headlines]
+    rows = []
+    for label, figure in [
+        (f"The paper's: arithmetic alone, {report.llama.workload.phase}", paper),
+        *((figure.label, figure) for figure in figures),
+    ]:
+        ratio = figure.ratio
+        levels = (ratio.low, ratio.nominal, ratio.high)
+        rows.append(
+            (
+                label,
+                *(times(Range.point(level)) for level in levels),
+                _published(figure),
+                str(figure.tier),
+            )
+        )
+    return rows
+
+
+def _summary(console: _Console, report: Report) -> Table:
+    """Nominal totals, and the lines of energy above a hundredth of it."""
+    headers = (*(f">{s}" for s in SYSTEMS), ">Shares", ">Ratio", ">Paper", "Tier")
+    table = _table(console, "Nominal values", *headers)
     for figure in report.figures:
-        table.add_row(*_cells(figure, references), style="bold")
-        for part in figure.parts:
-            label, *rest = _cells(part, references)
-            table.add_row(f"  {label}", *rest)
-        table.add_section()
-    _print(console, table, "")
-    if layers:
-        _print_layers(console, report, references)
-    _print(console, *(f"[{n}] {note.tier} {note.text}." for n, note in enumerate(report.notes, 1)))
+        row = _nominal(figure)
+        table.add_row(*row[:3], "", *row[3:], style="bold")
+        if figure.key != f"system_{report.llama.workload.phase}":
+            continue
+        shares = {part.key: _shares(part, figure) for part in figure.parts}
+        parts = sorted(figure.parts, key=lambda part: -max(shares[part.key]))
+        large = [part for part in parts if max(shares[part.key]) >= 0.01]
+        for part in large:
+            label, *amounts, ratio, published, tier = _nominal(part)
+            share = ", ".join(f"{share:.0%}" for share in shares[part.key])
+            table.add_row(f"  {label}", *amounts, share, ratio, published, tier)
+        table.add_row(f"  {len(parts) - len(large)} lines below 1%")
+    return table
+
+
+def _shares(part: Figure, total: Figure) -> tuple[float, float]:
+    return (part.llama.nominal / total.llama.nominal, part.bitnet.nominal / total.bitnet.nominal)
+
+
+def _nominal(figure: Figure) -> tuple[str, ...]:
+    """Label, both amounts, ratio, published ratio and tier."""
+    amounts = [si(amount.nominal, figure.unit.symbol) for amount in (figure.llama, figure.bitnet)]
+    ratio = times(figure.ratio and Range.point(figure.ratio.nominal))
+    return (figure.label, *amounts, ratio, _published(figure), str(figure.tier))
+
+
+def _published(figure: Figure) -> str:
+    return times(Range.point(figure.published.value)) if figure.published else ""
+
+
+def _details(console: _Console, report: Report, references: Mapping[str, str]) -> Table:
+    table = _table(console, *FIGURES)
+    for row, *parts in figure_rows(report, references):
+        table.add_row(*row, style="bold")
+        for part in parts:
+            table.add_row(*part)
+        _end_section(table)
+    return table
+
+
+def figure_rows(report: Report, references: Mapping[str, str]) -> Iterator[list[tuple[str, ...]]]:
+    """Of each figure a row with its range, and one for each part.
+
+    Of two passes, the parts of the one asked for.
+    """
+    for figure in report.figures:
+        aside = figure.key == "system_decode" and report.llama.workload.phase != "decode"
+        rows = [_cells(part, references) for part in (() if aside else figure.parts)]
+        yield [_cells(figure, references), *((f"  {label}", *rest) for label, *rest in rows)]
+
+
+def _hardware_text(machine: Machine) -> str:
+    dram = machine.dram
+    return (
+        f"hardware {machine.name}: {_machine_text(machine)}; {dram.title}, "
+        f"{si(dram.bytes_per_s, 'B/s')} ({dram.tier})"
+    )
+
+
+def _machine_text(machine: Machine) -> str:
+    if machine.array:
+        return f"{machine.array.shape} at {si(machine.array.clock_hz, 'Hz')}"
+    peaks = machine.peaks.ops_per_s.items()
+    rates = ", ".join(f"{si(rate, 'op/s')} {dtype}" for dtype, rate in peaks)
+    return f"{machine.title}, {rates} ({machine.peaks.tier})"
 
 
 def report_json(report: Report) -> str:
     """The report as one JSON object; amounts in the unit that ends their key."""
     model, workload, machine = report.llama.model, report.llama.workload, report.llama.machine
-    array, dram = machine.array, machine.dram
     content = {
         "size": model.name,
         "phase": workload.phase,
         "batch": workload.batch,
         "context": workload.context,
         "tokens": report.llama.tokens,
-        "model": {
-            "hidden": model.hidden,
-            "ffn": model.ffn,
-            "layers": model.layers,
-            "heads": model.heads,
-            "kv_heads": model.kv_heads,
-            "vocab": model.vocab,
-            "tier": report.notes[0].tier,
-            "source": model.source,
-        },
-        "hardware": {
-            "name": machine.name,
-            "rows": array.rows,
-            "cols": array.cols,
-            "lanes": array.lanes,
-            "cols_per_hop": array.cols_per_hop,
-            "clock_hz": array.clock_hz,
-            "dram": {
-                "name": dram.name,
-                "bytes_per_s": dram.bytes_per_s,
-                "tier": dram.tier,
-                "source": dram.source,
-            },
-        },
+        "model": dataclasses.asdict(model) | {"tier": report.notes[0].tier},
+        "hardware": machine_dict(machine),
         "costs": {
             "name": report.costs.name,
             "node": report.costs.node,
@@ -111,12 +236,33 @@ def report_json(report: Report) -> str:
                 action: _cost_dict(report.costs.cost(action))
                 for action in (report.llama.energy + report.bitnet.energy).by_action
             },
+            "with_memory": {
+                action: _cost_dict(cost)
+                for action, cost in sorted(report.bitnet.prices.entries.items())
+            },
         },
+        "headlines": [dataclasses.asdict(headline) for headline in report.headlines],
         **{figure.key: _figure_dict(figure) for figure in report.figures},
         "layers": [_row_dict(row) for row in report.rows],
         "notes": [dataclasses.asdict(note) for note in report.notes],
     }
     return json.dumps(content, indent=2, allow_nan=False)
+
+
+def machine_dict(machine: Machine) -> dict:
+    """A machine for JSON: its parameters with tiers and sources."""
+    array = machine.array
+    shape = ("rows", "cols", "lanes", "cols_per_hop", "clock_hz", "dataflow")
+    return {
+        "name": machine.name,
+        "title": machine.title,
+        **({name: getattr(array, name) for name in shape} if array else {}),
+        "peaks": machine.peaks and dataclasses.asdict(machine.peaks),
+        "compute": dict(machine.compute),
+        "sram": dataclasses.asdict(machine.sram),
+        "static_w": dataclasses.asdict(machine.static),
+        "dram": dataclasses.asdict(machine.dram),
+    }
 
 
 def report_csv(report: Report, *, layers: bool) -> str:
@@ -129,13 +275,95 @@ def report_csv(report: Report, *, layers: bool) -> str:
     return _csv(_CSV_FIELDS, lines)
 
 
-def print_energy(energy: Energy, costs: CostTable) -> None:
+def print_comparisons(
+    comparisons: Sequence[Comparison], source: str | None, *, markdown: bool = False
+) -> None:
+    """Print a table of each pair, and where the first needs less than the second."""
+    console = _Console(markdown=markdown)
+    machine, workload = comparisons[0].machine, comparisons[0].workload
+    _print(
+        console,
+        f"hardware {machine.name}: {_machine_text(machine)}; {workload.phase}, batch "
+        f"{workload.batch}, context {workload.context}",
+        *([f"claimed for each first: {source}"] if source else []),
+        "",
+    )
+    for pair in comparisons:
+        table = _table(
+            console, "", f">{pair.first}", f">{pair.second}", ">Second / first", "First", "Tier"
+        )
+        for m in pair.measures:
+            amounts = [si_range(amount, m.unit.symbol) for amount in (m.first, m.second)]
+            table.add_row(m.label, *amounts, times(m.ratio), m.verdict, m.tier)
+        _print(console, table, "")
+
+
+def comparisons_json(comparisons: Sequence[Comparison], source: str | None) -> str:
+    """Pairs as one JSON object; amounts in SI units."""
+    content = {
+        "hardware": machine_dict(comparisons[0].machine),
+        "workload": dataclasses.asdict(comparisons[0].workload),
+        "claim": source,
+        "pairs": [
+            {
+                "first": pair.first,
+                "second": pair.second,
+                **{
+                    m.key: {
+                        "unit": m.unit.symbol,
+                        "first": dataclasses.asdict(m.first),
+                        "second": dataclasses.asdict(m.second),
+                        "ratio": dataclasses.asdict(m.ratio),
+                        "verdict": m.verdict,
+                        "tier": m.tier,
+                    }
+                    for m in pair.measures
+                },
+            }
+            for pair in comparisons
+        ],
+    }
+    return json.dumps(content, indent=2, allow_nan=False)
+
+
+def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
+    """One line for each quantity of each pair; amounts in SI units."""
+    levels = ("low", "nominal", "high")
+    lines = [
+        {
+            "first": pair.first,
+            "second": pair.second,
+            "quantity": m.key,
+            "unit": m.unit.symbol,
+            **{
+                f"{name}_{level}": getattr(getattr(m, what), level)
+                for name, what in (("of_first", "first"), ("of_second", "second"))
+                for level in levels
+            },
+            **{f"ratio_{level}": getattr(m.ratio, level) for level in levels},
+            "verdict": m.verdict,
+            "tier": m.tier,
+        }
+        for pair in comparisons
+        for m in pair.measures
+    ]
+    return _csv(lines[0], lines)
+
+
+def print_energy(energy: Energy, costs: CostTable, *, markdown: bool = False) -> None:
     """Print a table of energy by category."""
-    console = _console()
+    console = _Console(markdown=markdown)
+    _print_energies(console, energy.by_category, energy, costs)
+
+
+def _print_energies(
+    console: _Console, parts: Mapping[str, Energy], energy: Energy, costs: CostTable
+) -> None:
+    """Print a table of energies that add up to one."""
     table = _table(console, "", ">Low", ">Nominal", ">High", "Tier", "Unpriced")
-    for name, part in energy.by_category.items():
+    for name, part in parts.items():
         table.add_row(name, *_joules_cells(part), ", ".join(part.unpriced))
-    table.add_section()
+    _end_section(table)
     table.add_row("total priced", *_joules_cells(energy), style="bold")
     _print(console, table)
     if energy.unpriced:
@@ -185,47 +413,121 @@ def energy_csv(energy: Energy, costs: CostTable) -> str:
     return _csv(("action", "category", "low_j", "nominal_j", "high_j", "tier", "source"), lines)
 
 
-def _console() -> Console:
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = 200  # a pipe has no width: do not fold cells
-    return console
+def print_ledger(one: Pass, trace: Trace, prices: CostTable, *, markdown: bool = False) -> None:
+    """Print the energy of a trace by line of the ledger, and its time."""
+    console = _Console(markdown=markdown)
+    machine, lines = one.machine, _ledger_lines(one, prices)
+    tokens = f"{trace.tokens} token{'s' * (trace.tokens > 1)}"
+    _print(console, f"{trace.name}: {trace.phase}, {tokens}", _hardware_text(machine), "")
+    total = sum(lines.values(), start=Energy())
+    _print_energies(console, {LINES[key]: line for key, line in lines.items()}, total, prices)
+    _print(
+        console,
+        "",
+        f"latency {si(one.latency_s, 's')} (array alone {si(one.compute_s, 's')}, DRAM alone "
+        f"{si(one.dram_s, 's')}), {si(one.dram_bytes, 'B')} across the DRAM interface "
+        f"({Tier.DERIVED})",
+        NOT_IN_TRACE,
+    )
 
 
-def _table(console: Console, *headers: str) -> Table:
+def ledger_json(one: Pass, trace: Trace, prices: CostTable) -> str:
+    """The same as one JSON object."""
+    lines = _ledger_lines(one, prices)
+    total = sum(lines.values(), start=Energy())
+    content = {
+        "name": trace.name,
+        "phase": trace.phase,
+        "tokens": trace.tokens,
+        "hardware": machine_dict(one.machine),
+        "total": {**_joules_dict(total.total_j), "tier": total.tier},
+        "lines": {
+            key: {**_joules_dict(line.total_j), "tier": line.tier} for key, line in lines.items()
+        },
+        "unpriced": dict(total.unpriced),
+        "latency_s": one.latency_s,
+        "compute_s": one.compute_s,
+        "dram_s": one.dram_s,
+        "dram_bytes": one.dram_bytes,
+        "note": NOT_IN_TRACE,
+    }
+    return json.dumps(content, indent=2, allow_nan=False)
+
+
+def ledger_csv(one: Pass, prices: CostTable) -> str:
+    """One line for each line of the ledger."""
+    return _csv(
+        ("line", "low_j", "nominal_j", "high_j", "tier"),
+        [
+            {"line": key, **_joules_dict(line.total_j), "tier": line.tier}
+            for key, line in _ledger_lines(one, prices).items()
+        ],
+    )
+
+
+def _ledger_lines(one: Pass, prices: CostTable) -> dict[str, Energy]:
+    """Without the lines that the pass has not."""
+    return {
+        key: line for key, line in one.energies(prices).items() if line.by_action or line.unpriced
+    }
+
+
+class _Console(Console):
+    """A console without markup, and whether its tables are Markdown."""
+
+    def __init__(self, *, markdown: bool):
+        super().__init__(highlight=False, markup=False, emoji=False)
+        self.markdown = markdown
+        if not self.is_terminal or markdown:
+            self.width = 400  # a pipe has no width: do not fold cells
+
+
+def _table(
+    console: _Console, *headers: str, rows: Iterable[Sequence[str]] = (), style: str | None = None
+) -> Table:
     """A table, ruled on a terminal only; a header that starts with > is right-aligned."""
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
+    look = box.SIMPLE_HEAD if console.is_terminal else None
+    look = box.MARKDOWN if console.markdown else look
+    table = Table(box=look, pad_edge=console.markdown)
     for header in headers:
         right = header.startswith(">")
         table.add_column(header.lstrip(">"), justify="right" if right else "left", no_wrap=right)
+    for row in rows:
+        table.add_row(*row, style=style)
     return table
 
 
-def _print(console: Console, *lines: Table | str) -> None:
+def _end_section(table: Table) -> None:
+    """A rule below the rows so far; Markdown has none."""
+    if table.box is not box.MARKDOWN:
+        table.add_section()
+
+
+def _print(console: _Console, *lines: Table | str) -> None:
     """Print without trailing blanks; a terminal folds long lines, a pipe does not."""
-    with console.capture() as captured:
-        for line in lines:
+    for line in lines:
+        with console.capture() as captured:
             console.print(line, soft_wrap=isinstance(line, str) and not console.is_terminal)
-    for line in captured.get().splitlines():
-        print(line.rstrip())
-
-
-def _times(value: float) -> str:
-    return f"{value:.{2 if value < 10 else 1}f}x"
+        printed = captured.get().splitlines()
+        if console.markdown and isinstance(line, Table):
+            printed = printed[1:-1]  # its edges are blank
+        for text in printed:
+            print(text.rstrip())
 
 
 def _cells(figure: Figure, references: Mapping[str, str]) -> tuple[str, ...]:
     """Label, both amounts, ratio, published ratio, tier with references to notes."""
     amounts = [si_range(amount, figure.unit.symbol) for amount in (figure.llama, figure.bitnet)]
-    published = _times(figure.published.value) if figure.published else ""
     notes = ",".join(references[key] for key in figure.inferred)
     tier = f"{figure.tier} [{notes}]" if notes else str(figure.tier)
-    return (figure.label, *amounts, times(figure.ratio), published, tier)
+    return (figure.label, *amounts, times(figure.ratio), _published(figure), tier)
 
 
-def _print_layers(console: Console, report: Report, references: Mapping[str, str]) -> None:
-    """One table for each total, of the layers that belong to it."""
-    for index, total in enumerate(report.figures):
+def layer_tables(
+    report: Report, references: Mapping[str, str]
+) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    """Headers and rows of one table for each total, of the layers that belong to it."""
+    for total in report.figures:
         rows = [row for row in report.rows if total.key in row.bitnet.scope]
         if not rows:
             continue
@@ -233,18 +535,17 @@ def _print_layers(console: Console, report: Report, references: Mapping[str, str
         shape = "m x k x n" if with_tokens else "k x n"
         systems = (f">{system}" for system in SYSTEMS)
         bound = ("Bound by",) if total.bounds else ()
-        table = _table(
-            console, total.label, ">Count", f">{shape}", *systems, ">Ratio", *bound, "Tier"
-        )
+        headers = (total.label, ">Count", f">{shape}", *systems, ">Ratio", *bound, "Tier")
+        lines = []
         for row in rows:
             layer = row.bitnet.layer
             sides = (layer.gemm.m,) * with_tokens + (layer.gemm.k, layer.gemm.n)
-            figure = row.figures[index]
+            figure = next(figure for figure in row.figures if figure.key == total.key)
             _, llama, bitnet, ratio, _, tier = _cells(figure, references)
             bound = (" / ".join(figure.bounds),) if figure.bounds else ()
             cells = (layer.name, str(layer.count), " x ".join(map(str, sides)))
-            table.add_row(*cells, llama, bitnet, ratio, *bound, tier)
-        _print(console, table, "")
+            lines.append((*cells, llama, bitnet, ratio, *bound, tier))
+        yield headers, lines
 
 
 def _figure_dict(figure: Figure) -> dict:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from arch.config import Dataflow
+from arch.models import MODELS
 from arch.workload import ModelShape
 
-from .costs import CostTable, Energy, Range
+from .costs import CostTable, Energy, Range, shared_ratio
 from .evaluation import Evaluation, LayerResult, Workload, evaluate
+from .ledger import LINES
 from .machine import Machine
 from .paper import BATCH, CONTEXT, Published, published_ratio, workspace_rule
 from .tiers import Tier, weakest
@@ -42,6 +46,8 @@ class Figure:
         Whether the ratio is BitNet / LLaMA instead of LLaMA / BitNet; above 1, BitNet is ahead.
     parts : tuple of Figure
         What it is made of, or what explains it.
+    spread : Range or None
+        The ratio, where both systems pay the same costs; else each is at its own end of its range.
     """
 
     key: str
@@ -55,10 +61,13 @@ class Figure:
     bounds: tuple[str, str] | None = None
     more_is_better: bool = False
     parts: tuple[Figure, ...] = ()
+    spread: Range | None = None
 
     @property
     def ratio(self) -> Range | None:
         """How far BitNet is ahead; None where one of the two is zero."""
+        if self.spread:
+            return self.spread
         over, under = self.llama, self.bitnet
         if self.more_is_better:
             over, under = under, over
@@ -89,11 +98,37 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """A sentence on scope or on an assumption; figures refer to the latter by its `key`."""
+    """A sentence on scope or on an assumption; figures refer to the latter by its `key`.
+
+    A `caution` says what the totals leave out, or what they take from the user.
+    """
 
     tier: Tier
     text: str
     key: str | None = None
+    caution: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """What the paper counts beside what a machine burns, in one phase.
+
+    Attributes
+    ----------
+    phase : str
+    arithmetic, system : Range
+        FP16 LLaMA / BitNet b1.58: arithmetic alone; with memory and accumulators at their width.
+    largest : tuple of (str, float)
+        Key and share of the largest line of LLaMA's energy, and of BitNet's.
+    text : str
+        What dominates the energy of the whole machine, in a line.
+    """
+
+    phase: str
+    arithmetic: Range
+    system: Range
+    largest: tuple[tuple[str, float], tuple[str, float]]
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +142,7 @@ class Report:
     figures : tuple of Figure
     rows : tuple of LayerRow
     notes : tuple of Note
+    headlines : tuple of Headline
     """
 
     llama: Evaluation
@@ -115,6 +151,7 @@ class Report:
     figures: tuple[Figure, ...]
     rows: tuple[LayerRow, ...]
     notes: tuple[Note, ...]
+    headlines: tuple[Headline, ...]
 
     def figure(self, key: str) -> Figure:
         """The figure of that key."""
@@ -146,8 +183,24 @@ def build_report(
         costs=costs,
         figures=figures,
         rows=rows,
-        notes=_notes(llama, costs, figures),
+        notes=_notes(llama, bitnet, costs, figures),
+        headlines=tuple(_headline(phase, figures, machine) for phase in llama.passes),
     )
+
+
+def headlines_over(
+    report: Report, name: str, values: Iterable[int]
+) -> dict[int, tuple[Headline, ...]]:
+    """The headlines of prefill and decode at other values of a field of the workload."""
+    found = {}
+    for value in values:
+        workload = dataclasses.replace(
+            report.llama.workload, **({"phase": "prefill"} | {name: value})
+        )
+        found[value] = build_report(
+            report.llama.model, workload=workload, machine=report.llama.machine, costs=report.costs
+        ).headlines
+    return found
 
 
 def _figure(
@@ -166,6 +219,7 @@ def _figure(
     values = [measure(side) for side in (llama, bitnet)]
     tiers = [value.tier for value in values if isinstance(value, Energy)]
     first, second = (v.total_j if isinstance(v, Energy) else Range.point(v) for v in values)
+    spread = shared_ratio(*values) if tiers else None
     return Figure(
         key=key,
         label=label,
@@ -174,6 +228,7 @@ def _figure(
         bitnet=second,
         tier=weakest([tier, *tiers]),
         inferred=inferred,
+        spread=spread,
         **rest,
     )
 
@@ -208,7 +263,10 @@ def _figures(llama: Evaluation, bitnet: Evaluation, costs: CostTable) -> tuple[F
 
     def published(key: str) -> Published | None:
         """Under the paper's conditions only, save for the energy per operation, which has none."""
-        same = (workload.batch, workload.context) == (BATCH, CONTEXT)
+        same = MODELS.get(model.name) == model and (
+            (workload.batch, workload.context, workload.kv, workload.head_weight)
+            == (BATCH, CONTEXT, "fp16", "fp16")
+        )
         return published_ratio(key, model) if same or key == "arithmetic" else None
 
     arithmetic = (
@@ -221,12 +279,12 @@ def _figures(llama: Evaluation, bitnet: Evaluation, costs: CostTable) -> tuple[F
         figure("attention", "attention, FP16", JOULES, lambda e: e.attention, blocks),
         figure("scales", "scales, FP16", JOULES, lambda e: e.scale, blocks),
     )
-    tier = workspace_rule().tier
+    tier, head, kv = workspace_rule().tier, *map(_shown, (workload.head_weight, workload.kv))
     memory = (
         figure("weights", "block weights", GIGABYTES, lambda e: e.block_bytes, dims),
         figure("embedding", "embedding, FP16", GIGABYTES, lambda e: e.embedding_bytes, dims),
-        figure("head", "output head, FP16", GIGABYTES, lambda e: e.head_bytes, dims),
-        figure("kv_cache", "key-value cache, FP16", GIGABYTES, lambda e: e.cache_bytes, blocks),
+        figure("head", f"output head, {head}", GIGABYTES, lambda e: e.head_bytes, dims),
+        figure("kv_cache", f"key-value cache, {kv}", GIGABYTES, lambda e: e.cache_bytes, blocks),
         figure("workspace", "workspace", GIGABYTES, lambda e: e.workspace_bytes, cached, tier=tier),
     )
     latency = (
@@ -252,6 +310,7 @@ def _figures(llama: Evaluation, bitnet: Evaluation, costs: CostTable) -> tuple[F
             published=published("energy"),
             parts=energy,
         ),
+        *(_system(llama, bitnet, phase, blocks) for phase in llama.passes),
         figure(
             "memory",
             "Memory",
@@ -282,25 +341,80 @@ def _figures(llama: Evaluation, bitnet: Evaluation, costs: CostTable) -> tuple[F
     )
 
 
+def _system(llama: Evaluation, bitnet: Evaluation, phase: str, inferred: tuple[str, ...]) -> Figure:
+    """Energy of a pass with everything that the machine does, line by line."""
+    sides = [side.passes[phase].energies(side.prices) for side in (llama, bitnet)]
+    inferred = (*inferred, ARRAY)
+    parts = (
+        _figure(*lines, line, label, JOULES, lambda energy: energy, inferred)
+        for line, label in LINES.items()
+        if (lines := [side[line] for side in sides]) and any(e.by_action for e in lines)
+    )
+    total = [sum(side.values(), start=Energy()) for side in sides]
+    tokens = llama.passes[phase].tokens
+    return _figure(
+        *total,
+        f"system_{phase}",
+        f"With memory, {phase}, {tokens} token{'s' * (tokens > 1)}",
+        JOULES,
+        lambda energy: energy,
+        inferred,
+        parts=tuple(parts),
+    )
+
+
+def _headline(phase: str, figures: tuple[Figure, ...], machine: Machine) -> Headline:
+    by_key = {figure.key: figure for figure in figures}
+    paper, system = by_key["energy"], by_key[f"system_{phase}"]
+    largest = []
+    for side in ("llama", "bitnet"):
+        part = max(system.parts, key=lambda part, side=side: getattr(part, side).nominal)
+        share = getattr(part, side).nominal / getattr(system, side).nominal
+        largest.append((part.key, share))
+    (first, share), (second, other) = largest
+    text = (
+        f"{LINES[first]}: {share:.0%} of LLaMA's energy, {other:.0%} of BitNet's"
+        if first == second
+        else f"most is {LINES[first]} in LLaMA ({share:.0%}), {LINES[second]} in BitNet "
+        f"({other:.0%})"
+    )
+    if first == second == "weights" and min(share, other) > 0.5:
+        bits = machine.stored_bits("ternary")
+        text += f"; at most {machine.stored_bits('fp16') / bits:.1f}x at {bits:g} bits a weight"
+    return Headline(
+        phase=phase,
+        arithmetic=paper.ratio,
+        system=system.ratio,
+        largest=tuple(largest),
+        text=f"{phase}: {text}",
+    )
+
+
+def times(ratio: Range | None) -> str:
+    """A ratio such as 41.2x, and its range where there is one."""
+    if ratio is None:
+        return "-"
+    low, nominal, high = (
+        f"{value:.{2 if value < 10 else 1}f}x" for value in (ratio.low, ratio.nominal, ratio.high)
+    )
+    return nominal if low == high else f"{nominal} ({low} to {high})"
+
+
+def _shown(dtype: str) -> str:
+    return "FP16" if dtype == "fp16" else dtype
+
+
 def _operations(prefix: str) -> Callable[[Evaluation], Energy]:
     return lambda e: e.arithmetic.only(lambda action: action.startswith(prefix))
 
 
 def _notes(
-    evaluation: Evaluation, costs: CostTable, figures: tuple[Figure, ...]
+    llama: Evaluation, bitnet: Evaluation, costs: CostTable, figures: tuple[Figure, ...]
 ) -> tuple[Note, ...]:
     """The inferred assumptions first, in the order in which figures name them."""
-    model, machine, batch = evaluation.model, evaluation.machine, evaluation.workload.batch
-    array, workspace = machine.array, workspace_rule()
+    model, machine, workload = llama.model, llama.machine, llama.workload
+    workspace = workspace_rule()
     published = [f"{f.key}: {f.published.source}" for f in figures if f.published]
-    rates = [
-        si(rate, "B/s")
-        for rate in (
-            machine.weight_bytes_per_s("ternary"),
-            machine.weight_bytes_per_s("fp16"),
-            machine.dram.bytes_per_s,
-        )
-    ]
     return (
         Note(
             key=DIMENSIONS if model.inferred else None,
@@ -310,9 +424,9 @@ def _notes(
         Note(
             key=PRECISION,
             tier=Tier.INFERRED,
-            text="precision: attention (full, not causal), key-value cache, embedding and output "
-            "head are FP16 in both; BitNet adds one FP16 multiply by a scale for each input and "
-            "output element of a ternary layer",
+            text="precision, in both: attention (full, not causal) and embedding FP16, key-value "
+            f"cache {_shown(workload.kv)}, output head {_shown(workload.head_weight)}; BitNet adds "
+            "one FP16 multiply by a scale for each input and output element of a ternary layer",
         ),
         Note(
             key=WORKSPACE,
@@ -320,31 +434,129 @@ def _notes(
             text="workspace: what the paper's memory figures hold beyond weights, embedding, head "
             f"and key-value cache; {workspace.source}",
         ),
-        Note(
-            key=ARRAY,
-            tier=Tier.INFERRED,
-            text="FP16 array: of the ternary array's shape, clock and pipeline, so that each "
-            "product takes the same cycles; attention and output head of both run on it",
-        ),
+        Note(key=ARRAY, tier=Tier.INFERRED, text=_array_note(machine)),
         Note(
             tier=Tier.DERIVED,
             text="energy has figure 3's scope, arithmetic of the decoder blocks: no embedding, no "
             "output head, no norms, no softmax, no memory traffic; every addition of a ternary "
             f"product is priced at 8 bits; costs `{costs.name}`",
         ),
-        Note(
-            tier=Tier.DERIVED,
-            text="decode latency adds up, over the layers, the longer of array cycles "
-            "(arch.timing) and bytes at DRAM bandwidth; nothing stays on chip between layers",
-        ),
-        Note(
-            tier=Tier.DERIVED,
-            text=f"weights enter the array at up to {rates[0]} (2 bit) or {rates[1]} (FP16), the "
-            f"DRAM delivers {rates[2]}; at batch {batch}, {min(batch, array.rows)} of "
-            f"{array.rows} rows hold a token",
-        ),
-        Note(
-            tier=Tier.PUBLISHED,
-            text=f"ratios: {'; '.join(published)}",
-        ),
+        *_system_notes(llama, bitnet),
+        *_time_notes(llama),
+        Note(tier=Tier.PUBLISHED, text=f"ratios: {'; '.join(published)}"),
     )
+
+
+def _array_note(machine: Machine) -> str:
+    if machine.array is None:
+        return (
+            f"roofline: peaks at {machine.peaks.efficiency:.0%}, bandwidth at "
+            f"{machine.dram.efficiency:.0%} of what is published; ternary weights are multiplied "
+            f"as {machine.compute['ternary']}"
+        )
+    other = machine.compute["ternary"]
+    as_other = f"; ternary weights are multiplied as {other}" * (other != "ternary")
+    return (
+        "FP16 array: of the ternary array's shape, clock and pipeline, so that each product takes "
+        f"the same cycles; it adds in FP16; attention and output head of both run on it{as_other}"
+    )
+
+
+def _system_notes(llama: Evaluation, bitnet: Evaluation) -> list[Note]:
+    """On energy with memory: costs, what stays on chip, static power, what has no price."""
+    machine, prices = llama.machine, bitnet.prices
+    energies = [
+        energy
+        for side in (llama, bitnet)
+        for one in side.passes.values()
+        for energy in one.energies(side.prices).values()
+    ]
+    levels = {
+        level: prices.cost(level)
+        for level in ("hop_bits", "buffer_bits", "sram_bits", "dram_bits")
+        if any(action.endswith(level) for e in energies for action in e.by_action)
+    }
+    if any("select" in e.by_action for e in energies):
+        levels["select"] = prices.cost("select")
+    notes = [
+        Note(
+            tier=weakest([Tier.DERIVED, *(cost.tier for cost in levels.values())]),
+            text="with memory: every line of the machine, with the output head; a ternary sum at "
+            "the width it has in the array; slots without a token hold still and cost registers "
+            "only; ratios move each cost in both systems at once; "
+            + "; ".join(f"{level}: {cost.source} ({cost.tier})" for level, cost in levels.items()),
+        ),
+        Note(
+            tier=machine.static.tier,
+            caution=True,
+            text=f"static power: {si(machine.static.watts.nominal, 'W')}, {machine.static.source}; "
+            "--leakage sets it",
+        ),
+    ]
+    resident = [
+        name
+        for name, side in (("LLaMA", llama), ("BitNet", bitnet))
+        if side.passes["decode"].resident
+    ]
+    if machine.sram.bytes:
+        never = f"; all weights of {' and '.join(resident)} do, and cross never" * bool(resident)
+        notes.append(
+            Note(
+                tier=machine.sram.tier,
+                text=f"on-chip memory of {si(machine.sram.bytes, 'B')} ({machine.sram.source}): "
+                "acts and psums that fit stay there, a layer's weights that fit cross the DRAM "
+                f"interface once{never}",
+            )
+        )
+    if unpriced := sorted({action for e in energies for action in e.unpriced}):
+        notes.append(
+            Note(
+                tier=Tier.INFERRED,
+                caution=True,
+                text=f"unpriced: costs have no {', '.join(unpriced)}: unknown, not zero",
+            )
+        )
+    return notes
+
+
+def _time_notes(llama: Evaluation) -> list[Note]:
+    machine, batch = llama.machine, llama.workload.batch
+    what = "array cycles (arch.timing)" if machine.array else "operations at peak rate"
+    stays = "" if machine.sram.bytes else "; nothing stays on chip between layers"
+    notes = [
+        Note(
+            tier=Tier.DERIVED,
+            text=f"decode latency adds up, over the layers, the longer of {what} and bytes at DRAM "
+            f"bandwidth{stays}",
+        )
+    ]
+    if machine.array:
+        rates = [
+            si(rate, "B/s")
+            for rate in (
+                machine.weight_bytes_per_s("ternary"),
+                machine.weight_bytes_per_s("fp16"),
+                machine.dram.bytes_per_s,
+            )
+        ]
+        array = machine.array
+        output = array.dataflow == Dataflow.OUTPUT_STATIONARY
+        held = f"; at batch {batch}, {min(batch, array.rows)} of {array.rows} rows hold a token"
+        notes.append(
+            Note(
+                tier=Tier.DERIVED,
+                text=f"weights enter the array at up to {rates[0]} "
+                f"({machine.stored_bits('ternary'):g} bit) or {rates[1]} (FP16), the DRAM delivers "
+                f"{rates[2]}{held * output}",
+            )
+        )
+    if machine.dram.bytes and llama.memory_bytes > machine.dram.bytes:
+        notes.append(
+            Note(
+                tier=Tier.DERIVED,
+                caution=True,
+                text=f"FP16 LLaMA needs more than the {si(machine.dram.bytes, 'B')} of one such "
+                "memory: take it as several, side by side in capacity but not in bandwidth",
+            )
+        )
+    return notes

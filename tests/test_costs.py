@@ -228,14 +228,21 @@ def test_a_users_table_is_read_from_yaml(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("nominal: 2", "nominal: 8e-12", "add_int8: nominal must be a number, not '8e-12'"),
-        (", source: here", "", "add_int8 has no source"),
+        (
+            "nominal: 2",
+            "nominal: 8e-12",
+            "line 4: costs.add_int8.nominal must be a number, not '8e-12'",
+        ),
+        (", source: here", "", "line 4: costs.add_int8 has no source"),
         (", tier: MEASURED", "", "add_int8 has no tier"),
-        ("tier: MEASURED", "tier: SURE", "add_int8: tier must be one of MEASURED"),
-        ("high: 3", "high: 3, hihg: 3", "add_int8 has an unknown key 'hihg'"),
+        ("tier: MEASURED", "tier: SURE", "line 4: costs.add_int8.tier must be one of MEASURED"),
+        ("high: 3", "high: 3, hihg: 3", "line 4: costs.add_int8 has an unknown key 'hihg'"),
         ("  add_int8", "  8", "costs must be a mapping with text keys"),
+        ("nominal: 2", "nominal: 4", "line 4: costs.add_int8: low, nominal and high must rise"),
+        ("name: mine", "node: mine", "line 2 has node twice"),
+        ("name: mine", "name: &a [*a]", "nested too deeply, or in itself"),
         ("name: mine\n", "", "has no name"),
-        ("node: 5 nm", "node: 5", "node must be text, not 5"),
+        ("node: 5 nm", "node: 5", "line 2: node must be text, not 5"),
         ("costs:", "costs: [", "is not YAML in line"),
         ("name", "\tname", "is not YAML in line 1"),
     ],
@@ -267,7 +274,7 @@ def test_a_table_that_is_not_text_is_rejected(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nope", "unknown costs 'nope'; known: paper"),
+        ("nope", "unknown costs 'nope'; known: asic16, fpga16, paper"),
         ("nope.yaml", "cannot read nope.yaml: No such"),
     ],
 )

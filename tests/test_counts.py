@@ -1,7 +1,10 @@
 """Counts against a walk that performs every action one by one, and hand-computed arithmetic."""
 
+import math
+import re
 from collections import Counter
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,11 +19,12 @@ from arch.counts import (
     product_counts,
     scale_counts,
     tree_adds,
+    vector_counts,
 )
 from arch.models import find_model
 from arch.ternary import PACKINGS
 from arch.tiling import Plan
-from arch.workload import Gemm, Layer, build_trace
+from arch.workload import VECTOR_KINDS, Gemm, Layer, Vector, build_trace
 
 
 def width(low, high):
@@ -153,6 +157,192 @@ def test_scales_multiply_each_input_and_each_output_of_ternary_layers(dtype, exp
     inputs, outputs = 7 * 2 * 3, 7 * 2 * 5
     assert sum(expected.values()) in (0, inputs + outputs)
     assert scale_counts(layer) == expected
+
+
+@pytest.mark.parametrize(
+    ("weight", "act", "expected"),
+    [
+        ("ternary", "fp16", {"add_fp16": 210}),
+        ("int8", "fp16", {"mul_fp16": 210, "add_fp16": 210}),
+        ("fp16", "int8", {"mul_fp16": 210, "add_fp16": 210}),
+    ],
+)
+def test_an_fp16_operand_makes_a_product_of_integers_fp16(weight, act, expected):
+    layer = Layer(name="x", gemm=Gemm(2, 3, 5), count=7, weight=weight, act=act)
+    assert product_counts(layer) == expected
+
+
+@pytest.mark.parametrize("kv", ["int8", "int4"])
+def test_a_cached_element_is_dequantised_once_however_many_heads_read_it(kv):
+    fields = {"name": "x", "gemm": Gemm(2, 3, 5), "weight": kv, "act": "fp16"}
+    layer = Layer(**fields, count=8, stored=2, stationary=False)
+    assert scale_counts(layer) == {"mul_fp16": 2 * 3 * 5}
+    assert product_counts(layer) == {"mul_fp16": layer.macs, "add_fp16": layer.macs}
+
+
+DONE = Counter()
+
+
+class Real:
+    """A number that counts the multiplies and additions it takes part in; comparing is adding."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __mul__(self, other):
+        DONE["mul"] += 1
+        return Real(self.value * getattr(other, "value", other))
+
+    def __add__(self, other):
+        DONE["add"] += 1
+        return Real(self.value + getattr(other, "value", other))
+
+    def __sub__(self, other):
+        return self + -getattr(other, "value", other)
+
+    def __gt__(self, other):
+        DONE["add"] += 1
+        return self.value > getattr(other, "value", other)
+
+    def halved(self):
+        """Exponents are free."""
+        return Real(self.value / 2)
+
+
+def seed(value):
+    """What a table indexed by a few bits gives."""
+    return Real(value * (1 + 2**-8))
+
+
+def reciprocal(a):
+    x = seed(1 / a.value)
+    for _ in range(2):
+        x = x * (Real(2.0) - a * x)
+    return x
+
+
+def rsqrt(a):
+    x, half = seed(a.value**-0.5), a.halved()
+    for _ in range(2):
+        x = x * (Real(1.5) - half * x * x)
+    return x
+
+
+NODES = np.cos((np.arange(6) + 0.5) * np.pi / 6) / 2
+POLYNOMIAL = np.polyfit(NODES, 2**NODES, 5)
+
+
+def exp(x):
+    scaled = x * (1 / math.log(2))
+    whole = round(scaled.value)
+    part = scaled - whole
+    power = Real(POLYNOMIAL[0])
+    for coefficient in POLYNOMIAL[1:]:
+        power = power * part + coefficient
+    return Real(power.value * 2.0**whole)
+
+
+def sigmoid(x):
+    return reciprocal(exp(Real(-x.value)) + 1)
+
+
+def tanh(x):
+    return Real(1.0) - Real(2 * reciprocal(exp(Real(2 * x.value)) + 1).value)
+
+
+def norm(row, gain=1.5):
+    squares = Real(0.0)
+    for x in row:
+        squares = squares + x * x
+    scale = rsqrt(squares * (1 / len(row)) + 1e-6)
+    return [x * scale * gain for x in row]
+
+
+def softmax(row):
+    most, total, powers = Real(-math.inf), Real(0.0), []
+    for x in row:
+        most = x if x > most else most
+    for x in row:
+        powers.append(exp(x - most))
+        total = total + powers[-1]
+    scale = reciprocal(total)
+    return [power * scale for power in powers]
+
+
+def gelu(x):
+    inner = x * (x * x * (0.044715 * 0.7978845608) + 0.7978845608)
+    return (tanh(inner) + 1) * x.halved()
+
+
+FUNCTIONS = {
+    "norm": (norm, lambda v: 1.5 * v / np.sqrt((v * v).mean() + 1e-6)),
+    "softmax": (softmax, lambda v: np.exp(v) / np.exp(v).sum()),
+    "sigmoid": (lambda row: [sigmoid(x) for x in row], lambda v: 1 / (1 + np.exp(-v))),
+    "silu": (lambda row: [x * sigmoid(x) for x in row], lambda v: v / (1 + np.exp(-v))),
+    "gelu": (
+        lambda row: [gelu(x) for x in row],
+        lambda v: v / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))),
+    ),
+    "relu": (lambda row: [x if x > 0 else Real(0.0) for x in row], lambda v: np.maximum(v, 0)),
+    "relu2": (
+        lambda row: [y * y for y in (x if x > 0 else Real(0.0) for x in row)],
+        lambda v: np.maximum(v, 0) ** 2,
+    ),
+    "softcap": (lambda row: [tanh(x * 0.02) * 50.0 for x in row], lambda v: 50 * np.tanh(v / 50)),
+}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+@pytest.mark.parametrize("width", [1, 2, 33])
+def test_fp32_work_is_what_a_run_that_gets_it_right_takes(kind, width):
+    compute, expected = FUNCTIONS[kind]
+    values = np.random.default_rng(width).normal(size=(3, width)) * 3
+    DONE.clear()
+    got = [[x.value for x in compute([Real(value) for value in row])] for row in values]
+    # FP32 numbers below 50, the cap, are up to 3.8e-6 apart.
+    np.testing.assert_allclose(got, [expected(row) for row in values], rtol=1e-6, atol=4e-6)
+    vector = Vector(name="x", kind=kind, rows=3, width=width, count=1)
+    done = {"mul_fp32": DONE["mul"], "add_fp32": DONE["add"]}
+    assert vector_counts(vector) == {action: n for action, n in done.items() if n}
+    assert vector_counts(Vector(name="x", kind=kind, rows=3, width=width, count=7)) == (
+        7 * vector_counts(vector)
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("add", {"add_fp16": 30}),
+        ("compare", {"add_fp16": 30}),
+        ("multiply", {"mul_fp16": 30}),
+        ("rotary", {"mul_fp16": 60, "add_fp16": 30}),
+        # absmax and rounding of 30 elements, a reciprocal and a multiply of 6 rows
+        ("quantise", {"add_fp16": 60, "mul_fp32": 30, "add_fp32": 12}),
+        ("lookup", {}),
+    ],
+)
+def test_other_vector_work_is_fp16(kind, expected):
+    assert vector_counts(Vector(name="x", kind=kind, rows=3, width=5, count=2)) == expected
+
+
+DOCS = Path(__file__).parents[1] / "docs" / "models.md"
+ROW = re.compile(r"\| (\w+) \| (FP\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|")
+
+
+def test_docs_state_the_arithmetic_of_every_kind():
+    stated = {kind: Counter() for kind in VECTOR_KINDS}
+    for kind, form, *numbers in ROW.findall(DOCS.read_text()):
+        mul, add, row_mul, row_add = map(int, numbers)
+        stated[kind][f"mul_{form.lower()}"] += 5 * mul + row_mul
+        stated[kind][f"add_{form.lower()}"] += 5 * add + row_add
+    for kind in VECTOR_KINDS:
+        counts = vector_counts(Vector(name="x", kind=kind, rows=1, width=5, count=1))
+        assert counts == {action: n for action, n in stated[kind].items() if n}
+
+
+def test_every_kind_of_vector_work_is_tested():
+    others = {"add", "compare", "multiply", "rotary", "quantise", "lookup"}
+    assert set(VECTOR_KINDS) == {*FUNCTIONS, *others}
 
 
 def test_arithmetic_of_llama_7b_decode_is_what_a_hand_computes():

@@ -1,5 +1,6 @@
 """energy_model.report: the paper's figures through trace, counts and costs; sums; properties."""
 
+import dataclasses
 import math
 
 import pytest
@@ -8,14 +9,15 @@ from hypothesis import strategies as st
 
 from arch.errors import InputError
 from arch.models import FIGURE3, MODELS, SIZES
+from arch.workload import ModelShape
 from energy_model.costs import Cost, CostTable, load_costs
-from energy_model.evaluation import Workload, evaluate
-from energy_model.machine import Machine, load_dram, parse_array
-from energy_model.report import build_report
+from energy_model.evaluation import Workload, evaluate, roofline
+from energy_model.machine import Machine, load_dram, load_machine, parse_array
+from energy_model.report import build_report, headlines_over
 from energy_model.tiers import Tier
 
 PAPER = load_costs("paper")
-LARGE = Machine(name="large", array=parse_array("large"), dram=load_dram())
+LARGE = Machine(name="large", array=load_machine("large").array, dram=load_dram())
 
 # Printed in figure 3 (right) of arXiv 2402.17764.
 FIGURE3_RATIO = {"1.3b": 18.6, "3b": 21.7, "7b": 29.1, "13b": 32.9, "70b": 41.2}
@@ -114,7 +116,7 @@ def test_memory_under_the_papers_conditions_is_the_fitted_rule(name):
     model = MODELS[name]
     h = model.hidden
     block = 4 * h * h + (3 if model.gated else 2) * h * model.ffn
-    rest = 4 * model.vocab * h + 1e9 * (0.01 + 0.283 * h / 1000)
+    rest = 4 * model.vocab * h + 1e9 * (0.016 + 0.282 * h / 1000)
     memory = report_of(name).figure("memory")
     assert memory.llama.nominal == pytest.approx(2 * model.layers * block + rest)
     assert memory.bitnet.nominal == pytest.approx(model.layers * block / 4 + rest, rel=1e-3)
@@ -307,3 +309,74 @@ def test_costs_that_lack_an_operation_are_rejected():
 def test_wrong_work_is_rejected(work, message):
     with pytest.raises(InputError, match=message):
         Workload(**work)
+
+
+MOE = ModelShape(
+    name="moe",
+    hidden=64,
+    ffn=96,
+    layers=2,
+    heads=4,
+    vocab=50,
+    source="test",
+    experts=8,
+    experts_per_token=2,
+)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("batch", [1, 3, 5])
+def test_experts_cost_what_they_compute_and_what_they_store(batch, tied):
+    # 101 tokens of 5 sequences: some experts get one more than others, in this pass or in decode.
+    model = dataclasses.replace(MOE, tied=tied)
+    work = Workload(batch=batch, context=101)
+    done = evaluate(model, weight="fp16", workload=work, machine=LARGE, costs=PAPER)
+    tokens = 101 * batch
+    macs = 2 * tokens * (4 * 64 * 64 + 64 * 8 + 2 * 3 * 64 * 96)
+    assert done.arithmetic.total_j.nominal == pytest.approx(macs * 0.5e-12)
+    assert done.block_bytes == 2 * model.block_weights
+    assert done.embedding_bytes + done.head_bytes == 2 * model.embedding_weights
+    used = sum(r.time.cycles > 0 for r in done.layers if r.layer.name.startswith("expert.up"))
+    assert used == (2 if batch == 5 else 1)  # 2, 6 or 10 assignments to 8 experts
+
+
+@pytest.mark.parametrize(
+    ("head_weight", "tables"), [("fp16", 16), ("int8", 16 + 8), ("ternary", 16 + 2)]
+)
+def test_a_tied_table_is_stored_once_and_a_quantised_head_beside_it(head_weight, tables):
+    model = dataclasses.replace(MOE, tied=True)
+    work = Workload(head_weight=head_weight)
+    done = evaluate(model, weight="fp16", workload=work, machine=LARGE, costs=PAPER)
+    assert done.embedding_bytes + done.head_bytes == tables * 64 * 50 / 8
+
+
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+@pytest.mark.parametrize("hardware", ["large", "large-int8", "a100", "kv260"])
+def test_no_layer_is_above_the_roofline_and_together_they_take_the_latency(hardware, phase):
+    machine = load_machine(hardware)
+    report = report_of("7b", machine=machine, phase=phase, batch=8, context=300)
+    ridge = max(machine.peak_ops_per_s.values())
+    for side in (report.llama, report.bitnet):
+        placed = roofline(side, phase)
+        assert {layer.name for layer in placed} == {result.layer.name for result in side.layers}
+        for layer in placed:
+            roof = min(ridge, layer.ops_per_byte * machine.dram.bytes_per_s)
+            assert layer.ops_per_s <= roof * (1 + 1e-9)
+        taken = math.fsum(layer.ops / layer.ops_per_s for layer in placed)
+        assert taken == pytest.approx(side.passes[phase].latency_s)
+        moved = math.fsum(layer.ops / layer.ops_per_byte for layer in placed)
+        assert moved == pytest.approx(side.passes[phase].dram_bytes)
+
+
+def test_peaks_of_an_array_and_of_a_roofline():
+    # 4 x 256 x 64 multiply-accumulates at 500 MHz; an A100's data sheet.
+    assert load_machine("large").peak_ops_per_s == {"ternary": 65.536e12, "fp16": 65.536e12}
+    assert load_machine("a100").peak_ops_per_s == {"fp16": 312e12, "int8": 624e12}
+
+
+@pytest.mark.parametrize(("name", "values"), [("context", (64, 4096)), ("batch", (2, 32))])
+def test_headlines_over_a_workload_are_those_of_its_reports(name, values):
+    over = headlines_over(report_of("7b", phase="decode"), name, values)
+    for value, headlines in over.items():
+        assert headlines == report_of("7b", **{name: value}).headlines
+        assert [headline.phase for headline in headlines] == ["prefill", "decode"]

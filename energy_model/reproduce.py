@@ -1,0 +1,496 @@
+"""The BitNet papers' figures: each published value next to what the model says.
+
+Figure 3 and all memory are `evaluate`'s, as in a report; latency and throughput on the papers' GPU
+are `energy_model.gpu`'s; table 1 of arXiv 2310.11453 is that paper's formulas on a trace.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from arch.counts import Counts, scale_counts
+from arch.models import find_model
+from arch.workload import Layer, ModelShape, build_trace
+
+from .costs import load_costs, price
+from .evaluation import Evaluation, Workload, evaluate
+from .fit import DTYPES, predicted_ratios
+from .gpu import (
+    BATCH_STEP,
+    decode_fits,
+    decode_s,
+    load_gpu,
+    load_pipeline,
+    step_bytes,
+    weight_bytes,
+)
+from .machine import Machine, load_dram, parse_array
+from .paper import (
+    BATCH,
+    CONTEXT,
+    OneBit,
+    Series,
+    published_one_bit,
+    published_ratio,
+    published_series,
+    workspace_rule,
+)
+from .tiers import Tier
+
+SYSTEMS = {"llama": "FP16 LLaMA", "bitnet": "BitNet b1.58"}
+RATIO = "ratio"
+FIGURE3_LEFT, FIGURE3_RIGHT = "figure 3 (left)", "figure 3 (right)"
+TABLE1, FIGURE2, TABLE3 = "table 1", "figure 2", "table 3"
+MEMORY, LATENCY = "memory", "latency"
+BATCH_SIZE, THROUGHPUT = "pipeline batch", "pipeline throughput"
+B158, ONE_BIT = "arXiv 2402.17764", "arXiv 2310.11453"
+# Table 1 of arXiv 2310.11453: the columns of a row, and the costs of each.
+ONE_BIT_COLUMNS = (
+    ("multiply", "7 nm", "paper"),
+    ("add", "7 nm", "paper"),
+    ("multiply", "45 nm", "paper45"),
+    ("add", "45 nm", "paper45"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A published value and the model's.
+
+    Attributes
+    ----------
+    source, figure, quantity, name : str
+        Such as "arXiv 2402.17764", "figure 2", "memory" and "70B FP16 LLaMA".
+    size, system : str
+        Such as "70b" and "llama"; the system of a ratio is "ratio".
+    unit : str
+        Of both values; "x" for a ratio.
+    published, model : float
+    tier : Tier
+        Of the model's value.
+    digitised : bool
+        Whether the published value is read off a figure's pixels, within 1 to 2 %.
+    inferred : tuple of str
+        Keys of `assumptions` that the model's value rests on.
+    left_out : float or None
+        The model's value by a fit that has not seen this size.
+    """
+
+    source: str
+    figure: str
+    quantity: str
+    name: str
+    size: str
+    system: str
+    unit: str
+    published: float
+    model: float
+    tier: Tier
+    digitised: bool = False
+    inferred: tuple[str, ...] = ()
+    left_out: float | None = None
+
+    @property
+    def label(self) -> str:
+        """What is compared, such as "70B FP16 LLaMA, memory"."""
+        return f"{self.name}, {self.quantity}"
+
+    @property
+    def difference(self) -> float:
+        """Model minus published, in `unit`."""
+        return self.model - self.published
+
+    @property
+    def residual(self) -> float:
+        """Model / published - 1."""
+        return self.model / self.published - 1
+
+    @property
+    def same_when_rounded(self) -> bool:
+        """Whether both print the same with two decimals, as table 1 of arXiv 2310.11453 does."""
+        return f"{self.model:.2f}" == f"{self.published:.2f}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """How near the model must come.
+
+    Attributes
+    ----------
+    name, limit, reached : str
+        What is held to what, and what came out.
+    met : bool
+    """
+
+    name: str
+    limit: str
+    reached: str
+    met: bool
+
+
+@functools.cache
+def reproduce() -> tuple[Comparison, ...]:
+    """Every published value with the model's, in the papers' order."""
+    return (
+        *_latency_or_memory(TABLE1),
+        *_latency_or_memory(FIGURE2),
+        *_figure3_left(),
+        *_figure3_right(),
+        *_table3(),
+        *_one_bit_table(),
+    )
+
+
+def assumptions() -> Mapping[str, str]:
+    """What the papers do not state, by key: all of it INFERRED."""
+    fits, pipeline, gpu, rule = decode_fits(), load_pipeline(), load_gpu(), workspace_rule()
+    batches = {row.system: row.published for row in _table3() if row.quantity == BATCH_SIZE}
+    model, batch = find_model("70b"), batches["llama"]
+    cache_gb = pipeline.cache_bytes(model, "fp16") / 1e9
+    bound = batch * gpu.dram.bytes_per_s / step_bytes(model, "fp16")
+    needed_gb = weight_bytes(model, "fp16") / 2e9 + batch * cache_gb
+    constants = ", ".join(
+        f"{SYSTEMS[system]} {fits[weight].bandwidth_share:g} of the peak bandwidth and "
+        f"{fits[weight].block_us:g} us a block"
+        for system, weight in DTYPES.items()
+    )
+    return {
+        "shapes": "figure 3's models have GPT-shaped blocks of 12 hidden^2 weights; its 3B is "
+        "hidden 2560 and 32 blocks, not LLaMA-3B's 3200 and 26",
+        "scope": "figure 3's end-to-end energy is arithmetic of the blocks alone, for "
+        f"{CONTEXT} tokens: full (not causal) attention in FP16, one FP16 multiply by a scale for "
+        "each input and output element of a ternary layer, every ternary addition at 8 bits; no "
+        "embedding, no output head, no memory traffic",
+        "dimensions": "7B, 13B and 70B have LLaMA's dimensions with multi-head attention (70B: "
+        "LLaMA-65B's); 3.9B is the 3B with 30 blocks",
+        "workspace": "memory holds ternary weights at 2 bits, FP16 embedding and output head, and "
+        f"{rule.base_gb:g} GB + {rule.per_1000_hidden_gb:g} GB for each 1000 of hidden size, "
+        f"2 constants {rule.source}",
+        "roofline": f"A100 latency: weights and FP16 head at a fitted share of "
+        f"{gpu.dram.bytes_per_s / 1e12:g} TB/s, and a fitted time for each block; 4 constants: "
+        f"{constants}. Keys and values of one sequence are left out, and a model on several GPUs "
+        "runs one stage after the other",
+        "cache": f"table 3: keys and values of {pipeline.context} tokens, FP16 for LLaMA, INT8 "
+        f"for BitNet b1.58 (in FP16, those of {batches['bitnet']:g} sequences would need "
+        f"{batches['bitnet'] * cache_gb:.0f} GB)",
+        "fitting": f"table 3: the largest batch is a multiple of {BATCH_STEP} and counts weights, "
+        f"keys and values, and {pipeline.sequence_workspace_gb:g} GB of workspace for each "
+        f"sequence (1 constant), in {pipeline.gpus} x {gpu.memory_bytes / 1e9:g} GB",
+        "stages": f"table 3: each of {pipeline.gpus} stages completes a batch in its part of the "
+        "latency, plus its keys and values at peak bandwidth, plus its operations at "
+        f"{gpu.fp16_per_s / 1e12:g} TFLOPS FP16 or {gpu.int8_per_s / 1e12:g} TOPS INT8, one after "
+        "the other. So a batch is in each stage, though memory counts the keys and values of one: "
+        f"the published throughput needs it, since reading FP16 weights for every {batch / 2:g} "
+        f"sequences would allow {bound:.0f} token/s at peak bandwidth; yet two batches of "
+        f"{batch:g} would need {needed_gb:.0f} GB of each GPU. The paper does not say which",
+        "formulas": f"arXiv 2310.11453, table 1: E_add = m (n - 1) p e_add and E_mul = m n p e_mul "
+        f"over GPT-shaped blocks and full attention, {CONTEXT} tokens; 1-bit has INT8 adds and "
+        "(m n + m p) FP16 multiplies in place of the products with weights, and FP16 attention; "
+        "no output head",
+    }
+
+
+def targets(comparisons: Iterable[Comparison]) -> tuple[Target, ...]:
+    """Every target, with the figure that it is held to."""
+    rows = tuple(comparisons)
+
+    def pick(figure: str, quantity: str | None = None, *, ratio: bool | None = None):
+        return [
+            row
+            for row in rows
+            if row.source == B158
+            and row.figure == figure
+            and quantity in (None, row.quantity)
+            and ratio in (None, row.system == RATIO)
+        ]
+
+    labels = [*pick(FIGURE3_LEFT, ratio=True), *pick(FIGURE3_RIGHT, ratio=True)]
+    joules = [*pick(FIGURE3_LEFT, ratio=False), *pick(FIGURE3_RIGHT, ratio=False)]
+    memory = [*pick(TABLE1, MEMORY), *pick(FIGURE2, MEMORY)]
+    latency = {
+        row.size: row for figure in (TABLE1, FIGURE2) for row in pick(figure, LATENCY, ratio=True)
+    }
+    rms = _rms(row.residual for row in latency.values())
+    left_out = _rms(row.left_out / row.published - 1 for row in latency.values())
+    batches = pick(TABLE3, BATCH_SIZE, ratio=False)
+    cells = [row for row in rows if row.source == ONE_BIT]
+    others = [
+        f"{row.label} {row.model:.4f} for {row.published:.2f}"
+        for row in cells
+        if not row.same_when_rounded
+    ]
+    same = len(cells) - len(others)
+    constants = 2 * len(decode_fits())
+    off = max(abs(row.difference) for row in labels)
+    (speedup,) = pick(TABLE3, THROUGHPUT, ratio=True)
+    wrong = [f"{row.model:g} for {row.published:g}" for row in batches if row.difference]
+    return (
+        Target(
+            name="figure 3, ratio labels",
+            limit="within 0.1",
+            reached=f"{off:.2f} at most",
+            met=off <= 0.1,
+        ),
+        _within("figure 3, joules", joules, 0.03),
+        _within("table 1 and figure 2, memory and its ratios", memory, 0.08),
+        Target(
+            name=f"table 1 and figure 2, latency ratios of {len(latency)} sizes",
+            limit="within 8 % rms with at most 4 constants",
+            reached=f"{100 * rms:.1f} % rms with {constants}; "
+            f"{100 * left_out:.1f} % rms where the fit leaves the size out",
+            met=rms <= 0.08 and constants <= 4,
+        ),
+        Target(
+            name="table 3, largest batches",
+            limit="exact",
+            reached=", ".join(wrong) or "exact",
+            met=not wrong,
+        ),
+        _within(
+            "table 3, throughput",
+            pick(TABLE3, THROUGHPUT, ratio=False),
+            0.06,
+            f"; their ratio {100 * speedup.residual:+.1f} %",
+        ),
+        Target(
+            name="table 1 of arXiv 2310.11453",
+            limit="at least 34 of 36 cells to their two decimals",
+            reached="; ".join([f"{same} of {len(cells)}", *others]),
+            met=same >= 34 and len(cells) == 36,
+        ),
+    )
+
+
+def _within(name: str, rows: list[Comparison], limit: float, more: str = "") -> Target:
+    worst = max(rows, key=lambda row: abs(row.residual))
+    return Target(
+        name=name,
+        limit=f"within {100 * limit:.0f} %",
+        reached=f"{100 * worst.residual:+.1f} % at most ({worst.label}){more}",
+        met=abs(worst.residual) <= limit,
+    )
+
+
+def _rms(errors: Iterable[float]) -> float:
+    squares = [error * error for error in errors]
+    return math.sqrt(sum(squares) / len(squares))
+
+
+@functools.cache
+def _evaluated(name: str) -> dict[str, Evaluation]:
+    """Both systems under the papers' conditions; the machine decides over no figure here."""
+    machine = Machine(name="any", array=parse_array("4x256x64"), dram=load_dram())
+    return {
+        system: evaluate(
+            find_model(name),
+            weight=weight,
+            workload=Workload(phase="prefill", batch=BATCH, context=CONTEXT),
+            machine=machine,
+            costs=load_costs("paper"),
+        )
+        for system, weight in DTYPES.items()
+    }
+
+
+def _series(figure: str) -> Iterator[Series]:
+    return (series for series in published_series() if series.figure == figure)
+
+
+def _compare(
+    series: Series,
+    predict: Callable[[str, ModelShape], float],
+    *,
+    tier: Tier,
+    inferred: tuple[str, ...],
+    prefix: str = "",
+) -> Iterator[Comparison]:
+    """A row for each value of a series, then one for each ratio label.
+
+    Parameters
+    ----------
+    predict : callable
+        From a system and a model to a value in the unit of the series.
+    prefix : str
+        What the names of the models have before the size.
+    """
+
+    def row(size: str, system: str, **values) -> Comparison:
+        shape = ("shapes" if prefix else "dimensions",) * find_model(prefix + size).inferred
+        return Comparison(
+            source=series.source,
+            figure=series.figure,
+            quantity=series.quantity,
+            name=f"{size.upper()} {SYSTEMS.get(system, system)}",
+            size=size,
+            system=system,
+            tier=tier,
+            inferred=(*shape, *inferred),
+            **values,
+        )
+
+    for system in SYSTEMS:
+        for size, value in getattr(series, system).items():
+            yield row(
+                size,
+                system,
+                unit=series.unit,
+                published=value,
+                model=predict(system, find_model(prefix + size)),
+                digitised=series.digitised,
+            )
+    for size in series.llama:
+        model = find_model(prefix + size)
+        llama, bitnet = (predict(system, model) for system in SYSTEMS)
+        # Table 3's batch and throughput are better when larger, all else when smaller.
+        ratio = bitnet / llama if series.figure == TABLE3 else llama / bitnet
+        published = published_ratio(series.quantity, model).value
+        yield row(size, RATIO, unit="x", published=published, model=ratio)
+
+
+def _latency_or_memory(figure: str) -> Iterator[Comparison]:
+    """Table 1 or figure 2 of arXiv 2402.17764."""
+    for series in _series(figure):
+        if series.quantity == MEMORY:
+            yield from _compare(
+                series,
+                lambda system, model: _evaluated(model.name)[system].memory_bytes / 1e9,
+                tier=workspace_rule().tier,
+                inferred=("workspace",),
+            )
+        else:
+            left_out = predicted_ratios(series.llama, leave_out=True)
+            for row in _compare(
+                series,
+                lambda system, model: 1e3 * decode_s(model, DTYPES[system], load_gpu()),
+                tier=Tier.INFERRED,
+                inferred=("roofline",),
+            ):
+                seen = left_out[row.size] if row.system == RATIO else None
+                yield dataclasses.replace(row, left_out=seen)
+
+
+def _figure3_left() -> Iterator[Comparison]:
+    """Energy of one weight and one token, out of a whole model's products."""
+    evaluated = _evaluated("figure3-70b")
+    energies = {
+        system: {
+            operation: _per_product(evaluation, prefix)
+            for operation, prefix in (("multiply", "mul_"), ("add", "add_"))
+        }
+        for system, evaluation in evaluated.items()
+    }
+    (series,) = _series(FIGURE3_LEFT)
+    common = {
+        "source": B158,
+        "figure": FIGURE3_LEFT,
+        "quantity": series.quantity,
+        "size": "",
+        "tier": Tier.DERIVED,
+    }
+    for system in SYSTEMS:
+        for operation, value in getattr(series, system).items():
+            yield Comparison(
+                **common,
+                name=f"{operation}, {SYSTEMS[system]}",
+                system=system,
+                unit=series.unit,
+                published=value,
+                model=energies[system][operation.split()[-1]],
+            )
+    yield Comparison(
+        **common,
+        name=RATIO,
+        system=RATIO,
+        unit="x",
+        published=published_ratio("arithmetic", evaluated["llama"].model).value,
+        model=sum(energies["llama"].values()) / sum(energies["bitnet"].values()),
+    )
+
+
+def _per_product(evaluation: Evaluation, prefix: str) -> float:
+    """Picojoules of the operations with that prefix for one weight and one token."""
+    macs = sum(r.layer.macs for r in evaluation.layers if "arithmetic" in r.scope)
+    spent = evaluation.arithmetic.only(lambda action: action.startswith(prefix))
+    return 1e12 * spent.total_j.nominal / macs
+
+
+def _figure3_right() -> Iterator[Comparison]:
+    (series,) = _series(FIGURE3_RIGHT)
+    return _compare(
+        series,
+        lambda system, model: _evaluated(model.name)[system].energy.total_j.nominal,
+        tier=Tier.DERIVED,
+        inferred=("scope",),
+        prefix="figure3-",
+    )
+
+
+def _table3() -> Iterator[Comparison]:
+    """70B on two GPUs."""
+    pipeline = load_pipeline()
+
+    def batch(system: str, model: ModelShape) -> int:
+        return pipeline.max_batch(model, DTYPES[system])
+
+    def throughput(system: str, model: ModelShape) -> float:
+        return pipeline.tokens_per_s(model, DTYPES[system], batch(system, model))
+
+    for series in _series(TABLE3):
+        fits = ("cache", "fitting")
+        if series.quantity == BATCH_SIZE:
+            yield from _compare(series, batch, tier=Tier.INFERRED, inferred=fits)
+        else:
+            timed = (*fits, "roofline", "stages")
+            yield from _compare(series, throughput, tier=Tier.INFERRED, inferred=timed)
+
+
+def _one_bit_table() -> Iterator[Comparison]:
+    """Table 1 of arXiv 2310.11453, cell by cell."""
+    for column, (operation, node, costs) in enumerate(ONE_BIT_COLUMNS):
+        prefix = {"multiply": "mul_", "add": "add_"}[operation]
+        for published in published_one_bit():
+            for name, joules in published.joules.items():
+                energy = price(_one_bit_counts(published, name), load_costs(costs))
+                yield Comparison(
+                    source=ONE_BIT,
+                    figure=TABLE1,
+                    quantity=f"{operation}, {node}",
+                    name=f"{published.size.upper()} {name}",
+                    size=published.size,
+                    system=name,
+                    unit="J",
+                    published=joules[column],
+                    model=energy.only(lambda a, p=prefix: a.startswith(p)).total_j.nominal,
+                    tier=energy.tier,
+                    inferred=("formulas",),
+                )
+
+
+def _one_bit_counts(published: OneBit, name: str) -> Counts:
+    """Operations of that paper's formulas, in a number format of its table."""
+    model = ModelShape(
+        name=f"bitnet-{published.size}",
+        hidden=published.hidden,
+        ffn=4 * published.hidden,
+        layers=published.layers,
+        heads=published.heads,
+        vocab=16000,
+        gated=False,
+        source=ONE_BIT,
+    )
+    weight = "ternary" if name == "1-bit" else "fp16"
+    layers = build_trace(model, weight=weight, batch=BATCH, context=CONTEXT, head=False)
+    return sum((_formula_counts(layer, name) for layer in layers), start=Counts())
+
+
+def _formula_counts(layer: Layer, name: str) -> Counts:
+    """A product of k terms has k - 1 additions, unlike in `product_counts`."""
+    adds = layer.macs - layer.count * layer.gemm.m * layer.gemm.n
+    if layer.weight == "ternary":
+        return Counts(add_int8=adds) + scale_counts(layer)
+    dtype = "fp32" if name == "fp32" else "fp16"
+    return Counts(**{f"mul_{dtype}": layer.macs, f"add_{dtype}": adds})
