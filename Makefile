@@ -11,8 +11,9 @@ PRESET ?= base
 OUT ?= build/verilog
 SIZE ?= 70b
 TARGET ?= ecp5
+SWEEP ?= examples/sweep.yaml
 
-.PHONY: help verilog synth fpga area bitstream test test-fast mutants lint presets browser demo report reproduce validate scalesim bench clean
+.PHONY: help verilog synth fpga area bitstream test test-fast mutants lint presets browser demo report reproduce validate scalesim sweep bench clean
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -22,8 +23,9 @@ $(STAMP): pyproject.toml constraints.txt
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[sim,board,test]'
 	touch $@
 
+# What the whole suite needs besides, too large for those who want Verilog.
 $(FPGA_STAMP): $(STAMP)
-	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[fpga]'
+	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[fpga,sweep,dask]'
 	touch $@
 
 verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog
@@ -82,6 +84,9 @@ $(SCALESIM)/.installed:
 
 scalesim: $(STAMP) $(SCALESIM)/.installed  ## our cycles and time beside those of PyPI's scalesim (3 to 5 minutes)
 	$(PY) -m energy_model.scalesim_bench $(SCALESIM)/bin/python
+
+sweep: $(STAMP)  ## Pareto front of the machines in SWEEP=examples/sweep.yaml (seconds)
+	$(PY) -m energy_model sweep $(SWEEP)
 
 bench: $(STAMP)  ## the figures that the README quotes (10 minutes)
 	$(PY) -m sim bench

@@ -35,6 +35,10 @@ class Counts(Mapping):
     def __len__(self) -> int:
         return len(self._counts)
 
+    def items(self):
+        """Actions and counts; a Mapping's own way there takes several times as long."""
+        return self._counts.items()
+
     def __add__(self, other: Counts) -> Counts:
         keys = self._counts | other._counts
         return Counts(**{key: self.get(key, 0) + other.get(key, 0) for key in keys})

@@ -80,6 +80,17 @@ Print, for ternary accelerators that others measured, what the model predicts fr
 parameters next to what was measured, with the ratio, what is published and what INFERRED, and why
 it misses. With --scalesim: cycles of the FP16 array next to SCALE-Sim's, and each cycle between."""
 
+_SWEEP = """\
+Evaluate a model on every machine of a grid, or on random ones of it, and print the Pareto front:
+docs/sweep.md. Results go to a file; a sweep that was killed continues with the same command."""
+
+_SWEEP_EXAMPLES = """\
+examples:
+  python -m energy_model sweep examples/sweep.yaml --plot front.png
+  python -m energy_model sweep examples/sweep.yaml --out arrays.parquet --jobs 2
+  python -m energy_model sweep examples/sweep.yaml --backend dask --scheduler tcp://10.0.0.1:8786
+  python -m energy_model sweep examples/sweep.yaml --benchmark"""
+
 _COUNTS = """\
 Price action counts: a JSON object of action names and numbers, such as
 {"add_int8": 4096, "act_hop_bits": 32768, "weight_dram_bits": 8192}. Energy is printed by category
@@ -241,6 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_format(validate)
     validate.set_defaults(run=_validate)
+    _add_sweep(commands)
 
     counts = commands.add_parser(
         "counts",
@@ -254,6 +266,39 @@ def _parser() -> argparse.ArgumentParser:
     _add_format(counts)
     counts.set_defaults(run=_counts)
     return parser
+
+
+def _add_sweep(commands) -> None:
+    sweep = commands.add_parser(
+        "sweep",
+        help="many machines and workloads; the Pareto front",
+        description=_SWEEP,
+        epilog=_SWEEP_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    sweep.add_argument("file", type=Path, metavar="FILE", help="YAML file: docs/sweep.md")
+    sweep.add_argument(
+        "--backend",
+        choices=("loky", "dask", "sequential"),
+        default="loky",
+        help="processes here, a Dask cluster, or none of both [loky]",
+    )
+    sweep.add_argument("--jobs", type=int, metavar="N", help="processes with loky [all cores]")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask cluster")
+    sweep.add_argument(
+        "--benchmark", action="store_true", help="print evaluations a second and keep no result"
+    )
+    output = sweep.add_argument_group("output")
+    output.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="results: .csv or .parquet [build/sweep/NAME.csv, after FILE]",
+    )
+    _add_format(output, ("table", "json", "csv"))
+    output.add_argument("--plot", type=Path, metavar="FILE", help="draw the front: .png, .svg, ...")
+    sweep.set_defaults(run=_sweep)
 
 
 def _add_model(parser) -> None:
@@ -507,6 +552,38 @@ def _validate(options: argparse.Namespace) -> None:
 
         sheet = render.validate_sheet(validate(), summaries(validate()))
     render.print_sheet(sheet, options.format)
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from . import sweep_render as render
+    from .sweep import fronts, read_sweep
+    from .sweep_run import benchmark, run_sweep
+
+    if (options.backend == "dask") != (options.scheduler is not None):
+        raise InputError("--backend dask and --scheduler ADDRESS need each other")
+    if options.jobs is not None:
+        require_int("--jobs", options.jobs)
+    if options.plot:
+        render.check_plot(options.plot)
+    sweep = read_sweep(options.file, find_model=_find_model)
+    if options.benchmark:
+        speeds = benchmark(sweep, jobs=options.jobs)
+        print(render.speeds_json(speeds)) if options.format == "json" else render.print_speeds(
+            speeds
+        )
+        return
+    out = options.out or Path("build", "sweep", f"{options.file.stem}.csv")
+    where = {"jobs": options.jobs, "scheduler": options.scheduler or ""}
+    rows = run_sweep(sweep, out, backend=options.backend, **where)
+    found = fronts(sweep, rows)
+    if options.plot:
+        render.plot_fronts(sweep, rows, found, options.plot)
+    if options.format == "json":
+        print(render.fronts_json(sweep, found))
+    elif options.format == "csv":
+        print(render.fronts_csv(found))
+    else:
+        render.print_fronts(sweep, rows, found, out)
 
 
 def _counts(options: argparse.Namespace) -> None:

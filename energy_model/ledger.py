@@ -6,12 +6,11 @@ Prices come later, so that a range of costs need not be counted twice.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from arch.counts import Counts, scale_counts, vector_counts
-from arch.workload import ModelShape, Trace, Vector
+from arch.workload import ModelShape, Trace
 
 from .costs import CostTable, Energy, Range, add_up, price
 from .machine import WEIGHT_BITS, Machine
@@ -32,8 +31,6 @@ LINES = {
     "static": "static power",
 }
 STATIC = "static"
-# Lines of a product whose operand is no trained weight.
-_ATTENTION = {"products": "attention", "accumulators": "attention", "weights": "kv_cache"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +96,13 @@ class Pass:
         return lines
 
 
-def run_pass(model: ModelShape | None, trace: Trace, machine: Machine) -> Pass:
+def run_pass(
+    model: ModelShape | None,
+    trace: Trace,
+    machine: Machine,
+    *,
+    common: Mapping[tuple[str, str], int] | None = None,
+) -> Pass:
     """Count a pass through `model` on a machine.
 
     Parameters
@@ -108,37 +111,26 @@ def run_pass(model: ModelShape | None, trace: Trace, machine: Machine) -> Pass:
         None where only the trace is known: what the pass adds to the cache is then not counted.
     trace : Trace
         With the output head where its energy is to be counted.
+    common : mapping of (line, action) to int, optional
+        `common_counts` of the two, where they are at hand.
 
     Raises
     ------
     InputError
         A layer does not fit the machine.
     """
-    counts: dict[tuple[str, str], int] = {}
+    counts = dict(common_counts(model, trace) if common is None else common)
     resident = machine.holds(trace)
     latency_s = compute_s = dram_s = dram_bytes = 0.0
-    kv_bits = WEIGHT_BITS["fp16"]
     for layer in trace:
         run = machine.run(layer, resident=resident)
-        lines = {} if layer.stationary else _ATTENTION
         for times, actions in ((run.count, run.once.actions), (run.shared, run.once.operand)):
-            for line, action, count in actions:
-                key = lines.get(line, line), action
+            for key, count in actions:
                 counts[key] = counts.get(key, 0) + times * count
-        for action, count in scale_counts(layer).items():
-            counts["scales", action] = counts.get(("scales", action), 0) + count
-        if not layer.stationary:
-            kv_bits = WEIGHT_BITS[layer.weight]
         latency_s += run.latency_s
         compute_s += run.compute_s
         dram_s += run.dram_s
         dram_bytes += run.dram_bytes
-    for action, count in _vector_work(trace.vectors).items():
-        counts["vectors", action] = count
-    if model is not None:
-        # Keys and values that the pass makes go to the cache, besides those that it reads.
-        made = 2 * trace.tokens * model.layers * model.kv_features
-        counts["kv_cache", "kv_dram_bits"] = made * kv_bits
     return Pass(
         machine=machine,
         tokens=trace.tokens,
@@ -151,7 +143,17 @@ def run_pass(model: ModelShape | None, trace: Trace, machine: Machine) -> Pass:
     )
 
 
-@functools.lru_cache(maxsize=1 << 12)
-def _vector_work(vectors: tuple[Vector, ...]) -> Counts:
-    """Arithmetic of norms, softmax and what else is no matrix product."""
-    return sum(map(vector_counts, vectors), start=Counts())
+def common_counts(model: ModelShape | None, trace: Trace) -> dict[tuple[str, str], int]:
+    """What a pass takes on every machine: scales, vector work, and what goes to the cache."""
+    counts: dict[tuple[str, str], int] = {}
+    scales = sum(map(scale_counts, trace), start=Counts())
+    vectors = sum(map(vector_counts, trace.vectors), start=Counts())
+    for line, work in (("scales", scales), ("vectors", vectors)):
+        counts |= {(line, action): count for action, count in work.items()}
+    if model is None:
+        return counts
+    cached = [layer.weight for layer in trace if not layer.stationary]
+    # Keys and values that the pass makes go to the cache, besides those that it reads.
+    made = 2 * trace.tokens * model.layers * model.kv_features
+    counts["kv_cache", "kv_dram_bits"] = made * WEIGHT_BITS[cached[-1] if cached else "fp16"]
+    return counts

@@ -27,6 +27,8 @@ DEFAULT_HARDWARE = "large"
 COMPUTE = {"ternary": "ternary", "int8": "int8", "fp16": "fp16"}
 _PRESETS = datafile.DATA / "hardware"
 WEIGHT_BITS = {"ternary": TRIT2.bits_per_trit, "int4": 4, "int8": 8, "fp16": 16}
+# Lines of a product whose operand is no trained weight.
+_ATTENTION = {"products": "attention", "accumulators": "attention", "weights": "kv_cache"}
 # Memory levels of a hardware file, and the costs that their energy is.
 _LEVELS = {"registers": "hop_bits", "buffers": "buffer_bits", "sram": "sram_bits"}
 
@@ -421,13 +423,22 @@ class Machine:
             dram_s=dram_bytes / (self.dram.bytes_per_s * self.dram.efficiency),
         )
 
+    def computes(self, layer: Layer) -> str:
+        """The number format whose array computes a layer."""
+        return "fp16" if layer.act == "fp16" else self.compute[layer.weight]
+
     def _once(self, layer: Layer, resident: bool) -> Once:
-        dtype = "fp16" if layer.act == "fp16" else self.compute[layer.weight]
+        dtype = self.computes(layer)
         if self.array is None:
             act_bits, rate = 16 if layer.act == "fp16" else 8, self.peaks.ops_per_s[dtype]
             weight_bits = 0 if resident else self.stored_bits(layer.weight)
             return _on_roofline(
-                rate * self.peaks.efficiency, layer.gemm, dtype, weight_bits, act_bits
+                rate * self.peaks.efficiency,
+                layer.gemm,
+                dtype,
+                weight_bits,
+                act_bits,
+                layer.stationary,
             )
         config = self.arrays[dtype]
         return _on_array(
@@ -452,7 +463,7 @@ class Once(NamedTuple):
     cycles : int
         Of the array, `arch.timing.gemm_cycles`; 0 for a roofline.
     compute_s : float
-    actions : tuple of (line of the ledger, action, count)
+    actions : tuple of ((line of the ledger, action), count)
     operand : tuple of the same
         At the memories, for the operand that enters as weights.
     dram_bits, operand_bits : int
@@ -462,8 +473,8 @@ class Once(NamedTuple):
     dtype: str
     cycles: int
     compute_s: float
-    actions: tuple[tuple[str, str, int], ...]
-    operand: tuple[tuple[str, str, int], ...]
+    actions: tuple[tuple[tuple[str, str], int], ...]
+    operand: tuple[tuple[tuple[str, str], int], ...]
     dram_bits: int
     operand_bits: int
 
@@ -475,7 +486,7 @@ def _on_array(
     dtype: str,
     weight_bits: float,
     act_bits: int,
-    padded: bool,
+    stationary: bool,
     sram_bytes: float,
     resident: bool,
 ) -> Once:
@@ -490,7 +501,7 @@ def _on_array(
         weight_bits=weight_bits,
         act_bits=act_bits,
         psum_bits=psum_bits,
-        padded=padded,
+        padded=stationary,
         passes=1,
     )
     acts, psums, matrix = (bits[f"{what}_dram_bits"] for what in ("act", "psum", "weight"))
@@ -517,35 +528,48 @@ def _on_array(
         dtype=dtype,
         cycles=cycles,
         compute_s=cycles / config.clock_hz,
-        actions=tuple(actions),
-        operand=tuple(operand),
+        actions=_by_line(actions, stationary),
+        operand=_by_line(operand, stationary),
         dram_bits=0 if inside else acts + psums,
         operand_bits=from_dram * matrix,
     )
 
 
 @functools.lru_cache(maxsize=1 << 15)
-def _on_roofline(rate: float, gemm: Gemm, dtype: str, weight_bits: float, act_bits: int) -> Once:
+def _on_roofline(
+    rate: float, gemm: Gemm, dtype: str, weight_bits: float, act_bits: int, stationary: bool
+) -> Once:
     weights = gemm.k * gemm.n
     bits = operand_counts(
         gemm, weights=weights, weight_bits=weight_bits, act_bits=act_bits, psum_bits=16
     )
     acts, psums, matrix = (bits[f"{what}_dram_bits"] for what in ("act", "psum", "weight"))
+    products = mac_counts(dtype, gemm.macs)
+    actions = [
+        *(("products", action, count) for action, count in products.items()),
+        ("acts", "act_dram_bits", acts),
+        ("psums", "psum_dram_bits", psums),
+        ("sram", "act_buffer_bits", acts),
+        ("sram", "psum_buffer_bits", psums),
+    ]
+    operand = [("weights", "weight_dram_bits", matrix), ("sram", "weight_buffer_bits", matrix)]
     return Once(
         dtype=dtype,
         cycles=0,
         compute_s=2 * gemm.macs / rate,
-        actions=(
-            *(("products", action, n) for action, n in mac_counts(dtype, gemm.macs).items()),
-            ("acts", "act_dram_bits", acts),
-            ("psums", "psum_dram_bits", psums),
-            ("sram", "act_buffer_bits", acts),
-            ("sram", "psum_buffer_bits", psums),
-        ),
-        operand=(("weights", "weight_dram_bits", matrix), ("sram", "weight_buffer_bits", matrix)),
+        actions=_by_line(actions, stationary),
+        operand=_by_line(operand, stationary),
         dram_bits=acts + psums,
         operand_bits=matrix,
     )
+
+
+def _by_line(
+    actions: list[tuple[str, str, int]], stationary: bool
+) -> tuple[tuple[tuple[str, str], int], ...]:
+    """Keyed as in the ledger, where products without a trained weight have lines of their own."""
+    lines = {} if stationary else _ATTENTION
+    return tuple(((lines.get(line, line), action), count) for line, action, count in actions)
 
 
 class LayerRun(NamedTuple):

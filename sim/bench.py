@@ -40,6 +40,7 @@ def bench() -> int:
         *_lockstep(preset("base")),
         _demo(preset("base")),
         _report_time(),
+        *_sweep_rates(),
     ]
     table = Table(box=None, pad_edge=False)
     for heading in ("figure", "measured", "target", ""):
@@ -125,3 +126,13 @@ def _report_time():
     start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     return _figure("energy_model report --size 70b", time.perf_counter() - start, "s", below=2)
+
+
+def _sweep_rates():
+    example = Path(__file__).parents[1] / "examples" / "sweep_random.yaml"
+    command = [sys.executable, "-m", "energy_model", "sweep", example]
+    command += ["--benchmark", "--jobs", "2", "--format", "json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    for speed in json.loads(done.stdout):
+        name = f"energy_model sweep, two processes, {speed['start']}"
+        yield _figure(name, speed["per_s"], "evaluations/s", above=2000)

@@ -236,13 +236,13 @@ def test_every_machine_with_a_file_prices_all_that_a_model_does(name):
     for weight in ("ternary", "fp16", "int8"):
         run = machine.run(layer(8, 100, 100, weight=weight))
         assert run.latency_s > 0
-        for _, action, _ in (*run.once.actions, *run.once.operand):
+        for (_, action), _ in (*run.once.actions, *run.once.operand):
             assert prices.cost(action), action
 
 
 def test_an_int8_array_multiplies_and_accumulates_in_32_bits():
     run = load_machine("base-int8").run(layer(16, 256, 256))
-    counts = {action: count for _, action, count in run.once.actions}
+    counts = {action: count for (_, action), count in run.once.actions}
     assert counts["mul_int8"] == 16 * 256 * 256
     # The last of 16 products' sums is 20 bits wide; accumulators have 32.
     assert {"add_int17", "add_int20", "add_int32"} <= counts.keys()
