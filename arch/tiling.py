@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from .config import ArrayConfig, Dataflow
 from .errors import InputError
@@ -61,10 +61,19 @@ class _Groups:
     config : ArrayConfig
         Of the plan's own dataflow.
     gemm : Gemm
+    token_groups : int
+        Groups of up to `group_tokens` tokens; each streams all weights once, in a pass.
+    feature_groups : int
+        Groups of up to `cols` output features.
+    slices : int
+        Of `lanes` input features that hold the padded k.
     """
 
     config: ArrayConfig
     gemm: Gemm
+    token_groups: int = field(init=False, repr=False, compare=False)
+    feature_groups: int = field(init=False, repr=False, compare=False)
+    slices: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         config, gemm = self.config, self.gemm
@@ -77,27 +86,17 @@ class _Groups:
                 f"k must be at most max_k = {config.max_k}, not {gemm.k}: "
                 f"a psum of {config.psum_bits} bits could overflow"
             )
-
-    @cached_property
-    def token_groups(self) -> int:
-        """Groups of up to `group_tokens` tokens; each streams all weights once, in a pass."""
-        return -(-self.gemm.m // self.config.group_tokens)
+        # Here and not as cached properties, whose lock (up to Python 3.11) a sweep would notice.
+        whole = config.slices_per_tile
+        set_once = functools.partial(object.__setattr__, self)
+        set_once("token_groups", -(-gemm.m // config.group_tokens))
+        set_once("feature_groups", -(-gemm.n // config.cols))
+        set_once("slices", whole * -(-gemm.k // (whole * config.lanes)))
 
     @property
     def last_tokens(self) -> int:
         """Valid tokens of the last group, between 1 and `group_tokens`."""
         return self.gemm.m - (self.token_groups - 1) * self.config.group_tokens
-
-    @cached_property
-    def feature_groups(self) -> int:
-        """Groups of up to `cols` output features."""
-        return -(-self.gemm.n // self.config.cols)
-
-    @cached_property
-    def slices(self) -> int:
-        """Of `lanes` input features that hold the padded k."""
-        whole = self.config.slices_per_tile
-        return whole * -(-self.gemm.k // (whole * self.config.lanes))
 
     @property
     def pass_slices(self) -> int:
@@ -131,12 +130,12 @@ class Plan(_Groups):
 
     DATAFLOW = Dataflow.OUTPUT_STATIONARY
 
-    @cached_property
+    @property
     def tiles(self) -> int:
         """Number of tiles."""
         return self.token_groups * self.feature_groups
 
-    @cached_property
+    @property
     def beats(self) -> int:
         """Beats of each input stream of the array."""
         return self.tiles * self.slices
@@ -167,22 +166,22 @@ class StationaryPlan(_Groups):
 
     DATAFLOW = Dataflow.WEIGHT_STATIONARY
 
-    @cached_property
+    @property
     def k_groups(self) -> int:
         """Groups of `rows` slices of k."""
         return self.slices // self.config.rows
 
-    @cached_property
+    @property
     def group_tiles(self) -> int:
         """Tiles that each group of tokens streams past."""
         return self.feature_groups * self.k_groups
 
-    @cached_property
+    @property
     def tiles(self) -> int:
         """Number of tiles."""
         return self.token_groups * self.group_tiles
 
-    @cached_property
+    @property
     def beats(self) -> int:
         """Beats of the act stream of the array."""
         return self.group_tiles * self.gemm.m

@@ -568,13 +568,18 @@ def _sweep(options: argparse.Namespace) -> None:
     sweep = read_sweep(options.file, find_model=_find_model)
     if options.benchmark:
         speeds = benchmark(sweep, jobs=options.jobs)
-        print(render.speeds_json(speeds)) if options.format == "json" else render.print_speeds(
-            speeds
-        )
+        if options.format == "json":
+            print(render.speeds_json(speeds))
+        else:
+            render.print_speeds(speeds)
         return
     out = options.out or Path("build", "sweep", f"{options.file.stem}.csv")
     where = {"jobs": options.jobs, "scheduler": options.scheduler or ""}
-    rows = run_sweep(sweep, out, backend=options.backend, **where)
+    try:
+        rows = run_sweep(sweep, out, backend=options.backend, **where)
+    except KeyboardInterrupt:
+        print("interrupted: the same command continues", file=sys.stderr)
+        sys.exit(130)
     found = fronts(sweep, rows)
     if options.plot:
         render.plot_fronts(sweep, rows, found, options.plot)

@@ -27,8 +27,11 @@ DEFAULT_HARDWARE = "large"
 COMPUTE = {"ternary": "ternary", "int8": "int8", "fp16": "fp16"}
 _PRESETS = datafile.DATA / "hardware"
 WEIGHT_BITS = {"ternary": TRIT2.bits_per_trit, "int4": 4, "int8": 8, "fp16": 16}
-# Lines of a product whose operand is no trained weight.
-_ATTENTION = {"products": "attention", "accumulators": "attention", "weights": "kv_cache"}
+# Lines of a product and its operand: where that is a trained weight, and where not.
+_LINES = {
+    True: ("products", "accumulators", "weights"),
+    False: ("attention", "attention", "kv_cache"),
+}
 # Memory levels of a hardware file, and the costs that their energy is.
 _LEVELS = {"registers": "hop_bits", "buffers": "buffer_bits", "sram": "sram_bits"}
 
@@ -509,27 +512,28 @@ def _on_array(
     inside = acts + psums <= room
     held = resident or matrix <= room - inside * (acts + psums)
     from_dram = (0 if resident else 1) if held else groups
-    actions = [("products", action, count) for action, count in trees.items()]
-    actions += [("accumulators", action, count) for action, count in accumulators.items()]
+    products, adders, weights = _LINES[stationary]
+    actions = [((products, action), count) for action, count in trees.items()]
+    actions += [((adders, action), count) for action, count in accumulators.items()]
     actions += [
-        ("registers" if action.endswith("_hop_bits") else "sram", action, count)
+        (("registers" if action.endswith("_hop_bits") else "sram", action), count)
         for action, count in accesses.items()
     ]
     if inside:
-        actions += [("sram", "act_sram_bits", acts), ("sram", "psum_sram_bits", psums)]
+        actions += [(("sram", "act_sram_bits"), acts), (("sram", "psum_sram_bits"), psums)]
     else:
-        actions += [("acts", "act_dram_bits", acts), ("psums", "psum_dram_bits", psums)]
-    operand = [("weights", "weight_dram_bits", from_dram * matrix)]
+        actions += [(("acts", "act_dram_bits"), acts), (("psums", "psum_dram_bits"), psums)]
+    operand = [((weights, "weight_dram_bits"), from_dram * matrix)]
     if held:
         # Written once, unless it is there beforehand, and read by every group of tokens.
-        operand.append(("sram", "weight_sram_bits", (from_dram + groups) * matrix))
+        operand.append((("sram", "weight_sram_bits"), (from_dram + groups) * matrix))
     cycles = gemm_cycles(plan)
     return Once(
         dtype=dtype,
         cycles=cycles,
         compute_s=cycles / config.clock_hz,
-        actions=_by_line(actions, stationary),
-        operand=_by_line(operand, stationary),
+        actions=tuple(actions),
+        operand=tuple(operand),
         dram_bits=0 if inside else acts + psums,
         operand_bits=from_dram * matrix,
     )
@@ -544,32 +548,25 @@ def _on_roofline(
         gemm, weights=weights, weight_bits=weight_bits, act_bits=act_bits, psum_bits=16
     )
     acts, psums, matrix = (bits[f"{what}_dram_bits"] for what in ("act", "psum", "weight"))
-    products = mac_counts(dtype, gemm.macs)
-    actions = [
-        *(("products", action, count) for action, count in products.items()),
-        ("acts", "act_dram_bits", acts),
-        ("psums", "psum_dram_bits", psums),
-        ("sram", "act_buffer_bits", acts),
-        ("sram", "psum_buffer_bits", psums),
-    ]
-    operand = [("weights", "weight_dram_bits", matrix), ("sram", "weight_buffer_bits", matrix)]
+    products, _, weights_line = _LINES[stationary]
     return Once(
         dtype=dtype,
         cycles=0,
         compute_s=2 * gemm.macs / rate,
-        actions=_by_line(actions, stationary),
-        operand=_by_line(operand, stationary),
+        actions=(
+            *(((products, action), n) for action, n in mac_counts(dtype, gemm.macs).items()),
+            (("acts", "act_dram_bits"), acts),
+            (("psums", "psum_dram_bits"), psums),
+            (("sram", "act_buffer_bits"), acts),
+            (("sram", "psum_buffer_bits"), psums),
+        ),
+        operand=(
+            ((weights_line, "weight_dram_bits"), matrix),
+            (("sram", "weight_buffer_bits"), matrix),
+        ),
         dram_bits=acts + psums,
         operand_bits=matrix,
     )
-
-
-def _by_line(
-    actions: list[tuple[str, str, int]], stationary: bool
-) -> tuple[tuple[tuple[str, str], int], ...]:
-    """Keyed as in the ledger, where products without a trained weight have lines of their own."""
-    lines = {} if stationary else _ATTENTION
-    return tuple(((lines.get(line, line), action), count) for line, action, count in actions)
 
 
 class LayerRun(NamedTuple):

@@ -111,16 +111,17 @@ def fronts_csv(fronts: Mapping[tuple, Sequence[Mapping]]) -> str:
 def print_speeds(speeds: Sequence[Speed]) -> None:
     """Print evaluations a second."""
     console = terminal.console()
-    table = terminal.table(console, "Start", ">Jobs", ">Evaluations", ">Seconds", ">A second")
+    headings = (">Jobs", ">Evaluations", ">Seconds", ">A second", ">A CPU second")
+    table = terminal.table(console, "Start", *headings)
     for speed in speeds:
         counts = (str(speed.jobs), f"{speed.evaluations}", f"{speed.seconds:.2f}")
-        table.add_row(speed.start, *counts, f"{speed.per_s:.0f}")
+        table.add_row(speed.start, *counts, f"{speed.per_s:.0f}", f"{speed.per_cpu_s:.0f}")
     terminal.print_lines(console, table)
 
 
 def speeds_json(speeds: Sequence[Speed]) -> str:
     """Speeds as a JSON list."""
-    names = ("start", "jobs", "evaluations", "seconds", "per_s")
+    names = ("start", "jobs", "evaluations", "seconds", "cpu_s", "per_s", "per_cpu_s")
     return json.dumps([{name: getattr(speed, name) for name in names} for speed in speeds])
 
 

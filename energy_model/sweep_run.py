@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gc
 import importlib.metadata
 import io
 import json
-import os
 import platform
 import shutil
 import sys
@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from arch.errors import InputError
 
@@ -80,9 +81,9 @@ def run_sweep(
         todo = [points[number * CHUNK : (number + 1) * CHUNK] for number in missing]
         kept = len(points) - sum(map(len, todo))
         with _progress(len(points), kept) as advance:
-            for index, text in _evaluated(sweep, todo, backend, jobs, scheduler):
-                write_text(names[missing[index]], text)
-                advance(len(todo[index]))
+            for chunk in _evaluated(sweep, todo, backend, jobs, scheduler):
+                write_text(names[missing[chunk.number]], chunk.lines)
+                advance(len(todo[chunk.number]))
         _join(names, out)
         described.replace(beside)
         shutil.rmtree(parts)
@@ -125,10 +126,18 @@ def _description(sweep: Sweep, key: str, version: str, points: int) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
+class _Chunk(NamedTuple):
+    """Place of a chunk, its CSV lines, and the processor's seconds that they took."""
+
+    number: int
+    lines: str
+    cpu_s: float
+
+
 def _evaluated(
     sweep: Sweep, chunks: list, backend: str, jobs: int | None, scheduler: str
-) -> Iterator[tuple[int, str]]:
-    """Place and CSV lines of each chunk, in the order in which they are done."""
+) -> Iterator[_Chunk]:
+    """The chunks, in the order in which they are done."""
     import joblib
 
     if not chunks:
@@ -141,7 +150,7 @@ def _evaluated(
             batch_size=1,
             pre_dispatch="2*n_jobs",
         )
-        task = joblib.delayed(_chunk_lines)
+        task = joblib.delayed(_evaluate_chunk)
         yield from pool(task(sweep, number, chunk) for number, chunk in enumerate(chunks))
 
 
@@ -169,11 +178,19 @@ def _backend(backend: str, scheduler: str) -> Iterator[None]:
         yield
 
 
-def _chunk_lines(sweep: Sweep, number: int, points: Sequence[int]) -> tuple[int, str]:
-    """Place of a chunk, and its lines."""
+def _evaluate_chunk(sweep: Sweep, number: int, points: Sequence[int]) -> _Chunk:
+    began = time.process_time()
     text, evaluator = io.StringIO(), Evaluator(sweep)
-    csv.writer(text, lineterminator="\n").writerows(map(evaluator.row, points))
-    return number, text.getvalue()
+    # Caches fill with tuples, none of them in a cycle: looking for cycles takes a quarter of the
+    # time, and finds none.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        csv.writer(text, lineterminator="\n").writerows(map(evaluator.row, points))
+    finally:
+        if collecting:
+            gc.enable()
+    return _Chunk(number, text.getvalue(), time.process_time() - began)
 
 
 def _join(parts: Sequence[Path], out: Path) -> None:
@@ -250,30 +267,47 @@ class Speed:
         Without worker processes and with empty caches, or with both at hand.
     jobs, evaluations : int
         Feasible points only: others take no time.
-    seconds : float
+    seconds, cpu_s : float
+        By the clock, and of the processors: fewer where other programs run too.
     """
 
     start: str
     jobs: int
     evaluations: int
     seconds: float
+    cpu_s: float
 
     @property
     def per_s(self) -> float:
         """Evaluations a second."""
         return self.evaluations / self.seconds
 
+    @property
+    def per_cpu_s(self) -> float:
+        """Evaluations in a second of one processor."""
+        return self.evaluations / self.cpu_s
+
 
 def benchmark(sweep: Sweep, *, jobs: int | None = None) -> list[Speed]:
     """Evaluate a sweep twice with loky and keep no result."""
+    import joblib
+
     points, speeds = sweep.points(), []
-    jobs = jobs or len(os.sched_getaffinity(0))
+    jobs = jobs or joblib.cpu_count()
     chunks = [points[first : first + CHUNK] for first in range(0, len(points), CHUNK)]
     for start in ("cold", "warm"):
         began = time.perf_counter()
-        texts = [text for _, text in _evaluated(sweep, chunks, "loky", jobs, "")]
+        done = list(_evaluated(sweep, chunks, "loky", jobs, ""))
         seconds = time.perf_counter() - began
-        lines = csv.DictReader(io.StringIO("".join(texts)), fieldnames=list(COLUMNS))
-        feasible = sum(not line["infeasible"] for line in lines)
-        speeds.append(Speed(start=start, jobs=jobs, evaluations=feasible, seconds=seconds))
+        text = io.StringIO("".join(chunk.lines for chunk in done))
+        lines = csv.DictReader(text, fieldnames=list(COLUMNS))
+        speeds.append(
+            Speed(
+                start=start,
+                jobs=jobs,
+                evaluations=sum(not line["infeasible"] for line in lines),
+                seconds=seconds,
+                cpu_s=sum(chunk.cpu_s for chunk in done),
+            )
+        )
     return speeds

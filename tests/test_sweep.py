@@ -275,14 +275,14 @@ def test_a_wrong_option_is_one_line(tmp_path, capsys, arguments, message):
 @pytest.fixture
 def counted(monkeypatch):
     """Chunks of 8 points; the list grows by the place of each one that is evaluated."""
-    done, lines = [], sweep_run._chunk_lines
+    done, lines = [], sweep_run._evaluate_chunk
     monkeypatch.setattr(sweep_run, "CHUNK", 8)
 
     def count(sweep, number, points):
         done.append(points[0])
         return lines(sweep, number, points)
 
-    monkeypatch.setattr(sweep_run, "_chunk_lines", count)
+    monkeypatch.setattr(sweep_run, "_evaluate_chunk", count)
     return done
 
 
@@ -485,6 +485,7 @@ def test_benchmark_counts_feasible_points_and_writes_nothing(tmp_path, capsys):
     for speed in (cold, warm):
         assert speed["evaluations"] == 48
         assert speed["per_s"] == pytest.approx(48 / speed["seconds"])
+        assert 0 < speed["cpu_s"] < speed["seconds"]
     assert os.listdir(tmp_path) == [path.name]
 
 
