@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import gc
 import importlib.metadata
 import io
 import json
+import os
 import platform
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -151,7 +154,9 @@ def _evaluated(
             pre_dispatch="2*n_jobs",
         )
         task = joblib.delayed(_evaluate_chunk)
-        yield from pool(task(sweep, number, chunk) for number, chunk in enumerate(chunks))
+        yield from pool(
+            task(sweep, number, chunk, os.getpid()) for number, chunk in enumerate(chunks)
+        )
 
 
 @contextlib.contextmanager
@@ -159,9 +164,7 @@ def _backend(backend: str, scheduler: str) -> Iterator[None]:
     import joblib
 
     if backend != "dask":
-        # Workers whose sweep was killed end after that many idle seconds, not after five minutes.
-        idle = {"idle_worker_timeout": 10} if backend == "loky" else {}
-        with joblib.parallel_config(backend=backend, **idle):
+        with joblib.parallel_config(backend=backend):
             yield
         return
     try:
@@ -178,7 +181,24 @@ def _backend(backend: str, scheduler: str) -> Iterator[None]:
         yield
 
 
-def _evaluate_chunk(sweep: Sweep, number: int, points: Sequence[int]) -> _Chunk:
+@functools.cache
+def _end_with(parent: int) -> None:
+    """End this process when that parent of it has: loky's workers outlive a parent that was killed.
+
+    Other processes than children of `parent` go on, so that it serves every backend.
+    """
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.getppid() == parent:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _evaluate_chunk(sweep: Sweep, number: int, points: Sequence[int], parent: int) -> _Chunk:
+    _end_with(parent)
     began = time.process_time()
     text, evaluator = io.StringIO(), Evaluator(sweep)
     # Caches fill with tuples, none of them in a cycle: looking for cycles takes a quarter of the

@@ -278,9 +278,9 @@ def counted(monkeypatch):
     done, lines = [], sweep_run._evaluate_chunk
     monkeypatch.setattr(sweep_run, "CHUNK", 8)
 
-    def count(sweep, number, points):
+    def count(sweep, number, points, parent):
         done.append(points[0])
-        return lines(sweep, number, points)
+        return lines(sweep, number, points, parent)
 
     monkeypatch.setattr(sweep_run, "_evaluate_chunk", count)
     return done
@@ -360,13 +360,24 @@ def large(tmp_path_factory):
     return folder / "some.yaml", (folder / "whole.csv").read_bytes()
 
 
+def running(group):
+    """Processes of a group that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of_group = path.read_text().rpartition(") ")[2].split()[:3]
+            if int(of_group) == group and state != "Z":
+                found.append(path)
+    return found
+
+
 @pytest.mark.parametrize("backend", ["loky", "sequential"])
 def test_a_killed_sweep_ends_as_one_that_was_not(tmp_path, large, backend):
     (path, whole), out = large, tmp_path / "r.csv"
     command = [sys.executable, "-m", "energy_model", "sweep", str(path), "--out", str(out)]
     command += ["--backend", backend, "--jobs", "2"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    # In a group of its own, so that the workers that it leaves behind can be ended too.
+    # In a group of its own, so that its workers can be found.
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, **quiet)
     parts, limit = tmp_path / "r.csv.parts", time.monotonic() + 60
     while not list(parts.glob("0*.csv")):
@@ -375,8 +386,9 @@ def test_a_killed_sweep_ends_as_one_that_was_not(tmp_path, large, backend):
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    while running(process.pid):
+        assert time.monotonic() < limit
+        time.sleep(0.1)
     # Of 9 chunks some are there, each of them whole.
     kept = {part.name: part.read_text() for part in parts.glob("0*.csv")}
     assert 0 < len(kept) < 9
