@@ -160,6 +160,8 @@ class Sweep:
         for name in ("machines", "models", "drams"):
             entries = getattr(self, name).items()
             content[name] = {key: dataclasses.asdict(value) for key, value in entries}
+        for key, machine in self.machines.items():
+            content["machines"][key]["packing"] = machine.packing.name
         content["costs"] = dataclasses.asdict(self.costs)
         content["area"] = dataclasses.asdict(area.area_table())
         return json.loads(json.dumps(content))
