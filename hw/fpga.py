@@ -36,10 +36,14 @@ DEVICE = "LFE5U-85F, speed grade 6, CABGA381"
 _OPTIONS = ("--85k", "--speed", "6", "--package", "CABGA381", "--timing-allow-fail")
 _HARNESS_OPTIONS = (
     # What every path is optimised for; more than any of them reaches, so that none is let off.
-    *("--freq", "400", "--placer-heap-timingweight", "30"),
+    *("--freq", "400"),
     # Three pins, wherever they are.
     "--lpf-allow-unconstrained",
 )
+_SMALL = ("--placer-heap-timingweight", "30")
+# From so many LUTs on, wires are what limits, and timing weighs more.
+LARGE_LUTS = 10_000
+_LARGE = ("--placer-heap-timingweight", "100")
 # Cells of the device.
 CAPACITY = {"TRELLIS_COMB": 83640, "TRELLIS_FF": 83640, "DP16KD": 208, "MULT18X18D": 156}
 
@@ -215,7 +219,8 @@ def place(rtl: Rtl, *, seeds: int = 2, dsp: bool = True) -> Placement:
             "flatten\n"
             f"write_json {folder / 'design.json'}",
         )
-        routes = _routes(folder, rtl, synthesis, seeds, _HARNESS_OPTIONS)
+        options = _LARGE if count_luts(synthesis.cells) >= LARGE_LUTS else _SMALL
+        routes = _routes(folder, rtl, synthesis, seeds, (*_HARNESS_OPTIONS, *options))
     return Placement(
         synthesis=synthesis,
         macs_per_cycle=rtl.config.macs_per_cycle,
