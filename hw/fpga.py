@@ -43,7 +43,7 @@ _HARNESS_OPTIONS = (
 _SMALL = ("--placer-heap-timingweight", "30")
 # From so many LUTs on, wires are what limits, and timing weighs more.
 LARGE_LUTS = 10_000
-_LARGE = ("--placer-heap-timingweight", "100")
+_LARGE = ("--placer-heap-timingweight", "300")
 # Cells of the device.
 CAPACITY = {"TRELLIS_COMB": 83640, "TRELLIS_FF": 83640, "DP16KD": 208, "MULT18X18D": 156}
 
