@@ -19,7 +19,14 @@ from arch.models import MODELS, SIZES, find_model
 from arch.workload import BLOCK_DTYPES, DTYPES, KV_DTYPES, PHASES, ModelShape, build_trace
 
 from . import datafile
-from .tracefile import TRACE_FORMATS, read_trace, trace_scalesim, trace_yaml, write_text
+from .tracefile import (
+    TRACE_FORMATS,
+    read_scalesim,
+    read_trace,
+    trace_scalesim,
+    trace_yaml,
+    write_text,
+)
 
 FORMATS = ("table", "json", "csv", "markdown")
 
@@ -63,12 +70,13 @@ examples:
 
 _LEDGER = """\
 Energy, line by line, and time of a trace file (YAML, of `trace` or yours) on a machine, in the
-number formats that the file states."""
+number formats that the file states. SCALE-Sim's CSV states none: --weight does."""
 
 _LEDGER_EXAMPLES = """\
 examples:
   python -m energy_model trace --size 7b --batch 8 --out 7b.yaml
-  python -m energy_model ledger 7b.yaml --hardware kv260"""
+  python -m energy_model ledger 7b.yaml --hardware kv260
+  python -m energy_model ledger gemms.csv --weight ternary"""
 
 _REPRODUCE = """\
 Print every figure of the BitNet papers that a model here predicts (arXiv 2402.17764: figures 2 and
@@ -219,7 +227,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=raw,
         allow_abbrev=False,
     )
-    ledger.add_argument("file", type=Path, metavar="FILE", help="trace as YAML")
+    ledger.add_argument("file", type=Path, metavar="FILE", help="trace as YAML, or as CSV")
+    ledger.add_argument(
+        "--weight", choices=BLOCK_DTYPES, help="number format of the weights of a CSV"
+    )
     _add_machine(ledger)
     _add_format(ledger)
     ledger.set_defaults(run=_ledger)
@@ -505,7 +516,15 @@ def _ledger(options: argparse.Namespace) -> None:
     from .costs import load_costs
     from .ledger import run_pass
 
-    trace, machine = read_trace(options.file), _machine(options)
+    csv = options.file.suffix.lower() == ".csv"
+    if csv != (options.weight is not None):
+        raise InputError(
+            f"{options.file} states no number format: give --weight"
+            if csv
+            else f"{options.file} states its number formats: no --weight {options.weight}"
+        )
+    trace = read_scalesim(options.file, weight=options.weight) if csv else read_trace(options.file)
+    machine = _machine(options)
     one, prices = run_pass(None, trace, machine), machine.prices(load_costs(options.costs))
     if options.format == "json":
         print(render.ledger_json(one, trace, prices))

@@ -512,6 +512,8 @@ SIZE = ("report", "--size", "7b")
         (("trace", "--size", "7b", "--out", "/nowhere/x"), "cannot write /nowhere/x: No such file"),
         (("ledger", "nope.yaml"), "cannot read nope.yaml: No such file or directory"),
         (("ledger", "pyproject.toml"), "pyproject.toml"),
+        (("ledger", "x.csv"), "x.csv states no number format: give --weight"),
+        (("ledger", "x.yaml", "--weight", "fp16"), "x.yaml states its number formats: no --weight"),
         (("counts", "nope.json"), "cannot read nope.json: No such file or directory"),
     ],
 )
@@ -567,6 +569,19 @@ def test_a_trace_file_costs_what_its_model_does(capsys, tmp_path, phase, hardwar
     text = output(capsys, *command, "table")
     assert si(ledger["total"]["nominal_j"], "J") in text
     assert "writing it is in no line" in text
+
+
+@pytest.mark.parametrize("weight", ["fp16", "ternary"])
+def test_a_csv_costs_what_the_same_products_as_yaml_do(capsys, tmp_path, weight):
+    (tmp_path / "x.csv").write_text("Layer name, M, N, K,\na*3, 2, 64, 128,\nb, 2, 96, 64,\n")
+    act = {"fp16": "fp16", "ternary": "int8"}[weight]
+    (tmp_path / "x.yaml").write_text(
+        "name: x\nphase: decode\ntokens: 2\nlayers:\n"
+        f"  - {{name: a, m: 2, k: 128, n: 64, count: 3, weight: {weight}, act: {act}}}\n"
+        f"  - {{name: b, m: 2, k: 64, n: 96, weight: {weight}, act: {act}}}\n"
+    )
+    found = output(capsys, "ledger", str(tmp_path / "x.csv"), "--weight", weight, "--format", "csv")
+    assert found == output(capsys, "ledger", str(tmp_path / "x.yaml"), "--format", "csv")
 
 
 @pytest.mark.parametrize("command", [[], ["report"], ["compare"], ["counts"]])
