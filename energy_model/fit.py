@@ -13,7 +13,7 @@ import numpy as np
 
 from arch.models import find_model
 
-from .gpu import BATCH_STEP, Pipeline, load_gpu, step_bytes, weight_bytes
+from .gpu import BATCH_STEP, Pipeline, load_a100, step_bytes, weight_bytes
 from .paper import published_ratio, published_series
 
 DTYPES = {"llama": "fp16", "bitnet": "ternary"}
@@ -77,7 +77,7 @@ def fit_workspace() -> tuple[float, float, np.ndarray]:
 def fit_decode(weight: str, latency_ms: dict[str, float]) -> tuple[float, float]:
     """Share of the peak bandwidth, and microseconds of each block, of one system's latencies."""
     models = [find_model(size) for size in latency_ms]
-    peak = load_gpu().dram.bytes_per_s
+    peak = load_a100().dram.bytes_per_s
     rows = [(step_bytes(model, weight) / peak, model.layers) for model in models]
     seconds = np.array(list(latency_ms.values())) / 1e3
     (inverse_share, block_s), _ = _relative_fit(np.array(rows), seconds, seconds)
@@ -93,7 +93,7 @@ def predicted_ratios(sizes: Iterable[str], *, leave_out: bool) -> dict[str, floa
     leave_out : bool
         Whether each size is predicted by a fit that has not seen it, in either system.
     """
-    published, peak = measured("latency"), load_gpu().dram.bytes_per_s
+    published, peak = measured("latency"), load_a100().dram.bytes_per_s
     ratios = {}
     for size in sizes:
         model, seconds = find_model(size), {}
@@ -108,7 +108,7 @@ def predicted_ratios(sizes: Iterable[str], *, leave_out: bool) -> dict[str, floa
 
 def sequence_workspace_gb() -> tuple[float, float]:
     """Where both batches of table 3 are the largest that fit: above the first, up to the second."""
-    pipeline = Pipeline(gpu=load_gpu(), sequence_workspace_gb=0)
+    pipeline = Pipeline(gpu=load_a100(), sequence_workspace_gb=0)
     low, high = -math.inf, math.inf
     for system, values in measured("pipeline batch").items():
         weight = DTYPES[system]

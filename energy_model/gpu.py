@@ -13,41 +13,15 @@ from arch.ternary import TRIT2
 from arch.workload import ModelShape
 
 from . import datafile
-from .machine import Dram, load_dram
+from .machine import Machine, load_machine
 from .paper import FITTED
-from .tiers import Tier
 
 # What no source states (INFERRED): a ternary model's keys and values are INT8 in table 3, and its
 # products run at the INT8 peak.
 CACHE_BYTES = {"fp16": 2, "ternary": 1}
+PEAK = {"fp16": "fp16", "ternary": "int8"}
 # The batches of table 3 are multiples of it (INFERRED).
 BATCH_STEP = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gpu:
-    """Peaks of one GPU.
-
-    Attributes
-    ----------
-    dram : Dram
-    memory_bytes : float
-    fp16_per_s, int8_per_s : float
-        Operations a second; a multiply-accumulate is two.
-    source : str
-    tier : Tier
-    """
-
-    dram: Dram
-    memory_bytes: float
-    fp16_per_s: float
-    int8_per_s: float
-    source: str
-    tier: Tier
-
-    def peak_per_s(self, weight: str) -> float:
-        """Operations a second on weights of that dtype."""
-        return self.fp16_per_s if weight == "fp16" else self.int8_per_s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +46,14 @@ class Pipeline:
 
     Attributes
     ----------
-    gpu : Gpu
+    gpu : Machine
     gpus, context : int
         Stages, and tokens of each sequence.
     sequence_workspace_gb : float
         Memory of each sequence besides its keys and values.
     """
 
-    gpu: Gpu
+    gpu: Machine
     gpus: int = 2
     context: int = 512
     sequence_workspace_gb: float
@@ -90,7 +64,7 @@ class Pipeline:
 
     def free_bytes(self, model: ModelShape, weight: str) -> float:
         """Memory of all GPUs beside the weights."""
-        return self.gpus * self.gpu.memory_bytes - weight_bytes(model, weight)
+        return self.gpus * self.gpu.dram.bytes - weight_bytes(model, weight)
 
     def max_batch(self, model: ModelShape, weight: str) -> int:
         """The largest batch whose keys, values and workspace fit beside the weights."""
@@ -105,7 +79,7 @@ class Pipeline:
         """
         cache_s = batch * self.cache_bytes(model, weight) / self.gpu.dram.bytes_per_s
         weights = model.block_weights + model.vocab * model.hidden
-        compute_s = 2 * weights * batch / self.gpu.peak_per_s(weight)
+        compute_s = 2 * weights * batch / self.gpu.peaks.ops_per_s[PEAK[weight]]
         return (decode_s(model, weight, self.gpu) + cache_s + compute_s) / self.gpus
 
     def tokens_per_s(self, model: ModelShape, weight: str, batch: int) -> float:
@@ -130,7 +104,7 @@ def step_bytes(model: ModelShape, weight: str) -> int:
     return block_bytes(model, weight) + 2 * model.vocab * model.hidden
 
 
-def decode_s(model: ModelShape, weight: str, gpu: Gpu) -> float:
+def decode_s(model: ModelShape, weight: str, gpu: Machine) -> float:
     """Seconds of one token at batch 1, without reading its few keys and values.
 
     Models larger than one GPU run on several, one stage after the other, so their time is the same.
@@ -141,25 +115,9 @@ def decode_s(model: ModelShape, weight: str, gpu: Gpu) -> float:
 
 
 @functools.cache
-def load_gpu(name: str = "a100_80gb") -> Gpu:
-    """The GPU of that name in gpu.yaml."""
-    path = datafile.DATA / "gpu.yaml"
-    where = f"{path}: {name}"
-    peaks = ("memory_gb", "fp16_tops", "int8_tops")
-    fields = datafile.record(
-        where, datafile.read_yaml(path).get(name), required=("dram", *peaks, "tier", "source")
-    )
-    memory_gb, fp16_tops, int8_tops = (
-        datafile.number(f"{where}.{key}", fields[key]) for key in peaks
-    )
-    return Gpu(
-        dram=load_dram(datafile.text(f"{where}.dram", fields["dram"])),
-        memory_bytes=1e9 * memory_gb,
-        fp16_per_s=1e12 * fp16_tops,
-        int8_per_s=1e12 * int8_tops,
-        source=datafile.text(f"{where}.source", fields["source"]),
-        tier=datafile.tier(f"{where}.tier", fields["tier"]),
-    )
+def load_a100() -> Machine:
+    """The GPU that the papers measured; `Machine.peaks` and `Machine.dram` are its data sheet's."""
+    return load_machine("a100")
 
 
 @functools.cache
@@ -182,7 +140,7 @@ def load_pipeline() -> Pipeline:
     key = "sequence_workspace_gb"
     value = _fitted("pipeline_a100", key)[key]
     return Pipeline(
-        gpu=load_gpu(),
+        gpu=load_a100(),
         sequence_workspace_gb=datafile.number(f"{FITTED}: pipeline_a100.{key}", value),
     )
 

@@ -9,12 +9,11 @@ import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from arch.workload import ModelShape, Trace
 
+from . import terminal
 from .compare import Comparison
 from .costs import Cost, CostTable, Energy, Range, category
 from .ledger import LINES, Pass
@@ -55,20 +54,20 @@ def print_report(
     details : bool
         Whether to print every part, range and note, or the large ones within 100 columns.
     """
-    console = _Console(markdown=markdown)
+    console = terminal.Paper(markdown=markdown)
     references = note_numbers(report)
-    ratios = _table(console, *HEADLINE, rows=headline_rows(report), style="bold")
+    ratios = terminal.table(console, *HEADLINE, rows=headline_rows(report), style="bold")
     table = _details(console, report, references) if details else _summary(console, report)
-    _print(console, title(report), "", ratios, "")
-    _print(console, *(headline.text for headline in report.headlines), "", table, "")
+    terminal.print_lines(console, title(report), "", ratios, "")
+    terminal.print_lines(console, *(headline.text for headline in report.headlines), "", table, "")
     for headers, rows in layer_tables(report, references) if layers else ():
-        _print(console, _table(console, *headers, rows=rows), "")
+        terminal.print_lines(console, terminal.table(console, *headers, rows=rows), "")
     notes = [f"[{n}] {note.tier} {note.text}." for n, note in enumerate(report.notes, 1)]
     if not details:
         notes = [f"{note.tier} {note.text}." for note in report.notes if note.caution]
         notes.append(f"INFERRED: {', '.join(references)}. --details explains and prints all lines.")
     lines = (*set_up(report), "", *notes)
-    _print(console, *(lines if details else _folded(lines)))
+    terminal.print_lines(console, *(lines if details else _folded(lines)))
 
 
 def _folded(lines: Iterable[str]) -> Iterator[str]:
@@ -146,10 +145,10 @@ def headline_rows(report: Report) -> list[tuple[str, ...]]:
     return rows
 
 
-def _summary(console: _Console, report: Report) -> Table:
+def _summary(console: terminal.Paper, report: Report) -> Table:
     """Nominal totals, and the lines of energy above a hundredth of it."""
     headers = (*(f">{s}" for s in SYSTEMS), ">Shares", ">Ratio", ">Paper", "Tier")
-    table = _table(console, "Nominal values", *headers)
+    table = terminal.table(console, "Nominal values", *headers)
     for figure in report.figures:
         row = _nominal(figure)
         table.add_row(*row[:3], "", *row[3:], style="bold")
@@ -181,13 +180,13 @@ def _published(figure: Figure) -> str:
     return times(Range.point(figure.published.value)) if figure.published else ""
 
 
-def _details(console: _Console, report: Report, references: Mapping[str, str]) -> Table:
-    table = _table(console, *FIGURES)
+def _details(console: terminal.Paper, report: Report, references: Mapping[str, str]) -> Table:
+    table = terminal.table(console, *FIGURES)
     for row, *parts in figure_rows(report, references):
         table.add_row(*row, style="bold")
         for part in parts:
             table.add_row(*part)
-        _end_section(table)
+        terminal.end_section(table)
     return table
 
 
@@ -279,9 +278,9 @@ def print_comparisons(
     comparisons: Sequence[Comparison], source: str | None, *, markdown: bool = False
 ) -> None:
     """Print a table of each pair, and where the first needs less than the second."""
-    console = _Console(markdown=markdown)
+    console = terminal.Paper(markdown=markdown)
     machine, workload = comparisons[0].machine, comparisons[0].workload
-    _print(
+    terminal.print_lines(
         console,
         f"hardware {machine.name}: {_machine_text(machine)}; {workload.phase}, batch "
         f"{workload.batch}, context {workload.context}",
@@ -289,13 +288,13 @@ def print_comparisons(
         "",
     )
     for pair in comparisons:
-        table = _table(
+        table = terminal.table(
             console, "", f">{pair.first}", f">{pair.second}", ">Second / first", "First", "Tier"
         )
         for m in pair.measures:
             amounts = [si_range(amount, m.unit.symbol) for amount in (m.first, m.second)]
             table.add_row(m.label, *amounts, times(m.ratio), m.verdict, m.tier)
-        _print(console, table, "")
+        terminal.print_lines(console, table, "")
 
 
 def comparisons_json(comparisons: Sequence[Comparison], source: str | None) -> str:
@@ -352,22 +351,22 @@ def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
 
 def print_energy(energy: Energy, costs: CostTable, *, markdown: bool = False) -> None:
     """Print a table of energy by category."""
-    console = _Console(markdown=markdown)
+    console = terminal.Paper(markdown=markdown)
     _print_energies(console, energy.by_category, energy, costs)
 
 
 def _print_energies(
-    console: _Console, parts: Mapping[str, Energy], energy: Energy, costs: CostTable
+    console: terminal.Paper, parts: Mapping[str, Energy], energy: Energy, costs: CostTable
 ) -> None:
     """Print a table of energies that add up to one."""
-    table = _table(console, "", ">Low", ">Nominal", ">High", "Tier", "Unpriced")
+    table = terminal.table(console, "", ">Low", ">Nominal", ">High", "Tier", "Unpriced")
     for name, part in parts.items():
         table.add_row(name, *_joules_cells(part), ", ".join(part.unpriced))
-    _end_section(table)
+    terminal.end_section(table)
     table.add_row("total priced", *_joules_cells(energy), style="bold")
-    _print(console, table)
+    terminal.print_lines(console, table)
     if energy.unpriced:
-        _print(
+        terminal.print_lines(
             console,
             "",
             f"Unpriced: costs `{costs.name}` ({costs.node}) do not cover these actions. Their "
@@ -415,13 +414,15 @@ def energy_csv(energy: Energy, costs: CostTable) -> str:
 
 def print_ledger(one: Pass, trace: Trace, prices: CostTable, *, markdown: bool = False) -> None:
     """Print the energy of a trace by line of the ledger, and its time."""
-    console = _Console(markdown=markdown)
+    console = terminal.Paper(markdown=markdown)
     machine, lines = one.machine, _ledger_lines(one, prices)
     tokens = f"{trace.tokens} token{'s' * (trace.tokens > 1)}"
-    _print(console, f"{trace.name}: {trace.phase}, {tokens}", _hardware_text(machine), "")
+    terminal.print_lines(
+        console, f"{trace.name}: {trace.phase}, {tokens}", _hardware_text(machine), ""
+    )
     total = sum(lines.values(), start=Energy())
     _print_energies(console, {LINES[key]: line for key, line in lines.items()}, total, prices)
-    _print(
+    terminal.print_lines(
         console,
         "",
         f"latency {si(one.latency_s, 's')} (array alone {si(one.compute_s, 's')}, DRAM alone "
@@ -470,49 +471,6 @@ def _ledger_lines(one: Pass, prices: CostTable) -> dict[str, Energy]:
     return {
         key: line for key, line in one.energies(prices).items() if line.by_action or line.unpriced
     }
-
-
-class _Console(Console):
-    """A console without markup, and whether its tables are Markdown."""
-
-    def __init__(self, *, markdown: bool):
-        super().__init__(highlight=False, markup=False, emoji=False)
-        self.markdown = markdown
-        if not self.is_terminal or markdown:
-            self.width = 400  # a pipe has no width: do not fold cells
-
-
-def _table(
-    console: _Console, *headers: str, rows: Iterable[Sequence[str]] = (), style: str | None = None
-) -> Table:
-    """A table, ruled on a terminal only; a header that starts with > is right-aligned."""
-    look = box.SIMPLE_HEAD if console.is_terminal else None
-    look = box.MARKDOWN if console.markdown else look
-    table = Table(box=look, pad_edge=console.markdown)
-    for header in headers:
-        right = header.startswith(">")
-        table.add_column(header.lstrip(">"), justify="right" if right else "left", no_wrap=right)
-    for row in rows:
-        table.add_row(*row, style=style)
-    return table
-
-
-def _end_section(table: Table) -> None:
-    """A rule below the rows so far; Markdown has none."""
-    if table.box is not box.MARKDOWN:
-        table.add_section()
-
-
-def _print(console: _Console, *lines: Table | str) -> None:
-    """Print without trailing blanks; a terminal folds long lines, a pipe does not."""
-    for line in lines:
-        with console.capture() as captured:
-            console.print(line, soft_wrap=isinstance(line, str) and not console.is_terminal)
-        printed = captured.get().splitlines()
-        if console.markdown and isinstance(line, Table):
-            printed = printed[1:-1]  # its edges are blank
-        for text in printed:
-            print(text.rstrip())
 
 
 def _cells(figure: Figure, references: Mapping[str, str]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from .gpu import (
     BATCH_STEP,
     decode_fits,
     decode_s,
-    load_gpu,
+    load_a100,
     load_pipeline,
     step_bytes,
     weight_bytes,
@@ -147,7 +147,8 @@ def reproduce() -> tuple[Comparison, ...]:
 
 def assumptions() -> Mapping[str, str]:
     """What the papers do not state, by key: all of it INFERRED."""
-    fits, pipeline, gpu, rule = decode_fits(), load_pipeline(), load_gpu(), workspace_rule()
+    fits, pipeline, gpu, rule = decode_fits(), load_pipeline(), load_a100(), workspace_rule()
+    peaks = gpu.peaks.ops_per_s
     batches = {row.system: row.published for row in _table3() if row.quantity == BATCH_SIZE}
     model, batch = find_model("70b"), batches["llama"]
     cache_gb = pipeline.cache_bytes(model, "fp16") / 1e9
@@ -179,10 +180,10 @@ def assumptions() -> Mapping[str, str]:
         f"{batches['bitnet'] * cache_gb:.0f} GB)",
         "fitting": f"table 3: the largest batch is a multiple of {BATCH_STEP} and counts weights, "
         f"keys and values, and {pipeline.sequence_workspace_gb:g} GB of workspace for each "
-        f"sequence (1 constant), in {pipeline.gpus} x {gpu.memory_bytes / 1e9:g} GB",
+        f"sequence (1 constant), in {pipeline.gpus} x {gpu.dram.bytes / 1e9:g} GB",
         "stages": f"table 3: each of {pipeline.gpus} stages completes a batch in its part of the "
         "latency, plus its keys and values at peak bandwidth, plus its operations at "
-        f"{gpu.fp16_per_s / 1e12:g} TFLOPS FP16 or {gpu.int8_per_s / 1e12:g} TOPS INT8, one after "
+        f"{peaks['fp16'] / 1e12:g} TFLOPS FP16 or {peaks['int8'] / 1e12:g} TOPS INT8, one after "
         "the other. So a batch is in each stage, though memory counts the keys and values of one: "
         f"the published throughput needs it, since reading FP16 weights for every {batch / 2:g} "
         f"sequences would allow {bound:.0f} token/s at peak bandwidth; yet two batches of "
@@ -365,7 +366,7 @@ def _latency_or_memory(figure: str) -> Iterator[Comparison]:
             left_out = predicted_ratios(series.llama, leave_out=True)
             for row in _compare(
                 series,
-                lambda system, model: 1e3 * decode_s(model, DTYPES[system], load_gpu()),
+                lambda system, model: 1e3 * decode_s(model, DTYPES[system], load_a100()),
                 tier=Tier.INFERRED,
                 inferred=("roofline",),
             ):

@@ -34,7 +34,7 @@ def print_tables(
     rows: Sequence[Comparison], targets: Sequence[Target], notes: Mapping[str, str]
 ) -> None:
     """Print a table for each quantity of a figure, the targets, and every INFERRED assumption."""
-    console = terminal.console()
+    console = terminal.Paper()
     for title, headers, cells in _tables(rows, notes):
         table = terminal.table(console, *headers)
         for line in cells:

@@ -118,7 +118,7 @@ def run_scalesim(python: str, dataflow: str) -> tuple[list[int], float]:
 
 def bench(python: str) -> int:
     """Print both cycles and both times; 0 where all cycles are equal."""
-    console = terminal.console()
+    console = terminal.Paper()
     headers = (
         "Product",
         "m x k x n",

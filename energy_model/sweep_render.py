@@ -29,7 +29,7 @@ def print_fronts(
     sweep: Sweep, rows: Sequence[Mapping], fronts: Mapping[tuple, Sequence[Mapping]], out: Path
 ) -> None:
     """Print a table of each task's front, and how many points were infeasible and why."""
-    console = terminal.console()
+    console = terminal.Paper()
     reasons = collections.Counter(row["infeasible"] for row in rows if row["infeasible"])
     lines: list[str | Table] = [
         f"{sweep.title}: {len(rows)} points, {reasons.total()} infeasible; all in {out}"
@@ -110,7 +110,7 @@ def fronts_csv(fronts: Mapping[tuple, Sequence[Mapping]]) -> str:
 
 def print_speeds(speeds: Sequence[Speed]) -> None:
     """Print evaluations a second."""
-    console = terminal.console()
+    console = terminal.Paper()
     headings = (">Jobs", ">Evaluations", ">Seconds", ">A second", ">A CPU second")
     table = terminal.table(console, "Start", *headings)
     for speed in speeds:

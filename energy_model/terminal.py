@@ -1,38 +1,55 @@
-"""Tables on standard output: coloured and ruled on a terminal, plain in a pipe."""
+"""Tables on standard output: coloured and ruled on a terminal, plain in a pipe, or as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 
-def console() -> Console:
-    """A console that changes nothing in what it prints, and folds nothing in a pipe."""
-    made = Console(highlight=False, markup=False, emoji=False)
-    if not made.is_terminal:
-        made.width = 200  # a pipe has no width: do not fold cells
-    return made
+class Paper(Console):
+    """A console that changes nothing in what it prints, and whether its tables are Markdown."""
+
+    def __init__(self, *, markdown: bool = False):
+        super().__init__(highlight=False, markup=False, emoji=False)
+        self.markdown = markdown
+        if not self.is_terminal or markdown:
+            self.width = 400  # a pipe has no width: do not fold cells
 
 
-def table(target: Console, *headers: str) -> Table:
+def table(
+    paper: Paper, *headers: str, rows: Iterable[Sequence[str]] = (), style: str | None = None
+) -> Table:
     """A table, ruled on a terminal only; a header that starts with > is right-aligned."""
-    made = Table(box=box.SIMPLE_HEAD if target.is_terminal else None, pad_edge=False)
+    look = box.SIMPLE_HEAD if paper.is_terminal else None
+    look = box.MARKDOWN if paper.markdown else look
+    made = Table(box=look, pad_edge=paper.markdown)
     for header in headers:
         right = header.startswith(">")
         made.add_column(header.lstrip(">"), justify="right" if right else "left", no_wrap=right)
+    for row in rows:
+        made.add_row(*row, style=style)
     return made
 
 
-def print_lines(target: Console, *lines: Table | str) -> None:
+def end_section(made: Table) -> None:
+    """A rule below the rows so far; Markdown has none."""
+    if made.box is not box.MARKDOWN:
+        made.add_section()
+
+
+def print_lines(paper: Paper, *lines: Table | str) -> None:
     """Print without trailing blanks; a terminal folds long lines, a pipe does not."""
-    with target.capture() as captured:
-        for line in lines:
-            target.print(line, soft_wrap=isinstance(line, str) and not target.is_terminal)
-    for line in captured.get().splitlines():
-        print(line.rstrip())
+    for line in lines:
+        with paper.capture() as captured:
+            paper.print(line, soft_wrap=isinstance(line, str) and not paper.is_terminal)
+        printed = captured.get().splitlines()
+        if paper.markdown and isinstance(line, Table):
+            printed = printed[1:-1]  # its edges are blank
+        for text in printed:
+            print(text.rstrip())
 
 
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -50,7 +50,7 @@ def print_sheet(sheet: Sheet, form: str) -> None:
         print(terminal.markdown_table(sheet.headers, sheet.cells))
         print("\n" + "\n".join(f"- {note}" for note in sheet.notes))
     else:
-        console = terminal.console()
+        console = terminal.Paper()
         table = terminal.table(console, *sheet.headers)
         for line in sheet.cells:
             table.add_row(*line)

@@ -125,7 +125,7 @@ def _report_time():
     command = [sys.executable, "-m", "energy_model", "report", "--size", "70b"]
     start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
-    return _figure("energy_model report --size 70b", time.perf_counter() - start, "s", below=2)
+    return _figure("energy_model report --size 70b", time.perf_counter() - start, "s", below=1.5)
 
 
 def _sweep_rates():
