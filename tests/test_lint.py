@@ -23,7 +23,7 @@ CONFIGS = {
     if dataflow == Dataflow.OUTPUT_STATIONARY or config.technology == Technology.GENERIC
 } | {"tiny-ecp5": PRESETS["tiny"].replace(technology="ecp5", lanes_per_chain=2)}
 SLOW = {
-    **{key: [pytest.mark.slow] for key in ("base", "ecp5")},
+    **{key: [pytest.mark.slow] for key in ("decode", "base", "ecp5")},
     # Minutes.
     **{key: [pytest.mark.slow, pytest.mark.exhaustive] for key in ("large", "ecp5_full")},
 }
