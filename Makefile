@@ -13,7 +13,7 @@ SIZE ?= 70b
 TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 
-.PHONY: help verilog synth fpga area bitstream test test-fast mutants lint presets browser demo report reproduce validate scalesim sweep bench clean
+.PHONY: help verilog synth fpga area bitstream test test-fast mutants lint presets floats browser demo report reproduce validate scalesim sweep bench clean
 help:  ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -60,6 +60,9 @@ lint: $(STAMP)  ## ruff, check and format
 
 presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (half an hour)
 	$(PY) -m pytest tests/test_lint.py sim/test_core.py -k "warned_of or presets_run"
+
+floats: $(STAMP)  ## floating-point baselines, 10 million pairs of operands each, against NumPy (1 minute)
+	$(PY) -m pytest sim/test_floating.py
 
 browser: $(STAMP)  ## the HTML report in Chromium (installs 260 MB; 1 minute)
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[browser]'

@@ -1,4 +1,7 @@
-"""The baselines' psums against plain products, through stalls and bubbles; and planted faults."""
+"""The baselines' psums through stalls and bubbles, and planted faults.
+
+Integers are held to plain products, floating-point numbers to NumPy's sums in the same order.
+"""
 
 import numpy as np
 import pytest
@@ -8,19 +11,26 @@ from amaranth.sim import Simulator
 from arch import ternary
 from arch.config import ArrayConfig
 from arch.errors import InputError
-from hw.baselines.pe import AdderTree, Mac, SelectAdd
+from hw.baselines.pe import AdderTree, Mac, MacFp16, MacFp32, SelectAdd
 from hw.verilog import generate_pe
 
 TILES = [1, 2, 5, 9, 1, 3]  # beats of each
-BASELINES = [(SelectAdd, 1), (Mac, 1), *((AdderTree, lanes) for lanes in (1, 2, 3, 8, 16))]
+BASELINES = [
+    *((kind, 1) for kind in (SelectAdd, Mac, MacFp16, MacFp32)),
+    *((AdderTree, lanes) for lanes in (1, 2, 3, 8, 16)),
+]
+# The accumulators of those that compute with FP16 numbers.
+FLOATS = {MacFp16: np.float16, MacFp32: np.float32}
+BITS = {MacFp16: np.uint16, MacFp32: np.uint32}
 
 
-def configure(kind, lanes):
+def configure(kind, lanes, **parameters):
     # The longest tile needs every bit of the psum; an int8 weight is up to 128 trits.
     max_k = max(TILES) * lanes * (128 if kind is Mac else 1)
     stages = 1 if kind is AdderTree else 2
+    parameters = {"max_k": max_k, "act_bits": 16 if kind in FLOATS else 8} | parameters
     # Two rows, so that psums of the northern one come through.
-    return ArrayConfig(rows=2, cols=1, lanes=lanes, max_k=max_k, levels_per_stage=stages)
+    return ArrayConfig(rows=2, cols=1, lanes=lanes, levels_per_stage=stages, **parameters)
 
 
 def operands(kind, lanes, rng):
@@ -32,8 +42,31 @@ def operands(kind, lanes, rng):
         weights = rng.integers(low, high, (beats, lanes), endpoint=True)
         if beats == max(TILES):
             acts[:], weights[:] = -128, low
+        if kind in FLOATS:
+            # As many bits as there are, of which sums lose some; or as large as numbers are.
+            acts, weights = (rng.normal(size=(beats, lanes)).astype(np.float16) for _ in range(2))
+            if beats == max(TILES):
+                acts[:] = weights[:] = np.finfo(np.float16).min
         tiles.append((acts, weights))
     return tiles
+
+
+def encode(kind, acts, weights):
+    """Codes of acts and weights."""
+    if kind in FLOATS:
+        return acts.view(np.uint16), weights.view(np.uint16)
+    return acts, weights if kind is Mac else ternary.to_codes(weights)
+
+
+def wanted(kind, acts, weights):
+    """The psum of a tile."""
+    if kind not in FLOATS:
+        return int((acts * weights).sum())
+    psum = FLOATS[kind](0)
+    with np.errstate(over="ignore"):
+        for act, weight in zip(acts[:, 0], weights[:, 0], strict=True):
+            psum += FLOATS[kind](act) * FLOATS[kind](weight)
+    return int(psum.view(BITS[kind]))
 
 
 def pack(values, bits):
@@ -41,7 +74,10 @@ def pack(values, bits):
 
 
 def psums(dut, tiles, rng):
-    """What the PE hands over for each tile, then what it shifts south; the hop is played here."""
+    """What the PE hands over for each tile, then what it shifts south; the hop is played here.
+
+    Tiles are codes of acts and weights, psums are bits.
+    """
     config, taken = dut.config, []
     beats = [
         (a, w, i == 0, i == len(acts) - 1)
@@ -64,8 +100,7 @@ def psums(dut, tiles, rng):
             ctx.set(dut.first, first)
             ctx.set(dut.load, bool(load))
             if beat:
-                codes = beat[1] if isinstance(dut, Mac) else ternary.to_codes(beat[1])
-                ctx.set(dut.trits_north, pack(codes, dut.weight_bits))
+                ctx.set(dut.trits_north, pack(beat[1], dut.weight_bits))
             await ctx.tick()
             loaded, load = load, valid and last
             stages = [(True, *beat[2:]) if beat else idle, *stages[:-1]]
@@ -84,23 +119,46 @@ def psums(dut, tiles, rng):
     simulator.add_clock(1e-6)
     simulator.add_testbench(drive)
     simulator.run()
-    half = 1 << config.psum_bits - 1
-    return [(psum + half) % (2 * half) - half for psum in taken]
+    return taken
 
 
-def compare(kind, lanes, *, dut=None, seed=0):
-    """Psums of a baseline, or of a faulty one, and those wanted."""
+def compare(kind, lanes, *, dut=None, seed=0, **parameters):
+    """Bits of the psums of a baseline, or of a faulty one, and those wanted."""
     rng = np.random.default_rng([seed, lanes])
     tiles = operands(kind, lanes, rng)
-    seen = psums((dut or kind)(configure(kind, lanes)), tiles, rng)
-    return seen, [*(int((acts * weights).sum()) for acts, weights in tiles), 5]
+    pe = (dut or kind)(configure(kind, lanes, **parameters))
+    encoded = [encode(kind, *tile) for tile in tiles]
+    mask = (1 << pe.psum_bits) - 1
+    return psums(pe, encoded, rng), [*(wanted(kind, *tile) & mask for tile in tiles), 5]
 
 
 @pytest.mark.parametrize(("kind", "lanes"), BASELINES)
+@pytest.mark.parametrize("select_stages", [0, 1])
 @pytest.mark.parametrize("seed", range(3))
-def test_psums_are_plain_products(kind, lanes, seed):
-    seen, wanted = compare(kind, lanes, seed=seed)
-    assert seen == wanted
+def test_psums_are_plain_products(kind, lanes, select_stages, seed):
+    seen, expected = compare(kind, lanes, seed=seed, select_stages=select_stages)
+    assert seen == expected
+
+
+def test_psum_of_32_bits_holds_int8_products():
+    seen, expected = compare(Mac, 1, max_k=1 << 23, select_stages=1)
+    assert seen == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "bits"),
+    [
+        (Mac, {"max_k": 1 << 23}, 32),
+        (AdderTree, {"max_k": 1 << 23}, 32),
+        (MacFp16, {}, 16),
+        (MacFp32, {}, 32),
+    ],
+)
+def test_width_of_a_psum(kind, parameters, bits):
+    ports = {
+        port.name: port for port in generate_pe(configure(kind, 1, **parameters), kind=kind).ports
+    }
+    assert ports["psum_south"].width == bits
 
 
 # What becomes of acts and weights on their way into the arithmetic.
@@ -117,6 +175,12 @@ FAULTS = {
     "lanes swapped": (AdderTree, 2, lambda acts, weights: (acts[::-1], weights)),
     "unsigned acts": (SelectAdd, 1, lambda acts, weights: ([acts[0].as_unsigned()], weights)),
     "sign of the weights lost": (Mac, 1, lambda acts, weights: (acts, [weights[0] & 0x7F])),
+    "last bit of a weight lost": (
+        MacFp16,
+        1,
+        lambda acts, weights: (acts, [weights[0] & 0xFFFE]),
+    ),
+    "last bit of an act lost": (MacFp32, 1, lambda acts, weights: ([acts[0] & -2], weights)),
 }
 
 
@@ -125,11 +189,11 @@ def test_wrong_arithmetic_is_seen(fault):
     kind, lanes, change = FAULTS[fault]
 
     class Faulty(kind):
-        def product(self, m, acts, weights):
-            return super().product(m, *change(acts, weights))
+        def products(self, m, acts, weights):
+            return super().products(m, *change(acts, weights))
 
-    seen, wanted = compare(kind, lanes, dut=Faulty)
-    assert seen != wanted
+    seen, expected = compare(kind, lanes, dut=Faulty)
+    assert seen != expected
 
 
 @pytest.mark.parametrize("kind", [SelectAdd, AdderTree])
@@ -143,6 +207,9 @@ def test_ports_are_those_of_the_array_s_own_pe(kind):
     [
         (SelectAdd, {"lanes": 2}, "lanes of SelectAdd must be 1, not 2"),
         (Mac, {"lanes": 4}, "lanes of Mac must be 1, not 4"),
+        (Mac, {"technology": "ecp5"}, "technology of Mac must be generic, not ecp5"),
+        (MacFp16, {"act_bits": 8}, "act_bits of MacFp16 must be 16, not 8"),
+        (MacFp32, {"lanes": 2}, "lanes of MacFp32 must be 1, not 2"),
         (AdderTree, {"levels_per_stage": 2}, "levels_per_stage of AdderTree must be 1, not 2"),
     ],
 )

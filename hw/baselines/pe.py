@@ -1,8 +1,8 @@
 """PEs as a textbook has them, for comparison with hw/pe.py: in area, in clock, in energy.
 
 All are output-stationary PEs with the ports of `hw.pe.PE`, its trit, accumulator and drain
-registers, so that what differs is the arithmetic in between. Acts are
-registered outside, in the hop.
+registers, so that what differs is the arithmetic in between. With `select_stages` there are
+registers behind the products, or selects. Acts are registered outside, in the hop.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from arch.config import ArrayConfig
+from arch.config import ArrayConfig, Technology
 from arch.errors import InputError
+
+from . import floating
+from .floating import FP16, FP32
 
 
 class PE(wiring.Component):
-    """What the baselines have in common; each adds `product`.
+    """What the baselines have in common; each adds `products`, and what else differs.
 
     Members
     -------
-    As of `hw.pe.PE`, with `weight_bits` for each weight on `trits_north` and `trits_south`. `valid`
-    and `first` come `config.tree_stages` cycles after the acts.
+    As of `hw.pe.PE`, with `weight_bits` for each weight on `trits_north` and `trits_south`, and
+    `psum_bits` for a psum. `valid` and `first` come `config.tree_stages` cycles after the acts.
 
     Raises
     ------
@@ -33,7 +36,7 @@ class PE(wiring.Component):
 
     weight_bits = 2
     # Parameters that a baseline has one value of.
-    fixed: ClassVar[dict[str, int]] = {"lanes": 1}
+    fixed: ClassVar[dict[str, object]] = {"lanes": 1}
 
     def __init__(self, config: ArrayConfig):
         self.config = config
@@ -47,18 +50,31 @@ class PE(wiring.Component):
                 "valid": In(1),
                 "first": In(1),
                 "load": In(1),
-                **({"shift": In(1), "psum_north": In(config.psum_bits)} if config.rows > 1 else {}),
-                "psum_south": Out(config.psum_bits),
+                **({"shift": In(1), "psum_north": In(self.psum_bits)} if config.rows > 1 else {}),
+                "psum_south": Out(self.psum_bits),
             }
         )
 
-    def product(self, m: Module, acts: list[Value], weights: list[Value]) -> Value:
-        """The signed sum of products of a beat, `config.tree_stages` cycles later."""
+    @property
+    def psum_bits(self) -> int:
+        """Width of a psum."""
+        return self.config.psum_bits
+
+    def products(self, m: Module, acts: list[Value], weights: list[Value]) -> list[Value]:
+        """The product of each lane, in the same cycle."""
         raise NotImplementedError
+
+    def total(self, m: Module, products: list[Value]) -> Value:
+        """Their sum, as many cycles later as `config.tree_stages` has besides `select_stages`."""
+        return products[0]
+
+    def accumulate(self, m: Module, psum: Value, total: Value) -> Value:
+        """The next psum, in the same cycle."""
+        return psum + total
 
     def elaborate(self, platform):
         config = self.config
-        for name, value in self.fixed.items():
+        for name, value in ({"technology": Technology.GENERIC} | self.fixed).items():
             if getattr(config, name) != value:
                 raise InputError(
                     f"{name} of {type(self).__name__} must be {value}, not {getattr(config, name)}"
@@ -66,17 +82,21 @@ class PE(wiring.Component):
         m = Module()
 
         weights = Signal.like(self.trits_north)
-        accumulator = Signal(signed(config.psum_bits))
+        accumulator = Signal(signed(self.psum_bits))
         psum = Signal.like(accumulator)
-        total = self.product(
+        products = self.products(
             m,
             [self.acts.word_select(i, config.act_bits).as_signed() for i in range(config.lanes)],
             [weights.word_select(i, self.weight_bits) for i in range(config.lanes)],
         )
+        if config.select_stages:
+            products = _register(m, products, "product")
+        start = Mux(self.first, 0, accumulator)
+        accumulated = self.accumulate(m, start, self.total(m, products))
         with m.If(self.take):
             m.d.sync += weights.eq(self.trits_north)
         with m.If(self.valid):
-            m.d.sync += accumulator.eq(Mux(self.first, 0, accumulator) + total)
+            m.d.sync += accumulator.eq(accumulated)
         with m.If(self.load):
             m.d.sync += psum.eq(accumulator)
         if config.rows > 1:
@@ -84,6 +104,12 @@ class PE(wiring.Component):
                 m.d.sync += psum.eq(self.psum_north)
         m.d.comb += [self.trits_south.eq(weights), self.psum_south.eq(psum)]
         return m
+
+
+def _register(m, values, name):
+    registers = [Signal.like(value, name=f"{name}_{i}") for i, value in enumerate(values)]
+    m.d.sync += [register.eq(value) for register, value in zip(registers, values, strict=True)]
+    return registers
 
 
 def _select(act, trit):
@@ -95,8 +121,8 @@ def _select(act, trit):
 class SelectAdd(PE):
     """One trit x act a cycle: select, negate, add."""
 
-    def product(self, m, acts, weights):
-        return _select(acts[0], weights[0])
+    def products(self, m, acts, weights):
+        return [_select(acts[0], weights[0])]
 
 
 class Mac(PE):
@@ -104,21 +130,49 @@ class Mac(PE):
 
     weight_bits = 8
 
-    def product(self, m, acts, weights):
-        return acts[0] * weights[0].as_signed()
+    def products(self, m, acts, weights):
+        return [acts[0] * weights[0].as_signed()]
+
+
+class MacFp16(PE):
+    """One FP16 act x FP16 weight a cycle; product and sum are rounded to FP16."""
+
+    weight_bits = psum_bits = FP16.width
+    fixed: ClassVar[dict[str, object]] = {"lanes": 1, "act_bits": FP16.width}
+
+    def products(self, m, acts, weights):
+        return [floating.multiply(m, acts[0], weights[0])]
+
+    def accumulate(self, m, psum, total):
+        return floating.add(m, FP16, psum, total)
+
+
+class MacFp32(PE):
+    """One FP16 act x FP16 weight a cycle; the product is exact, the sum is rounded to FP32."""
+
+    weight_bits = FP16.width
+    psum_bits = FP32.width
+    fixed: ClassVar[dict[str, object]] = {"lanes": 1, "act_bits": FP16.width}
+
+    def products(self, m, acts, weights):
+        return [floating.multiply_exactly(m, acts[0], weights[0])]
+
+    def accumulate(self, m, psum, total):
+        return floating.add(m, FP32, psum, total)
 
 
 class AdderTree(PE):
     """`lanes` trits x acts a cycle: selects, and a balanced tree with a register at each level."""
 
-    fixed: ClassVar[dict[str, int]] = {"levels_per_stage": 1}
+    fixed: ClassVar[dict[str, object]] = {"levels_per_stage": 1}
 
-    def product(self, m, acts, weights):
-        nodes = [_select(act, trit) for act, trit in zip(acts, weights, strict=True)]
+    def products(self, m, acts, weights):
+        return [_select(act, trit) for act, trit in zip(acts, weights, strict=True)]
+
+    def total(self, m, products):
+        nodes = products
         for level in range(1, self.config.tree_levels + 1):
             sums = [a + b for a, b in zip(nodes[::2], nodes[1::2], strict=False)]
             # One without a partner waits for the next level.
-            sums += nodes[len(sums) * 2 :]
-            nodes = [Signal.like(node, name=f"sum_{level}_{i}") for i, node in enumerate(sums)]
-            m.d.sync += [node.eq(value) for node, value in zip(nodes, sums, strict=True)]
+            nodes = _register(m, sums + nodes[len(sums) * 2 :], f"sum_{level}")
         return nodes[0]
