@@ -10,6 +10,7 @@ import dataclasses
 import enum
 from dataclasses import dataclass
 
+from . import heap
 from .errors import InputError, require_int
 
 
@@ -27,6 +28,8 @@ class Technology(enum.StrEnum):
     GENERIC = "generic"
     # Carry cells of Lattice ECP5.
     ECP5 = "ecp5"
+    # Full adders of a standard-cell library, as a carry-save heap.
+    ASIC = "asic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,8 @@ class ArrayConfig:
         Tokens that share a tile of a weight-stationary array: its output buffer holds their psums,
         and its core's act buffer their acts. An output-stationary array has no such buffer.
     technology : Technology
-        Or its text. `ecp5` is for output-stationary arrays.
+        Or its text. `ecp5` and `asic` are for output-stationary arrays, and for powers of two of
+        lanes.
     lanes_per_chain : int
         Lanes that a chain of adders sums one after the other, with technology ecp5; at most
         `lanes` count. Both are powers of two there. A tree sums the chains.
@@ -71,6 +75,9 @@ class ArrayConfig:
     hosted_selects : int
         Bits of the select that a chain starts with, at most, that go into carry cells of its
         adders which have a half to spare: fewer LUTs, longer routes. With technology ecp5.
+    carries_per_stage : int
+        With technology asic: delays of a full adder's carry between two pipeline registers, at
+        least 2; its sum takes 2. Where a psum has more bits, its accumulator adds in two halves.
     diagnostics : bool
         The array counts cycles by what they were spent on, and flags illegal trit codes. Without,
         those outputs stay 0; a core needs them.
@@ -97,6 +104,7 @@ class ArrayConfig:
     lanes_per_chain: int = 8
     lanes_per_stage: int = 1
     hosted_selects: int = 8
+    carries_per_stage: int = 16
     diagnostics: bool = True
 
     def __post_init__(self):
@@ -111,6 +119,7 @@ class ArrayConfig:
         require_int("lanes_per_chain", self.lanes_per_chain, high=1024)
         require_int("lanes_per_stage", self.lanes_per_stage)
         require_int("hosted_selects", self.hosted_selects, low=0)
+        require_int("carries_per_stage", self.carries_per_stage, low=heap.SUM)
         if self.cols % self.cols_per_hop:
             raise InputError(
                 f"cols_per_hop must divide cols = {self.cols}, which {self.cols_per_hop} does not"
@@ -130,20 +139,23 @@ class ArrayConfig:
             raise InputError(
                 f"input_stages must be 1 in a {self.dataflow} array, whose PEs keep their trits"
             )
-        if self.technology == Technology.ECP5:
-            self._check_ecp5()
+        if self.technology != Technology.GENERIC:
+            self._check_technology()
 
-    def _check_ecp5(self):
+    def _check_technology(self):
         if self.dataflow != Dataflow.OUTPUT_STATIONARY:
             raise InputError(
                 f"technology {self.technology} is for {Dataflow.OUTPUT_STATIONARY} arrays, "
                 f"not {self.dataflow} ones"
             )
-        if self.lanes == 1 and not (self.input_stages or self.select_stages):
+        ecp5 = self.technology == Technology.ECP5
+        if not ecp5 and self.select_stages:
+            raise InputError(f"select_stages must be 0 with technology {self.technology}, not 1")
+        if ecp5 and self.lanes == 1 and not (self.input_stages or self.select_stages):
             raise InputError(
                 f"input_stages must be 1 with technology {self.technology} and 1 lane, not 0"
             )
-        for name in ("lanes", "lanes_per_chain"):
+        for name in ("lanes", "lanes_per_chain") if ecp5 else ("lanes",):
             value = getattr(self, name)
             if value & value - 1:
                 raise InputError(
@@ -218,8 +230,11 @@ class ArrayConfig:
     def tree_stages(self) -> int:
         """Pipeline registers between the first selects and the whole accumulator.
 
-        In technology ecp5, the last one is between its lower and its upper half.
+        The last one is between its lower and its upper half where there are `accumulator_stages`.
         """
+        if self.technology == Technology.ASIC:
+            plan = heap.schedule(self.lanes, self.act_bits, self.carries_per_stage)
+            return plan.stages + self.accumulator_stages
         chain = self.chain_lanes
         levels = (self.lanes - 1).bit_length() - (chain - 1).bit_length()
         chain_stages = -(-(chain - 1) // self.lanes_per_stage)
@@ -229,7 +244,9 @@ class ArrayConfig:
     @property
     def accumulator_stages(self) -> int:
         """Cycles from adding to the accumulator's lower bits to adding to its upper ones."""
-        return 1 if self.technology == Technology.ECP5 else 0
+        if self.technology == Technology.ASIC:
+            return int(self.psum_bits > self.carries_per_stage)
+        return int(self.technology == Technology.ECP5)
 
     @property
     def tree_bits(self) -> int:

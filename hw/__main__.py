@@ -25,6 +25,7 @@ PARAMETERS = {
     "lanes_per_chain": "lanes that a chain of adders sums, technology ecp5",
     "lanes_per_stage": "lanes that it adds between pipeline registers, technology ecp5",
     "hosted_selects": "bits of a chain's first select in spare carry cells, technology ecp5",
+    "carries_per_stage": "full adders' carries between pipeline registers, technology asic",
     "max_k": "largest reduction length that the accumulator holds",
     "buffer_tokens": "tokens in the output buffer of a weight-stationary array",
 }

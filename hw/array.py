@@ -37,8 +37,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from arch import timing
-from arch.config import ArrayConfig
+from arch.config import ArrayConfig, Technology
 
+from . import asic
 from .delay import lanes_staggered, staggered
 from .row import CONTROL, stack_name
 
@@ -148,7 +149,11 @@ class Array(wiring.Component):
         """Skew, and the rows."""
         config = self.config
         advance = Const(1, 1)
-        trits = lanes_staggered(m, self.trits_data, config, bits=2, name="trits")
+        trits = self.trits_data
+        if config.technology == Technology.ASIC:
+            trits = Signal.like(trits, name="trits_one_hot")
+            m.d.comb += trits.eq(asic.one_hot(self.trits_data))
+        trits = lanes_staggered(m, trits, config, bits=2, name="trits")
         trits = words(trits, config.hops)
         trits = Cat(staggered(m, advance, trits, prefix=self.prefix, name="trits"))
         acts = lanes_staggered(m, self.acts_data, config, bits=config.act_bits, name="acts")

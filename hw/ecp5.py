@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from amaranth.hdl import (
-    Cat,
     ClockSignal,
     Const,
     Instance,
@@ -111,7 +110,7 @@ def own_register(m: Module, value: Value, *, name: str) -> Signal:
     return register
 
 
-def _bit(value, index):
+def bit_of(value: Value, index: int) -> Value:
     """A bit of a signed number, of its sign's extension where it has no such bit."""
     return value[min(index, len(value) - 1)]
 
@@ -120,7 +119,7 @@ def add_selected(m, name, total: Value, act: Value, trit: Value, *, width: int, 
     """Total plus a lane, in `width` bits."""
     negative = trit[1]
     halves = [
-        (SELECT, (_bit(total, index), _bit(act, index), negative, trit[0]))
+        (SELECT, (bit_of(total, index), bit_of(act, index), negative, trit[0]))
         for index in range(width)
     ]
     return carry_chain(m, name, halves, carry=negative, spare=spare)
@@ -128,7 +127,7 @@ def add_selected(m, name, total: Value, act: Value, trit: Value, *, width: int, 
 
 def add(m, name, a: Value, b: Value, carry: Value, *, width: int) -> Signal:
     """The sum of two numbers and a carry, in `width` bits."""
-    halves = [(ADD, (_bit(a, i), _bit(b, i), ZERO, ONE)) for i in range(width)]
+    halves = [(ADD, (bit_of(a, i), bit_of(b, i), ZERO, ONE)) for i in range(width)]
     return carry_chain(m, name, halves, carry=carry)
 
 
@@ -210,44 +209,21 @@ def _first_lane(m, config, lane, acts, trits):
     return (operand, trit[1]), luts
 
 
-def accumulator(m: Module, config: ArrayConfig, *, valid: Value, first: Value, node) -> Value:
-    """The accumulator of a PE, in two halves: the upper one adds a cycle after the lower one.
-
-    Parameters
-    ----------
-    valid, first : Value
-        Two bits each. Bit 0 comes with `node`, the sum and the carry still to be added; bit 1 a
-        cycle later.
-
-    Returns
-    -------
-    Value
-        The psum, two cycles after its last summand came; two's complement.
-    """
-    total, carry = node
-    bits = config.psum_bits
-    # Odd, so that its carry out makes the last cell whole.
-    low = bits // 2 | 1
-
-    def halves(accumulated, addend, start, clear):
-        return [
-            (ACCUMULATE, (bit, _bit(addend, start + index), clear, ONE))
-            for index, bit in enumerate(accumulated)
-        ]
-
-    lower, lower_q = (Signal(low, name=name) for name in ("lower", "lower_q"))
-    upper = Signal(bits - low)
-    carry_q = Signal()
-    # Nothing reads the bits below the upper half, and they are not built.
-    total_q = Signal.like(total)
-    carried = (ACCUMULATE, (ZERO,) * 4)
-    lower_sum = carry_chain(
-        m, "lower_sum", [*halves(lower, total, 0, first[0]), carried], carry=carry
-    )
-    upper_sum = carry_chain(m, "upper_sum", halves(upper, total_q, low, first[1]), carry=carry_q)
-    m.d.sync += [total_q.eq(total), lower_q.eq(lower)]
-    with m.If(valid[0]):
-        m.d.sync += [lower.eq(lower_sum), carry_q.eq(lower_sum[low])]
-    with m.If(valid[1]):
-        m.d.sync += upper.eq(upper_sum)
-    return Cat(lower_q, upper)
+def accumulate(
+    m: Module,
+    name: str,
+    accumulated: Value,
+    addend: Sequence[Value],
+    *,
+    clear: Value,
+    carry: Value,
+    carried: bool,
+) -> Value:
+    """Bits of a sum, with its carry behind them where `carried`; `clear` makes `accumulated` 0."""
+    halves = [
+        (ACCUMULATE, (bit, other, clear, ONE))
+        for bit, other in zip(accumulated, addend, strict=True)
+    ]
+    if carried:
+        halves.append((ACCUMULATE, (ZERO,) * 4))
+    return carry_chain(m, name, halves, carry=carry)

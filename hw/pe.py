@@ -11,7 +11,9 @@ bits that arrive with the data are reset in the hop.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
@@ -19,7 +21,7 @@ from amaranth.lib.wiring import In, Out
 
 from arch.config import ArrayConfig, Technology
 
-from . import ecp5
+from . import asic, ecp5
 
 
 def add_with_carry(a: Value, b: Value, carry: Value, width: int) -> Value:
@@ -42,8 +44,6 @@ def dot_product(
     advance : Value, optional
         Clock enable of all registers.
     """
-    if config.technology == Technology.ECP5:
-        return ecp5.dot_product(m, config, acts=acts, trits=trits)
     nodes = _select(m, config, acts, trits)
     if config.select_stages:
         nodes = [_register(m, advance, node, 0, i) for i, node in enumerate(nodes)]
@@ -93,8 +93,6 @@ def _register(m, advance, node, level, index):
 
 def accumulator(m: Module, config: ArrayConfig, *, valid: Value, first: Value, node) -> Value:
     """The accumulator of a PE, to which a node is added: (sum, carry)."""
-    if config.technology == Technology.ECP5:
-        return ecp5.accumulator(m, config, valid=valid, first=first, node=node)
     total, carry = node
     accumulator = Signal(signed(config.psum_bits))
     accumulated = Signal.like(accumulator)
@@ -103,6 +101,56 @@ def accumulator(m: Module, config: ArrayConfig, *, valid: Value, first: Value, n
     with m.If(valid):
         m.d.sync += accumulator.eq(accumulated)
     return accumulator
+
+
+def accumulator_in_halves(
+    m: Module, config: ArrayConfig, add: Callable, *, valid: Value, first: Value, node
+) -> Value:
+    """The same in two halves: the upper one adds a cycle after the lower one.
+
+    Parameters
+    ----------
+    add : callable
+        As `ecp5.accumulate`, without the module.
+    valid, first : Value
+        Two bits each. Bit 0 comes with `node`; bit 1 a cycle later.
+
+    Returns
+    -------
+    Value
+        The psum, two cycles after its last summand came; two's complement.
+    """
+    total, carry = node
+    bits = config.psum_bits
+    # Odd, so that with its carry out it fills carry cells of two.
+    low = bits // 2 | 1
+    lower, lower_q = (Signal(low, name=name) for name in ("lower", "lower_q"))
+    upper = Signal(bits - low)
+    carry_q = Signal()
+    # Nothing reads the bits below the upper half, and they are not built.
+    total_q = Signal.like(total)
+    lower_sum = add(
+        "lower_sum",
+        lower,
+        [ecp5.bit_of(total, index) for index in range(low)],
+        clear=first[0],
+        carry=carry,
+        carried=True,
+    )
+    upper_sum = add(
+        "upper_sum",
+        upper,
+        [ecp5.bit_of(total_q, index) for index in range(low, bits)],
+        clear=first[1],
+        carry=carry_q,
+        carried=False,
+    )
+    m.d.sync += [total_q.eq(total), lower_q.eq(lower)]
+    with m.If(valid[0]):
+        m.d.sync += [lower.eq(lower_sum), carry_q.eq(lower_sum[low])]
+    with m.If(valid[1]):
+        m.d.sync += upper.eq(upper_sum)
+    return Cat(lower_q, upper)
 
 
 class PE(wiring.Component):
@@ -115,7 +163,7 @@ class PE(wiring.Component):
     acts : In(lanes * act_bits)
         Of the hop, lane 0 in the low bits.
     trits_north, trits_south : In, Out(lanes * 2)
-        Trit codes; they go south one PE a cycle.
+        Trit codes, in technology asic pairs as of `asic.one_hot`; they go south one PE a cycle.
     valid, first : In(accumulator_stages + 1)
         Aligned with the tree's output: accumulate it; start from zero. Where the accumulator adds
         in two cycles, bit 0 is for the lower half and bit 1 for the upper.
@@ -127,8 +175,9 @@ class PE(wiring.Component):
         Drain registers of the column, southward. A single row has neither `shift` nor `psum_north`.
     """
 
-    def __init__(self, config: ArrayConfig):
+    def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
+        self.prefix = prefix
         super().__init__(
             {
                 "take": In(len(config.lane_groups)),
@@ -150,8 +199,7 @@ class PE(wiring.Component):
         trits = Signal(config.lanes * 2)
         psum = Signal(signed(config.psum_bits))
         selecting = trits if config.input_stages else self.trits_north
-        node = dot_product(m, config, acts=self.acts, trits=selecting)
-        accumulated = accumulator(m, config, valid=self.valid, first=self.first, node=node)
+        accumulated = self._accumulated(m, selecting)
         for take, lanes in zip(self.take, config.lane_groups, strict=True):
             part = slice(2 * lanes.start, 2 * lanes.stop)
             with m.If(take):
@@ -163,3 +211,25 @@ class PE(wiring.Component):
                 m.d.sync += psum.eq(self.psum_north)
         m.d.comb += [self.trits_south.eq(trits), self.psum_south.eq(psum)]
         return m
+
+    def _accumulated(self, m, trits):
+        """The psum, in the adders of the technology."""
+        config, told = self.config, {"valid": self.valid, "first": self.first}
+        if config.technology == Technology.ECP5:
+            node = ecp5.dot_product(m, config, acts=self.acts, trits=trits)
+            add = partial(ecp5.accumulate, m)
+        elif config.technology == Technology.ASIC:
+            gates = asic.Gates(m, self.prefix)
+            node = asic.dot_product(m, config, gates, acts=self.acts, trits=trits)
+            add = gates.accumulate
+        else:
+            node = dot_product(m, config, acts=self.acts, trits=trits)
+            return accumulator(m, config, node=node, **told)
+        if config.accumulator_stages:
+            return accumulator_in_halves(m, config, add, node=node, **told)
+        accumulated = Signal(config.psum_bits, name="accumulator")
+        addend = [ecp5.bit_of(node[0], index) for index in range(config.psum_bits)]
+        clear = {"clear": self.first, "carry": node[1], "carried": False}
+        with m.If(self.valid):
+            m.d.sync += accumulated.eq(add("sum", accumulated, addend, **clear))
+        return accumulated

@@ -19,7 +19,7 @@ from amaranth.lib.wiring import In, Out
 
 from arch.config import ArrayConfig, Dataflow, Technology
 
-from . import ecp5
+from . import asic, ecp5
 
 # Rides with every slice of acts, output-stationary.
 CONTROL = data.StructLayout(
@@ -48,20 +48,23 @@ def control_layout(config: ArrayConfig) -> data.StructLayout:
     return CONTROL if output else STATIONARY_CONTROL
 
 
-def columns(config: ArrayConfig, count: int) -> dict:
+def columns(
+    config: ArrayConfig, count: int, *, weight_bits: int = 2, psum_bits: int | None = None
+) -> dict:
     """Ports that run north to south through `count` columns, and their enables.
 
     Psums come from the north where they pass through, and where they drain through further rows.
     """
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
-    north = {"psums_north": In(count * config.psum_bits)}
+    psums = count * (psum_bits or config.psum_bits)
+    north = {"psums_north": In(psums)}
     return {
         **({"shift": In(1)} if output and config.rows > 1 else {}),
         **({} if output else {"advance": In(1)}),
-        "trits_north": In(count * config.lanes * 2),
-        "trits_south": Out(count * config.lanes * 2),
+        "trits_north": In(count * config.lanes * weight_bits),
+        "trits_south": Out(count * config.lanes * weight_bits),
         **({} if output and config.rows == 1 else north),
-        "psums_south": Out(count * config.psum_bits),
+        "psums_south": Out(psums),
     }
 
 
@@ -109,12 +112,27 @@ class Hop(wiring.Component):
     control_west, control_east : In, Out(CONTROL)
     shift, trits_*, psums_*
         As of `PE`, for `cols_per_hop` columns, column 0 in the low bits.
+
+    Parameters
+    ----------
+    weight_bits, psum_bits : int
+        Of one weight and one psum, where PEs are those of `hw.baselines`.
     """
 
-    def __init__(self, config: ArrayConfig, *, prefix: str):
+    def __init__(
+        self,
+        config: ArrayConfig,
+        *,
+        prefix: str,
+        weight_bits: int = 2,
+        psum_bits: int | None = None,
+    ):
         self.config = config
         self.prefix = prefix
-        super().__init__(west_east(config) | columns(config, config.cols_per_hop))
+        self._weight_bits = weight_bits
+        self._psum_bits = psum_bits or config.psum_bits
+        ports = columns(config, config.cols_per_hop, weight_bits=weight_bits, psum_bits=psum_bits)
+        super().__init__(west_east(config) | ports)
 
     def elaborate(self, platform):
         config = self.config
@@ -156,13 +174,18 @@ class Hop(wiring.Component):
         now, following = told(at_accumulator, load), told(before, ending)
 
         for index in range(config.cols_per_hop):
-            trits, psums = config.lanes * 2, config.psum_bits
+            trits, psums = config.lanes * self._weight_bits, self._psum_bits
+            # Each of these would be a net across all PEs of the hop.
+            own = {}
             if config.technology == Technology.ECP5:
-                # Each enables registers of a PE and would be a net across all PEs of the hop.
-                now = {
+                own = {
                     name: ecp5.own_register(m, value, name=f"pe_{index}_{name}")
                     for name, value in following.items()
                 }
+            elif config.technology == Technology.ASIC:
+                # The others are enables, and so have clock gates.
+                first = following["first"]
+                own["first"] = asic.own_register(m, self.prefix, first, name=f"pe_{index}_first")
             m.submodules[f"pe_{index}"] = Instance(
                 f"{self.prefix}_pe",
                 i_clk=ClockSignal(),
@@ -170,7 +193,7 @@ class Hop(wiring.Component):
                 i_acts=acts if config.input_stages else self.acts_west,
                 i_trits_north=self.trits_north.word_select(index, trits),
                 o_trits_south=self.trits_south.word_select(index, trits),
-                **{f"i_{name}": value for name, value in now.items()},
+                **{f"i_{name}": value for name, value in (now | own).items()},
                 **_enables(self),
                 **_psums_north(self, index, psums, port="psum_north"),
                 o_psum_south=self.psums_south.word_select(index, psums),

@@ -16,11 +16,11 @@ from amaranth.lib import wiring
 
 from arch import timing
 from arch.board import Board
-from arch.config import ArrayConfig, Dataflow
+from arch.config import ArrayConfig, Dataflow, Technology
 from arch.errors import InputError
 from arch.ports import Port, clock_ports, core_ports
 
-from . import array, lint, pe, registers, row, stationary, unpacker, yosys
+from . import array, asic, lint, pe, registers, row, stationary, unpacker, yosys
 from .baselines import pe as baselines
 from .board import Fifo, Loader, Receiver, Top, Transmitter, fifo_ram, top_ports
 from .core import Core
@@ -30,6 +30,9 @@ from .popcount import LEAF, Popcount, popcount_name
 from .ram import Ram
 from .row import Row, Stack, halves, stack_name
 from .sequencer import Loads, Sequencer, act_buffer
+
+# Modules that are Verilog already.
+Written = Ram | asic.Gate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,10 +165,47 @@ def generate_pe(
     config = config.replace(rows=1, cols=1, cols_per_hop=1)
     top = f"{_top(config, name)}_pe"
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
-    component = (kind or (pe.PE if output else stationary.PE))(config)
-    verilog, cells = emit({top: component}, top=top)
+    modules = gate_modules(config, prefix=top)
+    if kind is not None:
+        modules[top] = kind(config)
+    else:
+        modules[top] = pe.PE(config, prefix=top) if output else stationary.PE(config)
+    return _block(config, modules, top=top, clock=clock_ports()[:1])
+
+
+def generate_hop(
+    config: ArrayConfig,
+    *,
+    name: str | None = None,
+    kind: Callable[[ArrayConfig], wiring.Component] | None = None,
+) -> Rtl:
+    """The same for one hop of a single row: act registers, and the PEs of its columns.
+
+    Parameters
+    ----------
+    kind : callable, optional
+        As of `generate_pe`.
+    """
+    config = config.replace(rows=1, cols=config.cols_per_hop)
+    top = f"{_top(config, name)}_hop"
+    output = config.dataflow == Dataflow.OUTPUT_STATIONARY
+    modules = gate_modules(config, prefix=top)
+    if kind is not None:
+        one = modules[f"{top}_pe"] = kind(config)
+        modules[top] = row.Hop(
+            config, prefix=top, weight_bits=one.weight_bits, psum_bits=one.psum_bits
+        )
+    else:
+        modules[f"{top}_pe"] = pe.PE(config, prefix=top) if output else stationary.PE(config)
+        modules[top] = (row if output else stationary).Hop(config, prefix=top)
+    return _block(config, modules, top=top, clock=clock_ports())
+
+
+def _block(config, modules, *, top, clock):
+    """RTL of a component that is no whole array."""
+    verilog, cells = emit(modules, top=top)
     ports = (
-        clock_ports()[0],
+        *clock,
         *(
             Port(
                 name=port,
@@ -173,27 +213,34 @@ def generate_pe(
                 width=Shape.cast(member.shape).width,
                 what="as of the component",
             )
-            for port, member in component.signature.members.items()
+            for port, member in modules[top].signature.members.items()
         ),
     )
     return Rtl(top=top, config=config, ports=ports, verilog=verilog, cells=cells)
 
 
+def gate_modules(config: ArrayConfig, *, prefix: str) -> dict[str, Written]:
+    """What selects and adders of a PE are instances of, where that is ours."""
+    gates = asic.GATES if config.technology == Technology.ASIC else {}
+    return {f"{prefix}_{name}": gate for name, gate in gates.items()}
+
+
 def array_modules(
     config: ArrayConfig, *, top: str, prefix: str
-) -> dict[str, wiring.Component | Ram]:
+) -> dict[str, wiring.Component | Written]:
     """Every module of an array by name."""
     skews = [
         (config.lanes * config.act_bits, config.rows),
         (config.cols_per_hop * config.lanes * 2, config.hops),
     ]
     if config.dataflow == Dataflow.OUTPUT_STATIONARY:
-        pe_, hop, array_ = pe.PE, row.Hop, array.Array
+        pe_, hop, array_ = pe.PE(config, prefix=prefix), row.Hop, array.Array
     else:
-        pe_, hop, array_ = stationary.PE, stationary.Hop, stationary.Array
+        pe_, hop, array_ = stationary.PE(config), stationary.Hop, stationary.Array
         skews.append((config.cols_per_hop * config.psum_bits, config.hops))
-    modules: dict[str, wiring.Component | Ram] = {
-        f"{prefix}_pe": pe_(config),
+    modules: dict[str, wiring.Component | Written] = {
+        **gate_modules(config, prefix=prefix),
+        f"{prefix}_pe": pe_,
         f"{prefix}_hop": hop(config, prefix=prefix),
         f"{prefix}_row": Row(config, prefix=prefix),
         top: array_(config, prefix=prefix),
@@ -213,7 +260,7 @@ def array_modules(
     return modules
 
 
-def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, dict[str, int]]:
+def emit(modules: dict[str, wiring.Component | Written], *, top: str) -> tuple[str, dict[str, int]]:
     """Write components that instantiate each other by name as one Verilog text.
 
     Returns
@@ -221,18 +268,18 @@ def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, 
     Verilog-2005, and the Yosys cells of the flattened design by type
     """
     with tempfile.TemporaryDirectory() as folder:
-        names = ("in.il", "memories.v", "out.v", "stat.json")
-        source, memories, verilog, stat = (Path(folder, file) for file in names)
-        rams = {name: module for name, module in modules.items() if isinstance(module, Ram)}
-        memories.write_text("".join(ram.verilog(name) for name, ram in rams.items()))
+        names = ("in.il", "written.v", "out.v", "stat.json")
+        source, texts, verilog, stat = (Path(folder, file) for file in names)
+        written = {name: module for name, module in modules.items() if isinstance(module, Written)}
+        texts.write_text("".join(module.verilog(name) for name, module in written.items()))
         text = "\n".join(
-            _rtlil(name, module) for name, module in modules.items() if name not in rams
+            _rtlil(name, module) for name, module in modules.items() if name not in written
         )
         source.write_text(text)
         yosys.run(
             f"{yosys.library(text)}"
             f"read_rtlil {source}\n"
-            f"read_verilog {memories}\n"
+            f"read_verilog {texts}\n"
             f"hierarchy -check -top {top}\n"
             # Processes become multiplexers and registers, which become clock enables and resets:
             # plain text without `always @*`, that every simulator starts alike.
@@ -249,15 +296,15 @@ def emit(modules: dict[str, wiring.Component | Ram], *, top: str) -> tuple[str, 
             "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy\n"
             "attrmap -modattr -remove generator -remove src\n"
             f"tee -q -o {stat} stat -json -top {top}\n"
-            # Memories stay as we wrote them, which is how tools like them.
-            f"{''.join(f'blackbox {name}; ' for name in rams)}\n"
+            # What we wrote stays as it is: of memories, that is how tools like them.
+            f"{''.join(f'blackbox {name}; ' for name in written)}\n"
             f"write_verilog -noattr {verilog}\n"
         )
         design = json.loads(stat.read_text())["design"]["num_cells_by_type"]
         cells = {kind: n for kind, n in sorted(design.items()) if kind.startswith("$")}
         # `!` of a vector is right, and every linter warns of it.
         text = re.sub(r"= ! (?=.*;$)", "= ~| ", verilog.read_text(), flags=re.MULTILINE)
-        return text + memories.read_text(), cells
+        return text + texts.read_text(), cells
 
 
 def write(rtl: Rtl, folder: Path, *, stem: str) -> tuple[Path, ...]:

@@ -24,11 +24,11 @@ from .scenarios import SCENARIOS, UNPACKER_SCENARIOS
 ROOT = Path(__file__).parent.parent
 TOP = "tritloom_dut"
 # What Verilator compiles once where weights come 256 bytes and more a beat, or a PE has the carry
-# cells of 64 lanes. It writes a function for each instance of what is not among these: 170 MB of
-# C++ for 4,096 byte lanes and 1,024 PEs.
+# cells of 64 lanes, or hundreds of full adders. It writes a function for each instance of what is
+# not among these: 170 MB of C++ for 4,096 byte lanes and 1,024 PEs.
 BLOCKS = re.compile(r"^module (\w+_(?:hop|row|byte_lanes_16|byte_lanes_256|popcount_1024))\b", re.M)
 CELL_BLOCKS = re.compile(r"^module (\w+_(?:pe|byte_lanes_16|byte_lanes_256|popcount_1024))\b", re.M)
-LARGE = re.compile(r"_byte_lanes_256\(|CCU2C.* lane_63_0 ", re.DOTALL)
+LARGE = re.compile(r"_byte_lanes_256\(|CCU2C.* lane_63_0 |_full_adder full_adder_\d{3} ", re.DOTALL)
 UNPACKER = "dut_unpacker"
 
 
@@ -59,7 +59,8 @@ def compile_rtl(verilog: str, *, top: str, label: str, simulator: str, folder: P
     # The models that come with Yosys, which others wrote.
     cells = [yosys.path(yosys.ECP5_CELLS)] if yosys.library(verilog) else []
     if simulator == "verilator":
-        found = (CELL_BLOCKS if cells else BLOCKS).findall(verilog)
+        gates = cells or "_full_adder " in verilog
+        found = (CELL_BLOCKS if gates else BLOCKS).findall(verilog)
         blocks = found if LARGE.search(verilog) else []
         _verilate(source, *cells, top=top, folder=target, blocks=blocks)
     else:

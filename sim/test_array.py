@@ -31,6 +31,21 @@ CONFIGS = [
     ArrayConfig(rows=1, cols=4, lanes=9, cols_per_hop=4),
     ArrayConfig(rows=8, cols=1, lanes=2, levels_per_stage=5),
     ArrayConfig(rows=2, cols=3, lanes=5, select_stages=1),
+    ArrayConfig(rows=1, cols=2, lanes=1, technology="asic"),
+    ArrayConfig(rows=2, cols=3, lanes=2, technology="asic", carries_per_stage=2),
+    ArrayConfig(rows=2, cols=4, lanes=16, cols_per_hop=2, technology="asic"),
+    ArrayConfig(
+        rows=1, cols=2, lanes=32, technology="asic", act_bits=5, max_k=50, carries_per_stage=9
+    ),
+    ArrayConfig(
+        rows=1,
+        cols=2,
+        lanes=64,
+        cols_per_hop=2,
+        technology="asic",
+        input_stages=0,
+        carries_per_stage=100,
+    ),
     ArrayConfig(rows=1, cols=2, lanes=1, technology="ecp5"),
     ArrayConfig(rows=2, cols=3, lanes=8, technology="ecp5"),
     ArrayConfig(rows=3, cols=4, lanes=16, cols_per_hop=2, technology="ecp5", **FASTEST),
@@ -118,8 +133,21 @@ ECP5_MUTANTS = {
 }
 
 
+# In the full adders of technology asic.
+ASIC_MUTANTS = {
+    "act's bit inverted": (r"\.act\(acts\[3\]\)", r".act(~acts[3])"),
+    "trit -1 takes nothing": (r"(positive_n \| act_n\) & \()negative_n", r"\g<1>1'h1"),
+    "carry is an and": (r"\(a & b\) \| \(a & ci\) \| \(b & ci\)", r"a & b & ci"),
+    "sum lacks its carry": (r"a \^ b \^ ci", r"a ^ b"),
+    "an illegal code is -1": (r"(trits_one_hot\[\d*[13579]\] = )trits_data\[\d+\] & ", r"\1"),
+    "accumulator never cleared": (r"q <= d & ~rst", r"q <= 1'h0"),
+    "carry between the halves lost": (r"carry_q <= \w+(\[\d+\])?;", r"carry_q <= 1'h0;"),
+}
+
+
 FAULTY = ArrayConfig(rows=2, cols=3, lanes=4)
 FAULTY_ECP5 = FAULTY.replace(technology="ecp5", **FASTEST)
+FAULTY_ASIC = FAULTY.replace(technology="asic")
 GEMMS = [(2, 1, 7), (3, 9, 4), (2, 14, 3), (1, 4, 8), (2, 12, 2)]
 
 
@@ -127,7 +155,11 @@ GEMMS = [(2, 1, 7), (3, 9, 4), (2, 14, 3), (1, 4, 8), (2, 12, 2)]
     ("config", "change"),
     [
         pytest.param(config, change, id=f"{config.technology}-{fault}")
-        for config, mutants in ((FAULTY, MUTANTS), (FAULTY_ECP5, ECP5_MUTANTS))
+        for config, mutants in (
+            (FAULTY, MUTANTS),
+            (FAULTY_ECP5, ECP5_MUTANTS),
+            (FAULTY_ASIC, ASIC_MUTANTS),
+        )
         for fault, change in mutants.items()
     ],
 )
@@ -138,12 +170,12 @@ def test_lockstep_catches_a_fault(config, change, simulator, folder):
     assert "the model says" in failure or "psum beats after" in failure
 
 
-@pytest.mark.parametrize("config", [FAULTY, FAULTY_ECP5], ids=["generic", "ecp5"])
+@pytest.mark.parametrize("config", [FAULTY, FAULTY_ECP5, FAULTY_ASIC], ids=list(Technology))
 def test_lockstep_passes_without_a_fault(config, simulator, folder):
     assert lockstep(config, GEMMS, seed=3, simulator=simulator, folder=folder) == ""
 
 
-@pytest.mark.parametrize("technology", Technology)
+@pytest.mark.parametrize("technology", [Technology.GENERIC, Technology.ECP5])
 def test_netlist_of_an_fpga_passes_the_lockstep_bench(technology, simulator, folder):
     config = PRESETS["tiny"].replace(technology=technology)
     rtl = generate(config, name="dut")

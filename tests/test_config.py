@@ -53,7 +53,7 @@ def array(**changes):
         ({"lanes_per_stage": 0}, "lanes_per_stage must be at least 1, not 0"),
         ({"diagnostics": 1}, "diagnostics must be true or false, not 1"),
         ({"select_stages": 2}, "select_stages must be at most 1, not 2"),
-        ({"technology": "ice40"}, "technology must be generic or ecp5, not 'ice40'"),
+        ({"technology": "ice40"}, "technology must be generic or ecp5 or asic, not 'ice40'"),
         (
             {"technology": "ecp5", "lanes": 6},
             "lanes must be a power of two with technology ecp5, not 6",
@@ -65,6 +65,19 @@ def array(**changes):
         (
             {"technology": "ecp5", "dataflow": "weight-stationary"},
             "technology ecp5 is for output-stationary arrays, not weight-stationary ones",
+        ),
+        (
+            {"technology": "asic", "lanes": 6},
+            "lanes must be a power of two with technology asic, not 6",
+        ),
+        (
+            {"technology": "asic", "select_stages": 1},
+            "select_stages must be 0 with technology asic, not 1",
+        ),
+        ({"carries_per_stage": 1}, "carries_per_stage must be at least 2, not 1"),
+        (
+            {"technology": "asic", "dataflow": "weight-stationary"},
+            "technology asic is for output-stationary arrays, not weight-stationary ones",
         ),
         ({"clock_hz": 0}, "clock_hz must be a number of hertz above 0, not 0"),
         ({"clock_hz": -1e9}, "clock_hz must be a number of hertz above 0, not -1000000000.0"),

@@ -21,7 +21,10 @@ CONFIGS = {
     for name, config in PRESETS.items()
     for dataflow in Dataflow
     if dataflow == Dataflow.OUTPUT_STATIONARY or config.technology == Technology.GENERIC
-} | {"tiny-ecp5": PRESETS["tiny"].replace(technology="ecp5", lanes_per_chain=2)}
+} | {
+    "tiny-ecp5": PRESETS["tiny"].replace(technology="ecp5", lanes_per_chain=2),
+    "tiny-asic": PRESETS["tiny"].replace(technology="asic", carries_per_stage=6),
+}
 SLOW = {
     **{key: [pytest.mark.slow] for key in ("decode", "base", "ecp5")},
     # Minutes.
