@@ -108,12 +108,6 @@ class Pin:
         Of an input.
     function : str
         Of an output, as Verilog; empty for that of a flip-flop or clock gate.
-    power : dict of str to (Table, Table)
-        Internal energy (fJ) of a rise and of a fall, from the supply: of an output by the input
-        that causes it, of an input under the empty name, where no output follows. The mean over
-        conditions.
-    ground_power : dict of str to (Table, Table)
-        The same, to ground. Over a cycle it is the same charge once more.
     setup : (Table, Table), optional
         Setup time (ps) of a rise and of a fall, over its slew and the clock's.
     """
@@ -122,8 +116,6 @@ class Pin:
     clock: bool
     capacitance_ff: float
     function: str
-    power: dict[str, tuple[Table, Table]]
-    ground_power: dict[str, tuple[Table, Table]]
     setup: tuple[Table, Table] | None
 
 
@@ -182,7 +174,7 @@ class Library:
     @property
     def has_power(self) -> bool:
         """Whether there are tables of internal energy."""
-        return any(pin.power for cell in self.cells.values() for pin in cell.pins.values())
+        return "internal_power" in self.text
 
     def find(self, pattern: str) -> Cell:
         """The smallest cell whose name fits; `InputError` where there is none."""
@@ -208,7 +200,7 @@ def read(files: Sequence[Path], *, without: Iterable[str] = ()) -> Library:
     dropped = (*EXCLUDED, *without)
     head, blocks = None, {}
     for file in files:
-        text = _text(file)
+        text = read_text(file)
         starts = [match.start() for match in re.finditer(r"^[ \t]*cell *\(", text, re.MULTILINE)]
         if not starts or not re.search(r"^\s*library *\(", text, re.MULTILINE):
             raise InputError(f"{file} is no Liberty file with cells")
@@ -243,7 +235,8 @@ def _missing_templates(text: str, head: str) -> str:
     return "".join(match[0] for match in _TEMPLATE.finditer(text) if match[1] not in known)
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """Of a file, gzipped or not; `InputError` where it cannot be read."""
     try:
         content = file.read_bytes()
         return (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
@@ -259,25 +252,25 @@ _TOKEN = re.compile(
 
 
 @dataclass(frozen=True, eq=False)
-class _Node:
+class Node:
     """A group, an attribute with a value, or one with arguments in parentheses."""
 
     id: str
     args: list[str]
     value: str
-    children: list[_Node]
+    children: list[Node]
 
-    def find(self, name: str) -> _Node | None:
+    def find(self, name: str) -> Node | None:
         """The first child of that name."""
-        return next(_children(self, name), None)
+        return next(children(self, name), None)
 
 
-def _tree(text: str) -> _Node:
+def tree(text: str) -> Node:
     """The group that is the library; ValueError where the text is no Liberty.
 
     A parser of our own: those on PyPI are of another licence than ours, or of some Pythons only.
     """
-    root = _Node("", [], "", [])
+    root = Node("", [], "", [])
     # Groups that are open, and the words of the statement that is under way.
     stack, words, args, inside, colon = [root], [], None, False, False
     for match in _TOKEN.finditer(text):
@@ -293,14 +286,14 @@ def _tree(text: str) -> _Node:
         elif sign == ":":
             colon = True
         elif sign == "{":
-            group = _Node(words[0], args or [], "", [])
+            group = Node(words[0], args or [], "", [])
             stack[-1].children.append(group)
             stack.append(group)
             words, args, colon = [], None, False
         else:
             if words:
                 value = " ".join(words[1:]) if colon else ""
-                stack[-1].children.append(_Node(words[0], args or [], value, []))
+                stack[-1].children.append(Node(words[0], args or [], value, []))
             words, args, colon = [], None, False
             if sign == "}":
                 stack.pop()
@@ -311,7 +304,7 @@ def _tree(text: str) -> _Node:
 
 def _parse(text, files) -> Library:
     try:
-        root = _tree(text)
+        root = tree(text)
     except (ValueError, IndexError) as error:
         raise InputError(f"{files[0]} cannot be parsed: {error}") from None
     for unit, value in _UNITS.items():
@@ -325,7 +318,7 @@ def _parse(text, files) -> Library:
             raise InputError(f"{files[0]} does not state {name}")
         conditions[name] = float(found.value)
     templates = {
-        child.args[0]: _axes(child)
+        child.args[0]: axes(child)
         for child in root.children
         if child.id in ("lu_table_template", "power_lut_template")
     }
@@ -339,11 +332,13 @@ def _parse(text, files) -> Library:
     )
 
 
-def _children(node, name: str) -> Iterator:
+def children(node: Node, name: str) -> Iterator[Node]:
+    """Those of its children that have this name."""
     return (child for child in node.children if child.id == name)
 
 
-def _value(node, name: str, default: str = "") -> str:
+def value(node: Node, name: str, default: str = "") -> str:
+    """Of an attribute."""
     found = node.find(name)
     return default if found is None else found.value
 
@@ -352,11 +347,11 @@ def _numbers(args) -> list[float]:
     return [float(number) for arg in args for number in arg.replace(",", " ").split()]
 
 
-def _axes(node) -> dict[str, list[float]]:
+def axes(node) -> dict[str, list[float]]:
     """Variable -> its values, of a template."""
     axes = {}
     for index in (1, 2):
-        variable = _value(node, f"variable_{index}")
+        variable = value(node, f"variable_{index}")
         values = node.find(f"index_{index}")
         if variable and values is not None:
             axes[variable] = _numbers(values.args)
@@ -367,7 +362,8 @@ def _axes(node) -> dict[str, list[float]]:
 _SLEWS = ("input_net_transition", "input_transition_time", "constrained_pin_transition")
 
 
-def _table(node, templates) -> Table:
+def table(node: Node, templates: dict[str, dict[str, list[float]]]) -> Table:
+    """A table, by the axes of its template or its own."""
     template = templates.get(node.args[0], {}) if len(node.args) else {}
     axes = dict(template)
     for index, variable in enumerate(template, start=1):
@@ -390,7 +386,7 @@ def _table(node, templates) -> Table:
     )
 
 
-def _merge(tables: list[Table], how) -> Table:
+def merge(tables: list[Table], how) -> Table:
     """One table of several over the same axes; a constant fits any."""
     axes = max(tables, key=lambda table: table.values.size)
     values = [np.broadcast_to(table.values, axes.values.shape) for table in tables]
@@ -404,19 +400,17 @@ def _cell(node, templates) -> Cell:
     name = node.args[0]
     pins, arcs = {}, []
     flip_flop = node.find("ff")
-    gate = _value(node, "clock_gating_integrated_cell")
-    for pin in _children(node, "pin"):
+    gate = value(node, "clock_gating_integrated_cell")
+    for pin in children(node, "pin"):
         pin_name = pin.args[0]
-        output = _value(pin, "direction") == "output"
-        if _value(pin, "direction") == "internal":
+        output = value(pin, "direction") == "output"
+        if value(pin, "direction") == "internal":
             continue
         pins[pin_name] = Pin(
             output=output,
-            clock=_value(pin, "clock") == "true" or _value(pin, "clock_gate_clock_pin") == "true",
-            capacitance_ff=float(_value(pin, "capacitance", "0")),
-            function=_verilog(_value(pin, "function")) if output and flip_flop is None else "",
-            power=_power(pin, templates, ground=False),
-            ground_power=_power(pin, templates, ground=True),
+            clock=value(pin, "clock") == "true" or value(pin, "clock_gate_clock_pin") == "true",
+            capacitance_ff=float(value(pin, "capacitance", "0")),
+            function=_verilog(value(pin, "function")) if output and flip_flop is None else "",
             setup=_setup(pin, templates),
         )
         if output:
@@ -424,7 +418,7 @@ def _cell(node, templates) -> Cell:
     inverting = flip_flop is not None and _inverting(node, flip_flop)
     return Cell(
         name=name,
-        area_um2=float(_value(node, "area", "0")),
+        area_um2=float(value(node, "area", "0")),
         leakage_pw=_leakage(node),
         kind="flip-flop" if flip_flop is not None else "clock gate" if gate else "logic",
         inverting=inverting,
@@ -436,11 +430,11 @@ def _cell(node, templates) -> Cell:
 def _inverting(node, flip_flop) -> bool:
     """Whether the output of a flip-flop is the complement of its input."""
     state = flip_flop.args[0]
-    stored = "!" in _value(flip_flop, "next_state")
+    stored = "!" in value(flip_flop, "next_state")
     (function,) = (
-        _value(pin, "function")
-        for pin in _children(node, "pin")
-        if _value(pin, "direction") == "output"
+        value(pin, "function")
+        for pin in children(node, "pin")
+        if value(pin, "direction") == "output"
     )
     return stored != (function.strip("()") != state)
 
@@ -453,43 +447,19 @@ def _verilog(function: str) -> str:
 def _leakage(node) -> float:
     """The value that has no condition, or the mean of those that have one; summed over supplies."""
     by_supply = defaultdict(list)
-    for group in _children(node, "leakage_power"):
-        stated = bool(_value(group, "when"))
-        by_supply[_value(group, "related_pg_pin")].append((stated, float(_value(group, "value"))))
+    for group in children(node, "leakage_power"):
+        stated = bool(value(group, "when"))
+        by_supply[value(group, "related_pg_pin")].append((stated, float(value(group, "value"))))
     total = 0.0
     for values in by_supply.values():
         plain = [value for stated, value in values if not stated]
         total += float(np.mean(plain or [value for _, value in values]))
-    return total or float(_value(node, "cell_leakage_power", "0"))
-
-
-def _power(pin, templates, *, ground: bool) -> dict[str, tuple[Table, Table]]:
-    """Energies by related input, of one rail: the mean over conditions."""
-    found = defaultdict(lambda: ([], []))
-    for group in _children(pin, "internal_power"):
-        # Without a rail it is the supply's.
-        if (_value(group, "related_pg_pin") in ("VSS", "GND")) != ground:
-            continue
-        edges = found[_value(group, "related_pin")]
-        for tables, edge in zip(edges, ("rise_power", "fall_power"), strict=True):
-            node = group.find(edge) or group.find("power")
-            if node is not None:
-                tables.append(_table(node, templates))
-    return {
-        related: tuple(_merge(_applicable(tables), np.mean) for tables in edges)
-        for related, edges in found.items()
-        if all(edges)
-    }
-
-
-def _applicable(tables: list[Table]) -> list[Table]:
-    """Without the zeros that stand for an edge which a condition excludes."""
-    return [table for table in tables if table.values.size > 1] or tables
+    return total or float(value(node, "cell_leakage_power", "0"))
 
 
 def _timings(pin, *types: str) -> Iterator:
-    for group in _children(pin, "timing"):
-        if _value(group, "timing_type", "combinational") in types:
+    for group in children(pin, "timing"):
+        if value(group, "timing_type", "combinational") in types:
             yield group
 
 
@@ -498,8 +468,8 @@ def _setup(pin, templates) -> tuple[Table, Table] | None:
     for group in _timings(pin, "setup_rising"):
         for tables, edge in zip(edges, ("rise_constraint", "fall_constraint"), strict=True):
             if (node := group.find(edge)) is not None:
-                tables.append(_table(node, templates))
-    return tuple(_merge(tables, np.max) for tables in edges) if all(edges) else None
+                tables.append(table(node, templates))
+    return tuple(merge(tables, np.max) for tables in edges) if all(edges) else None
 
 
 def _arcs(pin, name, templates, *, clocked: bool) -> Iterator[Arc]:
@@ -507,18 +477,18 @@ def _arcs(pin, name, templates, *, clocked: bool) -> Iterator[Arc]:
     found = defaultdict(lambda: ([], [], [], []))
     # A clock gate's output follows its clock, whose edge is all that matters here.
     for group in _timings(pin, "combinational", "rising_edge"):
-        edge = _value(group, "timing_type", "combinational") == "rising_edge"
-        sense = (0, 0) if edge else _EDGES.get(_value(group, "timing_sense"), (-1, -1))
-        tables = found[_value(group, "related_pin"), sense]
+        edge = value(group, "timing_type", "combinational") == "rising_edge"
+        sense = (0, 0) if edge else _EDGES.get(value(group, "timing_sense"), (-1, -1))
+        tables = found[value(group, "related_pin"), sense]
         kinds = ("cell_rise", "cell_fall", "rise_transition", "fall_transition")
         for collected, kind in zip(tables, kinds, strict=True):
             if (node := group.find(kind)) is not None:
-                collected.append(_table(node, templates))
+                collected.append(table(node, templates))
     for (source, sense), tables in found.items():
         # Where conditions tell an edge's cause, the arc that says "either" is their worst.
         told = any(other == source and edges != sense for other, edges in found)
         if all(tables) and not (sense == (-1, -1) and told):
-            rise, fall, rise_slew, fall_slew = (_merge(part, np.max) for part in tables)
+            rise, fall, rise_slew, fall_slew = (merge(part, np.max) for part in tables)
             yield Arc(
                 source=source,
                 target=name,

@@ -35,18 +35,6 @@ def test_table_is_a_plane_between_its_points_and_beyond(library):
     assert arc.delays[0].at(slews, loads) == pytest.approx(10 + 2 * loads + 0.1 * slews)
 
 
-def test_energy_of_supply_and_ground_is_kept_apart(library):
-    output = library.cells["INVx1"].pins["Y"]
-    assert [float(table.at(0, 0)) for table in output.power["A"]] == [0.3, 0.1]
-    assert [float(table.at(0, 0)) for table in output.ground_power["A"]] == [0.1, 0.3]
-
-
-def test_a_condition_that_excludes_an_edge_does_not_count(library):
-    rise, fall = library.cells["DFFHQNx1"].pins["CLK"].power[""]
-    # Two conditions have no rise without an output; all four have a fall.
-    assert (rise.at(0, 0), fall.at(0, 0)) == pytest.approx((0.6, (0.4 + 0.4 + 0.9 + 0.9) / 4))
-
-
 @pytest.mark.parametrize("cell", ["INVx1", "BUFx1", "NAND2x1", "OAI22x1", "FAx1"])
 def test_model_computes_the_function(library, cell):
     wanted = {
