@@ -318,6 +318,17 @@ PRESETS = {
     # And all of it:
     # 4096 a cycle, 13 cycles latency
     "ecp5_full": _ecp5(rows=4),
+    # The knee of area and clock in a 7 nm library (docs/asap7.md), for 1.2 GHz:
+    # 2048 a cycle, 7 cycles latency
+    "asic": ArrayConfig(
+        rows=1,
+        cols=16,
+        lanes=128,
+        cols_per_hop=16,
+        technology=Technology.ASIC,
+        carries_per_stage=15,
+        clock_hz=1.2e9,
+    ),
 }
 
 

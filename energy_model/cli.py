@@ -372,7 +372,8 @@ def _add_costs(group) -> None:
         "--costs",
         metavar="NAME",
         default="paper",
-        help="cost table: paper (published 7 nm energies), or a .yaml file [paper]",
+        help="cost table: paper (published 7 nm energies), asap7 (this RTL's own netlists), or a "
+        ".yaml file [paper]",
     )
 
 

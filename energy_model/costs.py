@@ -57,9 +57,12 @@ def estimates() -> CostTable:
 
 
 def _read_table(path: Path) -> CostTable:
-    content = datafile.read_yaml(path).only("name", "node", "costs")
+    content = datafile.read_yaml(path).only("name", "node", "costs", optional=("note",))
     return CostTable(
-        name=content.text("name"), node=content.text("node"), entries=read_costs(content, "costs")
+        name=content.text("name"),
+        node=content.text("node"),
+        entries=read_costs(content, "costs"),
+        note=content.text("note") if "note" in content else None,
     )
 
 
@@ -222,11 +225,14 @@ class CostTable:
     entries : mapping of action to Cost
         A key is an action of `arch.counts`, or `hop_bits`, `buffer_bits`, `sram_bits` or
         `dram_bits` for every action of that level of the memory hierarchy.
+    note : str, optional
+        What a report that uses these costs must say.
     """
 
     name: str
     node: str
     entries: Mapping[str, Cost]
+    note: str | None = None
 
     def __post_init__(self):
         for action, cost in self.entries.items():

@@ -441,6 +441,7 @@ def _notes(
             "output head, no norms, no softmax, no memory traffic; every addition of a ternary "
             f"product is priced at 8 bits; costs `{costs.name}`",
         ),
+        *([Note(tier=Tier.DERIVED, caution=True, text=costs.note)] if costs.note else []),
         *_system_notes(llama, bitnet),
         *_time_notes(llama),
         Note(tier=Tier.PUBLISHED, text=f"ratios: {'; '.join(published)}"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from arch.board import BOARDS
 from arch.config import PRESETS, Dataflow, preset
-from arch.errors import InputError, MismatchError
+from arch.errors import InputError, MismatchError, require_int
 from arch.ternary import PACKINGS
 
 
@@ -83,6 +83,30 @@ def parser() -> argparse.ArgumentParser:
     board.add_argument("--port", required=True, metavar="PORT", help="as /dev/ttyUSB0 or COM3")
     board.add_argument("--board", default="ulx3s", help=f"{', '.join(BOARDS)} [%(default)s]")
     board.add_argument("--seed", type=int, default=0, help="of the operands [0]")
+    asap7 = commands.add_parser(
+        "asap7",
+        help="area, clock and energy in a library of 7 nm standard cells",
+        description="Maps our PE and baselines to the library, sizes and times them, simulates "
+        "them and prices their toggles; prints a table and writes it as JSON and Markdown, with a "
+        "plot and a cost table for the energy model.",
+    )
+    asap7.add_argument(
+        "--liberty",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="of ASAP7: RVT, TT, NLDM; gzipped or not",
+    )
+    asap7.add_argument("--quick", action="store_true", help="three small designs only")
+    asap7.add_argument(
+        "--no-half-drive",
+        dest="half_drive",
+        action="store_false",
+        help="without cells of drive strengths below 1",
+    )
+    asap7.add_argument("--jobs", type=int, default=1, metavar="N", help="processes [1]")
+    asap7.add_argument("--out", type=Path, default=Path("build/asap7"), help="[%(default)s]")
     commands.add_parser(
         "bench",
         help="the figures that the README quotes",
@@ -100,6 +124,8 @@ def main(argv: list[str] | None = None) -> int:
             from .bench import bench
 
             return bench()
+        if options.command == "asap7":
+            return _asap7(options)
         if options.command == "board":
             from . import board
 
@@ -134,6 +160,23 @@ def main(argv: list[str] | None = None) -> int:
     except MismatchError as error:
         print(f"sim: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _asap7(options) -> int:
+    require_int("jobs", options.jobs)
+    from . import asap7, layer
+
+    files = asap7.run(
+        options.liberty,
+        out=options.out,
+        folder=layer.BUILDS,
+        quick=options.quick,
+        half_drive=options.half_drive,
+        jobs=options.jobs,
+    )
+    for file in files:
+        print(f"{file}  {file.stat().st_size:,} bytes")
     return 0
 
 

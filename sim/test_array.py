@@ -1,11 +1,13 @@
 """The RTL against the cycle model, port by port, over shapes, stalls and values; and mutants."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from arch.config import PRESETS, ArrayConfig, Technology
+from hw import liberty, stdcell
 from hw.synth import synthesise
 from hw.verilog import generate
 from sim.runner import lockstep, plant
@@ -67,7 +69,7 @@ CONFIGS = [
     PRESETS["decode"],
     PRESETS["base"],
     PRESETS["ecp5"],
-    pytest.param(PRESETS["ecp5_full"], marks=pytest.mark.exhaustive),
+    *(pytest.param(PRESETS[name], marks=pytest.mark.exhaustive) for name in ("ecp5_full", "asic")),
 ]
 
 
@@ -185,6 +187,25 @@ def test_netlist_of_an_fpga_passes_the_lockstep_bench(technology, simulator, fol
     assert done.cells["CCU2C"]
     assert not any(cell.startswith("$") for cell in done.cells)
     verilog = netlist.read_text()
+    assert (
+        lockstep(config, GEMMS, seed=4, simulator=simulator, folder=folder, verilog=verilog) == ""
+    )
+
+
+MINI = Path(__file__).parents[1] / "tests" / "data" / "mini.lib"
+
+
+@pytest.mark.parametrize("technology", [Technology.GENERIC, Technology.ASIC])
+@pytest.mark.parametrize("named", [False, True], ids=["mini", "LIBERTY"])
+def test_netlist_of_standard_cells_passes_the_lockstep_bench(technology, named, simulator, folder):
+    files = [Path(file) for file in os.environ.get("LIBERTY", "").split()] if named else [MINI]
+    if not files:
+        pytest.skip("LIBERTY does not name the files of a library")
+    library = liberty.read(files)
+    config = PRESETS["tiny"].replace(technology=technology, carries_per_stage=8)
+    netlist = stdcell.map_cells(generate(config, name="dut"), library, clock_ps=1000)
+    assert set(netlist.cells) <= set(library.cells)
+    verilog = netlist.verilog + liberty.verilog_models(library, netlist.cells)
     assert (
         lockstep(config, GEMMS, seed=4, simulator=simulator, folder=folder, verilog=verilog) == ""
     )

@@ -69,7 +69,7 @@ def test_runs_are_right_counted_and_in_time(config, simulator, folder):
 
 
 # For `make presets` alone.
-MINUTES = ("large", "ecp5", "ecp5_full")
+MINUTES = ("large", "ecp5", "ecp5_full", "asic")
 PRESET_TESTS = [
     pytest.param(name, dataflow, marks=[pytest.mark.exhaustive] if name in MINUTES else [])
     for name, config in PRESETS.items()

@@ -274,7 +274,7 @@ def test_a_table_that_is_not_text_is_rejected(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nope", "unknown costs 'nope'; known: asic16, fpga16, paper"),
+        ("nope", "unknown costs 'nope'; known: asap7, asic16, fpga16, paper"),
         ("nope.yaml", "cannot read nope.yaml: No such"),
     ],
 )

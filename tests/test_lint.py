@@ -28,7 +28,7 @@ CONFIGS = {
 SLOW = {
     **{key: [pytest.mark.slow] for key in ("decode", "base", "ecp5")},
     # Minutes.
-    **{key: [pytest.mark.slow, pytest.mark.exhaustive] for key in ("large", "ecp5_full")},
+    **{key: [pytest.mark.slow, pytest.mark.exhaustive] for key in ("large", "ecp5_full", "asic")},
 }
 NAMES = [pytest.param(name, marks=SLOW.get(name.split("-")[0], [])) for name in CONFIGS]
 
