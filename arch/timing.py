@@ -231,7 +231,7 @@ class _StationaryPasses:
 
     def next_run(self, moved):
         """As of `_StreamedPasses`; the sequencer takes one descriptor before the next moves up."""
-        taken = max(moved, self._started + 1)
+        taken = max(moved, self._started + 2)
         # Trits first, acts two cycles later at the soonest, or when the last beat is on its way.
         walked = max(self.trits_end, taken + 1) + 1
         self._started = max(self._before_last, self._started + 1, walked)

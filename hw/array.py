@@ -117,13 +117,12 @@ class Array(wiring.Component):
         taken = Signal()
         m.d.comb += [
             taken.eq(self.psums_valid & self.psums_ready),
-            ended.eq(left != 0),
             self.psums_last.eq(self.psums_valid & (left == 1)),
         ]
         with m.If(ends):
-            m.d.sync += left.eq(self.acts_tokens)
+            m.d.sync += [left.eq(self.acts_tokens), ended.eq(1)]
         with m.Elif(taken):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += [left.eq(left - 1), ended.eq(~self.psums_last)]
         with m.If(waiting[-1]):
             m.d.sync += self.psums_valid.eq(1)
         with m.Elif(taken & self.psums_last):

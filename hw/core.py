@@ -110,36 +110,53 @@ class Core(wiring.Component):
         config = self.config
         active = Signal(name="weights_active")
         packing = Signal(name="weights_packing")
-        # Tokens left, as in `sequencer.Left`: its sign tells the last pass.
-        m_less = Signal(signed(len(control["descriptor_m"]) + 1), name="weights_m_less")
+        # Of the descriptor that was offered a cycle ago, as `sequencer.Left` counts: no sooner does
+        # anyone need it.
+        whole = {
+            size: Signal(signed(len(control[f"descriptor_{size}"]) + 1), name=f"run_{size}")
+            for size in "mkn"
+        }
+        # Tokens left; its sign tells the last pass.
+        m_less = Signal.like(whole["m"], name="weights_m_less")
+        fresh = Signal(name="weights_fresh")
         # The descriptor that is offered has gone to the weight side, and to the walker of trits.
         ahead = Signal(name="weights_ahead")
         walked = Signal(name="loads_ahead")
         take = Signal(name="weights_take")
-        beat = Signal(name="weights_beat")
-        sizes = {f"run_{name}": control[f"descriptor_{name}"] for name in "mkn"}
+        # The sequencer took it a cycle ago.
+        done = Signal(name="run_taken")
+        # In the cycle before: the last beat of a pass was taken. So the count is not at the end of
+        # the handshakes' path, from the array through the unpacker to tready.
+        ended = Signal(name="weights_ended")
+        over = Signal(name="weights_over")
+        open_ = Signal(name="weights_open")
         m.d.comb += [
-            take.eq(control["descriptor_valid"] & ~active & ~ahead),
+            over.eq(ended & m_less[-1]),
+            open_.eq(active & ~over),
+            take.eq(control["descriptor_valid"] & ~open_ & ~ahead),
             weights["start"].eq(take),
             weights["packing"].eq(packing),
             weights["weights_data"].eq(self.s_axis_weights_tdata),
             weights["weights_last"].eq(self.s_axis_weights_tlast),
-            weights["weights_valid"].eq(self.s_axis_weights_tvalid & active),
-            self.s_axis_weights_tready.eq(weights["weights_ready"] & active),
-            beat.eq(self.s_axis_weights_tvalid & self.s_axis_weights_tready),
-            feed["run_valid"].eq(control["descriptor_valid"] & walked),
-            control["descriptor_ready"].eq(feed["run_ready"] & walked),
-            *(feed[name].eq(size) for name, size in sizes.items()),
+            weights["weights_valid"].eq(self.s_axis_weights_tvalid & open_),
+            self.s_axis_weights_tready.eq(weights["weights_ready"] & open_),
+            feed["run_valid"].eq(control["descriptor_valid"] & walked & ~done),
+            control["descriptor_ready"].eq(done),
+            *(feed[f"run_{size}"].eq(value) for size, value in whole.items()),
         ]
-        done = control["descriptor_valid"] & control["descriptor_ready"]
+        m.d.inner += [
+            value.eq(control[f"descriptor_{size}"] - (sequencer.steps(config)[size] + 1))
+            for size, value in whole.items()
+        ]
+        m.d.inner += done.eq(feed["run_valid"] & feed["run_ready"])
         # One pass for each group of tokens.
-        ends = beat & self.s_axis_weights_tlast
-        with m.If(~active | ends):
-            m.d.inner += m_less.eq(
-                Mux(active, m_less, control["descriptor_m"])
-                - Mux(active, config.group_tokens, config.group_tokens + 1)
-            )
-        with m.If(ends & m_less[-1]):
+        m.d.inner += ended.eq(
+            self.s_axis_weights_tvalid & self.s_axis_weights_tready & self.s_axis_weights_tlast
+        )
+        m.d.inner += fresh.eq(take)
+        with m.If(fresh | ended):
+            m.d.inner += m_less.eq(Mux(fresh, whole["m"], m_less - config.group_tokens))
+        with m.If(over):
             m.d.inner += active.eq(0)
         with m.If(take):
             m.d.inner += [
@@ -153,7 +170,7 @@ class Core(wiring.Component):
             m.d.comb += walked.eq(ahead)
             return
         m.d.comb += [
-            *(loads[name].eq(size) for name, size in sizes.items()),
+            *(loads[f"run_{size}"].eq(value) for size, value in whole.items()),
             loads["run_valid"].eq(control["descriptor_valid"] & ahead & ~walked),
         ]
         m.d.inner += walked.eq((walked & ~done) | (loads["run_valid"] & loads["run_ready"]))
@@ -201,24 +218,25 @@ class Core(wiring.Component):
         tiles = Signal(range(depth + 1))
         enter = Signal()
         leave = Signal()
+        run_last = Signal()
         last_of_run = Signal()
         m.d.comb += [
-            enter.eq(
-                grid["acts_valid"]
-                & grid["acts_ready"]
-                & grid["acts_last"]
-                & (1 if self._output else grid["acts_last_k"])
-            ),
             leave.eq(grid["psums_valid"] & grid["psums_ready"] & grid["psums_last"]),
             last_of_run.eq(grid["psums_last"] & ends[0]),
         ]
         after = Signal(range(depth + 1))
         m.d.comb += after.eq(tiles - leave)
         m.d.inner += [
-            tiles.eq(after + enter),
-            ends.eq(
-                Mux(leave, ends >> 1, ends) | ((enter & feed["acts_run_last"]) << after)[:depth]
+            # A cycle late: psums come later still.
+            enter.eq(
+                grid["acts_valid"]
+                & grid["acts_ready"]
+                & grid["acts_last"]
+                & (1 if self._output else grid["acts_last_k"])
             ),
+            run_last.eq(feed["acts_run_last"]),
+            tiles.eq(after + enter),
+            ends.eq(Mux(leave, ends >> 1, ends) | ((enter & run_last) << after)[:depth]),
         ]
 
         psums = Signal(config.psums_bits + 1)
@@ -244,7 +262,7 @@ class Core(wiring.Component):
         with m.Elif(grid["psums_valid"] & ~back_valid):
             m.d.inner += [back.eq(psums), back_valid.eq(1)]
         m.d.comb += control["event_run_done"].eq(front_valid & self.m_axis_psums_tready & front[-1])
-        return (tiles == 0) & ~front_valid
+        return (tiles == 0) & ~enter & ~front_valid
 
     def _count(self, m, control, weights, grid, reset):
         """The counters that software reads."""

@@ -117,7 +117,9 @@ class Counters(wiring.Component):
         # In the first round after a reset the memory holds anything.
         fresh = Signal(init=1)
         m.d.inner += [read.eq(turn), written.eq(read), fresh.eq(fresh & (read != WORDS - 1))]
-        difference = pick(held, read[1:]) - word
+        picked = Signal(bits)
+        m.d.inner += picked.eq(pick(held, turn[1:]))
+        difference = picked - word
         m.d.inner += [
             last.eq(Mux(fresh, 0, word)),
             gone.eq(Mux(fresh, 0, Mux(read[0], carry, difference))),

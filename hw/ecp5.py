@@ -227,3 +227,72 @@ def accumulate(
     if carried:
         halves.append((ACCUMULATE, (ZERO,) * 4))
     return carry_chain(m, name, halves, carry=carry)
+
+
+# Of a block RAM (DP16KD): bits of a word, and the address pins below those of its number.
+_BLOCK_WIDTHS = {36: 5, 18: 4, 9: 3, 4: 2, 2: 1, 1: 0}
+_BLOCK_ADDRESS_BITS = 14
+
+
+def block_ram(*, width: int, depth: int) -> str:
+    """Body of a memory of `hw.ram` that is registered; nothing where a block RAM is too shallow.
+
+    Side by side, as wide as the depth allows. Port A writes, port B reads, through the register at
+    its output, with which a read takes half as long. A word of 36 bits has the data pins of both
+    ports; its low bits are A's.
+    """
+    address_bits = max(1, (depth - 1).bit_length())
+    fitting = [
+        (bits, below)
+        for bits, below in _BLOCK_WIDTHS.items()
+        if depth <= 1 << (_BLOCK_ADDRESS_BITS - below)
+    ]
+    if not fitting:
+        return ""
+    bits, below = fitting[0]
+    blocks = -(-width // bits)
+    pins = {f"{pin}{port}": "1'b0" for pin in ("WE", "RST", "OCE") for port in "AB"}
+    pins |= {f"CS{port}{index}": "1'b0" for port in "AB" for index in range(3)}
+    pins |= {"CLKA": "clk", "CLKB": "clk", "CEA": "write_enable", "WEA": "1'b1"}
+    pins |= {"CEB": "read_enable", "OCEB": "read_enable"}
+    for port, address in (("A", "write_address"), ("B", "read_address")):
+        for index in range(_BLOCK_ADDRESS_BITS):
+            number = index - below
+            # The lowest pins of a wide write enable its bytes.
+            byte = port == "A" and index < {36: 4, 18: 2}.get(bits, 0)
+            used = 0 <= number < address_bits
+            pins[f"AD{port}{index}"] = (
+                f"{address}[{number}]" if used else "1'b1" if byte else "1'b0"
+            )
+    # Of a word of 36 bits either port has one half.
+    inputs = "AB" if bits == 36 else "A"
+    outputs = "AB" if bits == 36 else "B"
+    for port in "AB":
+        for index in range(18):
+            pins[f"DI{port}{index}"] = "1'b0"
+    for index in range(bits):
+        half, pin = divmod(index, 18)
+        pins[f"DI{inputs[half]}{pin}"] = f"in[{bits} * block + {index}]"
+        pins[f"DO{outputs[half]}{pin}"] = f"out[{bits} * block + {index}]"
+    connections = ",\n".join(f"        .{pin}({value})" for pin, value in pins.items())
+    whole = f"[{blocks * bits - 1}:0]"
+    spare = blocks * bits - width
+    padded = f"{{{spare}'d0, write_data}}" if spare else "write_data"
+    return f"""\
+  wire {whole} in = {padded};
+  wire {whole} out;
+  genvar block;
+  generate
+    for (block = 0; block < {blocks}; block = block + 1) begin : blocks
+      DP16KD #(
+        .DATA_WIDTH_A({bits}),
+        .DATA_WIDTH_B({bits}),
+        .REGMODE_B("OUTREG"),
+        .GSR("AUTO")
+      ) ram (
+{connections}
+      );
+    end
+  endgenerate
+  assign read_data = out[{width - 1}:0];
+"""

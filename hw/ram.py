@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from arch.config import Technology
+
+from . import ecp5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ram:
@@ -23,11 +27,19 @@ class Ram:
         Bits of a word, and words.
     clocked : bool
         False: read_data is the word at read_address in the same cycle, and there is no read_enable.
+    registered : bool
+        A second register follows the first, with the same enable: read_data comes with the read
+        after its own.
+    technology : Technology
+        `ecp5`: where it is registered, block RAM with the register that is built in, which
+        synthesis does not infer. Words deeper than one holds are left to synthesis nonetheless.
     """
 
     width: int
     depth: int
     clocked: bool = True
+    registered: bool = False
+    technology: Technology = Technology.GENERIC
 
     @property
     def address_bits(self) -> int:
@@ -37,12 +49,9 @@ class Ram:
     def verilog(self, name: str) -> str:
         """The module's text."""
         address, word = f"[{self.address_bits - 1}:0]", f"[{self.width - 1}:0]"
-        if self.clocked:
-            enable, register = "  input read_enable,\n", "reg "
-            read = "  always @(posedge clk) if (read_enable) read_data <= words[read_address];"
-        else:
-            enable = register = ""
-            read = "  assign read_data = words[read_address];"
+        enable = "  input read_enable,\n" if self.clocked else ""
+        text = self._cells() or self._words()
+        register = "reg " if "read_data <=" in text else ""
         return f"""\
 module {name}(
   input clk,
@@ -52,8 +61,31 @@ module {name}(
 {enable}  input {address} read_address,
   output {register}{word} read_data
 );
-  reg {word} words [{self.depth - 1}:0];
-  always @(posedge clk) if (write_enable) words[write_address] <= write_data;
-{read}
-endmodule
+{text}endmodule
 """
+
+    def _cells(self):
+        """Instances of block RAM; nothing where that is not wanted."""
+        if self.technology != Technology.ECP5 or not self.registered:
+            return ""
+        return ecp5.block_ram(width=self.width, depth=self.depth)
+
+    def _words(self):
+        word = f"[{self.width - 1}:0]"
+        if self.registered:
+            read = f"""\
+  reg {word} word;
+  always @(posedge clk) if (read_enable) begin
+    word <= words[read_address];
+    read_data <= word;
+  end
+"""
+        elif self.clocked:
+            read = "  always @(posedge clk) if (read_enable) read_data <= words[read_address];\n"
+        else:
+            read = "  assign read_data = words[read_address];\n"
+        # The attribute spares what Yosys would put around a block RAM that gives either content.
+        return f"""\
+  (* no_rw_check *) reg {word} words [{self.depth - 1}:0];
+  always @(posedge clk) if (write_enable) words[write_address] <= write_data;
+{read}"""

@@ -36,11 +36,27 @@ from .ram import Ram
 WORD_BITS = 32
 
 
-def _run_ports(config, *sizes):
+def steps(config: ArrayConfig) -> dict[str, int]:
+    """How much of m, k and n a tile takes."""
+    return {
+        "m": config.group_tokens,
+        "k": config.slices_per_tile * config.lanes,
+        "n": config.cols,
+    }
+
+
+def _run_ports(config):
     bits = {"m": WORD_BITS, "k": config.max_k.bit_length(), "n": WORD_BITS}
     what = {"m": "tokens", "k": "input features", "n": "output features"}
     return {
-        **{f"run_{size}": (In, bits[size], f"{what[size]} of the run offered") for size in sizes},
+        **{
+            f"run_{size}": (
+                In,
+                bits[size] + 1,
+                f"of the run offered: {what[size]}, less those of a tile, less one; signed",
+            )
+            for size in steps(config)
+        },
         "run_valid": (In, 1, "a run is offered"),
         "run_ready": (Out, 1, "and taken"),
     }
@@ -59,7 +75,7 @@ def ports(config: ArrayConfig) -> dict[str, tuple]:
         },
     }
     return {
-        **_run_ports(config, "m", "k", "n"),
+        **_run_ports(config),
         "busy": (Out, 1, "beats of a run are still to enter the array"),
         "stream_data": (In, config.acts_bits, "a beat of acts"),
         "stream_last": (In, 1, "last beat of a group of tokens"),
@@ -79,7 +95,7 @@ def ports(config: ArrayConfig) -> dict[str, tuple]:
 def load_ports(config: ArrayConfig) -> dict[str, tuple]:
     """The same of `Loads`."""
     return {
-        **_run_ports(config, "m", "k", "n"),
+        **_run_ports(config),
         "busy": (Out, 1, "slices of a run are still to be loaded"),
         "taken": (In, 1, "a slice of trits is taken"),
         "last": (Out, 1, "the next slice is the last of its pass"),
@@ -117,21 +133,17 @@ class Left:
         m.d.comb += self.all_last.eq(self.k_last & self.group_last & self.run_last)
         # What decides comes from registers; `done`, which is late, enables them.
         starts = idle | self.all_last
-        for size, last, step in (
-            ("k", self.k_last, config.slices_per_tile * config.lanes),
-            ("n", self.group_last, config.cols),
-            ("m", self.run_last, config.group_tokens),
-        ):
+        for size, last in (("k", self.k_last), ("n", self.group_last), ("m", self.run_last)):
             whole = getattr(run, f"run_{size}")
-            less = Signal(signed(len(whole) + 1), name=f"{size}_less")
-            again = less
+            less = Signal(signed(len(whole)), name=f"{size}_less")
+            fewer = less - steps(config)[size]
             if size != "m":
-                kept = Signal.like(whole, name=f"{size}_all")
+                kept = Signal(signed(len(whole)), name=f"{size}_all")
                 with m.If(starts & (idle | done)):
                     m.d.sync += kept.eq(whole)
-                again = Mux(last, kept, less)
+                fewer = Mux(last, kept, fewer)
             with m.If(idle | done):
-                m.d.sync += less.eq(Mux(starts, whole, again) - Mux(starts | last, step + 1, step))
+                m.d.sync += less.eq(Mux(starts, whole, fewer))
                 if size == "k":
                     m.d.sync += self.k_first.eq(starts | last)
             m.d.comb += last.eq(less[-1])
@@ -141,7 +153,12 @@ class Left:
 
 def act_buffer(config: ArrayConfig) -> Ram:
     """The memory of a group's acts."""
-    return Ram(width=config.acts_bits, depth=config.act_buffer_beats)
+    return Ram(
+        width=config.acts_bits,
+        depth=config.act_buffer_beats,
+        registered=True,
+        technology=config.technology,
+    )
 
 
 class Sequencer(wiring.Component):
@@ -179,6 +196,8 @@ class Sequencer(wiring.Component):
         ]
         first_features = Signal()
         address = Signal(act_buffer(config).address_bits)
+        # One more: the address of the beat that follows is not behind an adder.
+        after = Signal.like(address, init=1)
 
         # The stream's side: is there a beat for the first features in this cycle?
         # `ended`: beats are missing from this one on. `cut` and `end`, the last one that came, tell
@@ -212,9 +231,9 @@ class Sequencer(wiring.Component):
             m.d.sync += dropping.eq(1)
 
         # One step: to the next beat, tile, group of features, group of tokens, run.
-        following = Mux(replay_last, 0, (address + 1)[: len(address)])
+        following = Mux(replay_last, 0, after)
         with m.If(step):
-            m.d.sync += address.eq(following)
+            m.d.sync += [address.eq(following), after.eq(following + 1)]
             if not output:
                 m.d.sync += token.eq(Mux(token_last, 0, token + 1))
             with m.If(cut & (address == end)):
@@ -227,28 +246,29 @@ class Sequencer(wiring.Component):
         with m.If(self.run_ready):
             m.d.sync += [active.eq(self.run_valid), first_features.eq(1)]
 
-        # The stage in front of the array. The buffer is read a step ahead: too early for a group of
-        # one beat only, which stays in the stage.
+        # The stage in front of the array: what is fresh, or the buffer's output register. A word is
+        # read a step ahead: too early for a group of one beat only, which stays in the stage.
         fresh = Signal()
-        held, replayed = (
-            Signal(config.acts_bits, name=name, reset_less=True) for name in ("held", "replayed")
-        )
-        read = Signal(config.acts_bits)
+        missing = Signal()
+        held = Signal(config.acts_bits, reset_less=True)
+        replayed = Signal(config.acts_bits)
         m.submodules.act_buffer = Instance(
             f"{self.prefix}_act_buffer",
             i_clk=ClockSignal(),
-            i_write_enable=step & first_features,
+            # Until the beat is there the buffer takes whatever is offered in its place.
+            i_write_enable=first_features,
             i_write_address=address,
             i_write_data=self.stream_data,
             i_read_enable=step,
             i_read_address=following,
-            o_read_data=read,
+            o_read_data=replayed,
         )
-        m.d.comb += self.acts_data.eq(Mux(fresh, held, replayed))
+        m.d.comb += self.acts_data.eq(Mux(missing, 0, Mux(fresh, held, replayed)))
         with m.If(step):
             m.d.sync += [
                 self.acts_valid.eq(1),
                 fresh.eq(first_features | (fresh & replay_last)),
+                missing.eq(ended),
                 self.acts_last.eq(tile_last),
                 self.acts_run_last.eq(finished),
             ]
@@ -262,9 +282,8 @@ class Sequencer(wiring.Component):
                     self.acts_first_k.eq(left.k_first),
                     self.acts_last_k.eq(left.k_last),
                 ]
-            m.d.sync += replayed.eq(Mux(ended, 0, read))
             with m.If(first_features):
-                m.d.sync += held.eq(Mux(ended, 0, self.stream_data))
+                m.d.sync += held.eq(self.stream_data)
         with m.Elif(self.acts_ready):
             m.d.sync += self.acts_valid.eq(0)
         return m

@@ -52,7 +52,7 @@ PORTS = {
     "trits_valid": (Out, lambda p: 1, "a slice is offered"),
     "trits_ready": (In, lambda p: 1, "and taken"),
     "trits_last": (In, lambda p: 1, "with ready: it is the last slice of its pass"),
-    "illegal": (Out, lambda p: 1, "strobe: the beat taken a cycle ago held an illegal byte"),
+    "illegal": (Out, lambda p: 1, "strobe: the beat taken two cycles ago held an illegal byte"),
     "illegal_beat": (Out, lambda p: 32, "with illegal: number of that beat since start"),
     "early_last": (Out, lambda p: 1, "strobe: the pass ended a cycle ago lacked beats"),
     "late_last": (Out, lambda p: 1, "strobe: the pass ended a cycle ago had too many beats"),
@@ -336,11 +336,11 @@ class Unpacker(wiring.Component):
             slot=slot,
             blank=filling,
         )
-        self._report(m, accepted=accepted, illegal=illegal & ~dropping)
+        self._report(m, accepted=accepted, dropped=dropping, illegal=illegal)
         return m
 
     def _data(self, m, *, move, load, slot, blank):
-        """The byte lanes; whether the beat offered holds an illegal byte."""
+        """The byte lanes; whether the beat offered a cycle ago held an illegal byte."""
         width = beat_bytes(self.positions)
         illegal_bytes = Signal(width)
         counted = Signal(width)
@@ -365,16 +365,24 @@ class Unpacker(wiring.Component):
                     # Bytes of this beat that belong to a position.
                     real = min(max(self.positions - number * width, 0), width)
                     m.d.comb += counted.eq(Const((1 << real) - 1, width))
-        return (illegal_bytes & counted).any()
+        wrong = Signal(width, reset_less=True)
+        m.d.sync += wrong.eq(illegal_bytes & counted)
+        return wrong.any()
 
-    def _report(self, m, *, accepted, illegal):
-        """Number the beats, and tell which one was illegal."""
-        number = Signal(32, init=-1)  # of the last beat taken
-        with m.If(accepted):
+    def _report(self, m, *, accepted, dropped, illegal):
+        """Number the beats, and tell which one was illegal, a cycle after it was taken."""
+        number = Signal(32, init=-1)  # of the last beat that `came` a cycle ago or before
+        came, looked_at, starts = _signals("came", "looked_at", "starts")
+        m.d.sync += [
+            came.eq(accepted),
+            looked_at.eq(accepted & ~dropped),
+            starts.eq(self.start),
+            self.illegal.eq(looked_at & illegal),
+        ]
+        with m.If(came):
             m.d.sync += number.eq(number + 1)
-        with m.If(self.start):
+        with m.If(starts):
             m.d.sync += number.eq(-1)
-        m.d.sync += self.illegal.eq(accepted & illegal)
         m.d.comb += self.illegal_beat.eq(number)
 
 

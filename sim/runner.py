@@ -22,6 +22,8 @@ from . import verilator
 from .scenarios import SCENARIOS, UNPACKER_SCENARIOS
 
 ROOT = Path(__file__).parent.parent
+# Models of the cells of Lattice ECP5.
+CELLS = Path(__file__).with_name("ecp5_cells.v")
 TOP = "tritloom_dut"
 # What Verilator compiles once where weights come 256 bytes and more a beat, or a PE has the carry
 # cells of 64 lanes, or hundreds of full adders. It writes a function for each instance of what is
@@ -56,17 +58,18 @@ def compile_rtl(verilog: str, *, top: str, label: str, simulator: str, folder: P
     target.mkdir(parents=True, exist_ok=True)
     source = target / "dut.v"
     source.write_text(verilog)
-    # The models that come with Yosys, which others wrote.
-    cells = [yosys.path(yosys.ECP5_CELLS)] if yosys.library(verilog) else []
+    cells = [CELLS] if yosys.library(verilog) else []
+    # It includes the models that come with Yosys.
+    includes = [yosys.path(yosys.ECP5_CELLS).parent] if cells else []
     if simulator == "verilator":
         gates = cells or "_full_adder " in verilog
         found = (CELL_BLOCKS if gates else BLOCKS).findall(verilog)
         blocks = found if LARGE.search(verilog) else []
-        _verilate(source, *cells, top=top, folder=target, blocks=blocks)
+        _verilate(source, *cells, top=top, folder=target, blocks=blocks, includes=includes)
     else:
         get_runner(simulator).build(
             sources=[source, *cells],
-            includes=[cell.parent for cell in cells],
+            includes=includes,
             hdl_toplevel=top,
             build_dir=target,
             timescale=("1ns", "1ps"),
@@ -76,7 +79,7 @@ def compile_rtl(verilog: str, *, top: str, label: str, simulator: str, folder: P
     return target
 
 
-def _verilate(*sources: Path, top: str, folder: Path, blocks: list[str]):
+def _verilate(*sources: Path, top: str, folder: Path, blocks: list[str], includes: list[Path]):
     libraries = cocotb_tools.config.libs_dir
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
     verilator.build(
@@ -85,7 +88,7 @@ def _verilate(*sources: Path, top: str, folder: Path, blocks: list[str]):
         # The bench looks at the ports only; everything else may be optimised.
         *("--public-depth", "1"),
         *("-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"),
-        *(f"+incdir+{folder}" for folder in {source.parent for source in sources}),
+        *(f"+incdir+{include}" for include in includes),
         *map(str, (main, *sources)),
         top=top,
         blocks=blocks,

@@ -94,8 +94,8 @@ MUTANTS = {
             r"\1\2 - 1];",
         ),
         "group of one slice read before it is written": (r"= fresh & \S+;", r"= 1'h0;"),
-        "one group of features too few": (r"3'h4 : 3'h3;", r"3'h7 : 3'h3;"),
-        "one slice too few": (r"3'h5 : 3'h4;", r"3'h7 : 3'h4;"),
+        "one group of features too few": (r"(descriptor_n - )3'h4;", r"\g<1>3'h7;"),
+        "one slice too few": (r"(descriptor_k - )3'h5;", r"\g<1>3'h7;"),
         "weights read in the other packing": (
             r"(<= )registers_descriptor_packing;",
             r"\1~registers_descriptor_packing;",
@@ -104,7 +104,10 @@ MUTANTS = {
         "sign of a psum not extended": (r"(m_axis_psums_tdata = \{ )front\[44\]", r"\g<1>1'h0"),
         "zero trits counted as others": (r"else zeros <= (\w+);", r"else zeros <= ~\1;"),
         "end of acts unnoticed": (r"\? 1'h1 : ended;", r"? ended : ended;"),
-        "missing acts replayed as others": (r"if \(ended\) (replayed <= )", r"if (rst) \1"),
+        "missing acts replayed as others": (
+            r"(missing <= )ended;",
+            r"\g<1>ended & first_features;",
+        ),
         "surplus acts taken for the next group's": (r"(dropping <= )\w+;", r"\g<1>1'h0;"),
         "soft reset does not reach the array": (
             r"(?s)(tritloom_dut_array array \(.*?\.rst\()inner_rst",
@@ -112,14 +115,14 @@ MUTANTS = {
         ),
     },
     "weight-stationary": {
-        "a group of tokens too many": (r"3'h6 : 3'h5;", r"3'h1 : 3'h5;"),
+        "a group of tokens too many": (r"(descriptor_m - )3'h6;", r"\g<1>3'h1;"),
         "trits of a pass end a tile early": (
-            r"(?s)(module tritloom_dut_loads.*?)3'h4 : 3'h3;",
-            r"\g<1>3'h7 : 3'h3;",
+            r"(?s)(module tritloom_dut_loads.*?\(n_less\) - \$signed\()3'h3",
+            r"\g<1>4'h6",
         ),
         "trits of a run end a slice of k early": (
-            r"(?s)(module tritloom_dut_loads.*?)4'h9 : 4'h8;",
-            r"\g<1>4'hf : 4'h8;",
+            r"(?s)(module tritloom_dut_loads.*?\(k_less\) - \$signed\()5'h08",
+            r"\g<1>5'h0f",
         ),
         "psums never start from zero": (r"acts_first_k <= \w+;", r"acts_first_k <= 1'h0;"),
         "psums sent before their last slices": (

@@ -102,6 +102,7 @@ class CoreModel:
         self._queue: deque[tuple[Plan | StationaryPlan, Packing]] = deque()
         # How far the first of the queue has got: to the weights, to the loads.
         self._ahead = self._walked = False
+        self._started = False  # a cycle ago; it leaves the queue now
         self._passes = 0  # of the weight stream, still to come
         self._trit5 = False
         self._loads: deque[int] = deque()  # slices still to be loaded, by pass
@@ -191,7 +192,7 @@ class CoreModel:
         """Hand the first descriptor of the queue on."""
         first = self._queue[0] if self._queue else None
         walked = self._ahead if self._streamed else self._walked
-        started = first is not None and walked and ended
+        started = first is not None and walked and ended and not self._started
         if started:
             self._run = iter(beats_of(first[0]))
             self._next = next(self._run)
@@ -202,13 +203,14 @@ class CoreModel:
         if first is not None and self._ahead and not self._walked and not self._loads:
             self._loads.extend([first[0].pass_slices] * first[0].token_groups)
             self._walked = True
-        elif started:
+        elif self._started:
             self._walked = False
         if inputs.weights is not None and outputs.weights_ready and inputs.weights_last:
             self._passes -= 1
         if taking:
             self._ahead, self._passes = True, first[0].token_groups
             self._trit5 = first[1] is TRIT5
-        if started:
+        if self._started:
             self._ahead = False
             self._queue.popleft()
+        self._started = started

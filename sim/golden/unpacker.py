@@ -72,6 +72,8 @@ class _State:
     leaving: _Leaving | None = None
     dropping: bool = False
     beats: int = 0  # taken since start
+    # To be reported in the cycle after the next one.
+    found_illegal: int | None = None
     # To be reported in the next cycle.
     illegal_beat: int | None = None
     early_last: bool = False
@@ -119,10 +121,10 @@ class UnpackerModel:
         ends = state.cut or (accepted and inputs.weights_last)
         if inputs.start:
             state.beats = 0
-        state.illegal_beat = None
+        state.illegal_beat, state.found_illegal = state.found_illegal, None
         if accepted:
             if not state.dropping and self._is_illegal(inputs):
-                state.illegal_beat = state.beats
+                state.found_illegal = state.beats
             state.beats += 1
         if late:
             state.arriving, state.cut, state.dropping = [], False, not ends
