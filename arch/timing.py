@@ -22,6 +22,8 @@ from .tiling import Plan, StationaryPlan
 ACCUMULATE, LOAD = 1, 1
 # Cycles from the core's first beat of weights to the first slice of trits: a group of beats.
 UNPACK = BEATS
+# Cycles from taking a beat of acts to offering it: the address, the word, its register.
+BUFFER = 3
 # Cycles between two runs in which the weight side takes the next descriptor.
 DESCRIPTOR = 1
 # Registers of a weight-stationary array: the psum register of the southernmost PE, and the register
@@ -206,22 +208,16 @@ class _StationaryPasses:
 
     def __init__(self):
         self.offered, self.trits_end = UNPACK, -1
-        self._swap = self._acts_end = self._before_last = self._started = -1
+        self._swap = self._acts_end = self._started = -1
 
     def walk(self, plan, tokens, before):
         """One pass; the cycle from which its slice number `before` is offered."""
         rows, period = plan.config.rows, stationary_period(plan.config, tokens=tokens)
         # A tile's load begins with the swap of the tile before, if the trits are there.
         load = max(self.offered, self._swap)
-        # The sequencer's first beat reaches the array two cycles after it took the run.
-        first = max(load + rows, self._acts_end + 1, self._started + 2)
+        # The sequencer's first beat reaches the array so much later than it took the run.
+        first = max(load + rows, self._acts_end + 1, self._started + 1 + BUFFER)
         self._swap = first + (plan.group_tiles - 1) * period
-        if tokens > 1:
-            self._before_last = self._swap + tokens - 2
-        elif plan.group_tiles > 1:
-            self._before_last = self._swap - period
-        else:
-            self._before_last = self._acts_end
         self._acts_end = self._swap + tokens - 1
         self.trits_end = (load if plan.group_tiles == 1 else self._swap - period) + rows - 1
         if not before:
@@ -232,9 +228,10 @@ class _StationaryPasses:
     def next_run(self, moved):
         """As of `_StreamedPasses`; the sequencer takes one descriptor before the next moves up."""
         taken = max(moved, self._started + 2)
-        # Trits first, acts two cycles later at the soonest, or when the last beat is on its way.
+        # Trits first, then acts, when the last beat is on its way through the act buffer. Where
+        # that is not what lies between the last beats, their tile waits for trits.
         walked = max(self.trits_end, taken + 1) + 1
-        self._started = max(self._before_last, self._started + 1, walked)
+        self._started = max(self._acts_end - BUFFER, self._started + 1, walked)
         return taken + DESCRIPTOR
 
     def delivered(self, plan):

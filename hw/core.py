@@ -84,7 +84,7 @@ class Core(wiring.Component):
         self._acts(m, feed, grid)
         self._trits(m, feed, weights, grid, loads)
         idle = self._psums(m, control, feed, grid)
-        self._count(m, control, weights, grid, reset)
+        self._count(m, control, feed, weights, grid, reset)
 
         m.d.comb += [
             control["busy"].eq(feed["busy"] | ~idle),
@@ -193,8 +193,8 @@ class Core(wiring.Component):
     def _trits(self, m, feed, weights, grid, loads):
         """Trits into the array; what the unpacker holds between runs waits for a run."""
         if loads is None:
-            # Together with the acts.
-            under_way, last = feed["busy"], feed["acts_pass_last"]
+            # Together with the acts, so only while there is a run.
+            under_way, last = 1, feed["acts_pass_last"]
         else:
             under_way, last = loads["busy"], loads["last"]
             m.d.comb += loads["taken"].eq(grid["trits_valid"] & grid["trits_ready"])
@@ -264,7 +264,7 @@ class Core(wiring.Component):
         m.d.comb += control["event_run_done"].eq(front_valid & self.m_axis_psums_tready & front[-1])
         return (tiles == 0) & ~enter & ~front_valid
 
-    def _count(self, m, control, weights, grid, reset):
+    def _count(self, m, control, feed, weights, grid, reset):
         """The counters that software reads."""
         positions = self.config.cols * self.config.lanes
         beat = Signal()
@@ -279,7 +279,8 @@ class Core(wiring.Component):
             "zero_trits": zero_count,
             "illegal_codes": weights["illegal"],
             "busy": grid["perf_beats"],
-            "stall_acts": grid["perf_wait_acts"],
+            # Between runs the unpacker may hold trits of the next one.
+            "stall_acts": grid["perf_wait_acts"] & (feed["busy"] if self._output else 1),
             "stall_weights": grid["perf_wait_trits"],
             "stall_output": grid["perf_blocked"],
             "stall_array": grid["perf_wait_drain" if self._output else "perf_wait_load"],

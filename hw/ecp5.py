@@ -253,8 +253,9 @@ def block_ram(*, width: int, depth: int) -> str:
     blocks = -(-width // bits)
     pins = {f"{pin}{port}": "1'b0" for pin in ("WE", "RST", "OCE") for port in "AB"}
     pins |= {f"CS{port}{index}": "1'b0" for port in "AB" for index in range(3)}
-    pins |= {"CLKA": "clk", "CLKB": "clk", "CEA": "write_enable", "WEA": "1'b1"}
-    pins |= {"CEB": "read_enable", "OCEB": "read_enable"}
+    pins |= {"CLKA": "clk", "CLKB": "clk", "CEA": "1'b1"}
+    pins |= {"WEA": "write_enable" if bits < 36 else "1'b1"}
+    pins |= {"CEB": "read_enable", "OCEB": "output_enable"}
     for port, address in (("A", "write_address"), ("B", "read_address")):
         for index in range(_BLOCK_ADDRESS_BITS):
             number = index - below
@@ -262,7 +263,7 @@ def block_ram(*, width: int, depth: int) -> str:
             byte = port == "A" and index < {36: 4, 18: 2}.get(bits, 0)
             used = 0 <= number < address_bits
             pins[f"AD{port}{index}"] = (
-                f"{address}[{number}]" if used else "1'b1" if byte else "1'b0"
+                f"{address}[{number}]" if used else "write_enable" if byte else "1'b0"
             )
     # Of a word of 36 bits either port has one half.
     inputs = "AB" if bits == 36 else "A"

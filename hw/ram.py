@@ -28,8 +28,8 @@ class Ram:
     clocked : bool
         False: read_data is the word at read_address in the same cycle, and there is no read_enable.
     registered : bool
-        A second register follows the first, with the same enable: read_data comes with the read
-        after its own.
+        A second register follows the first, and takes with a port of its own, output_enable, which
+        comes with read_enable only.
     technology : Technology
         `ecp5`: where it is registered, block RAM with the register that is built in, which
         synthesis does not infer. Words deeper than one holds are left to synthesis nonetheless.
@@ -50,6 +50,8 @@ class Ram:
         """The module's text."""
         address, word = f"[{self.address_bits - 1}:0]", f"[{self.width - 1}:0]"
         enable = "  input read_enable,\n" if self.clocked else ""
+        if self.registered:
+            enable += "  input output_enable,\n"
         text = self._cells() or self._words()
         register = "reg " if "read_data <=" in text else ""
         return f"""\
@@ -75,10 +77,8 @@ module {name}(
         if self.registered:
             read = f"""\
   reg {word} word;
-  always @(posedge clk) if (read_enable) begin
-    word <= words[read_address];
-    read_data <= word;
-  end
+  always @(posedge clk) if (read_enable) word <= words[read_address];
+  always @(posedge clk) if (output_enable) read_data <= word;
 """
         elif self.clocked:
             read = "  always @(posedge clk) if (read_enable) read_data <= words[read_address];\n"

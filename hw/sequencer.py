@@ -9,12 +9,14 @@ A run is a descriptor (m, k, n). Tokens go in groups; for each group, output fea
     the group's tokens, a beat for each, that is of all the tile's slices.
 
 Acts. The beats that belong to a group of tokens come in once, in the order above, TLAST on the
-last. They feed the first group of features as they come and are written to the act buffer, which
-replays them for the others. So a run never waits for a buffer to fill, and one bank is enough.
+last, and go through the act buffer: the first group of features reads them as soon as they are
+written, the others read them again. So a run never waits for a buffer to fill, and one bank is
+enough.
 
-    stream --+--> first features ---+--> stage --> array
-             +--> act buffer -------+
-                  (a read takes a cycle, which the stage hides)
+    stream --> act buffer --> its output register --> array
+
+A read takes three cycles: an address, the word, the register. Each of the three waits where the one
+in front of it does, so none is lost, and a bubble is closed where the array waits.
 
 TLAST too early: the beats that are missing are zero acts, without waiting for the stream. Missing
 on the last one: beats are dropped up to and with the next TLAST. Either is reported by a strobe.
@@ -25,7 +27,7 @@ on the last one: beats are dropped up to and with the next TLAST. Either is repo
 from __future__ import annotations
 
 from amaranth.hdl import ClockSignal, Instance, Module, Mux, Signal, Value, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from arch.config import ArrayConfig, Dataflow
@@ -34,6 +36,16 @@ from .parts import members
 from .ram import Ram
 
 WORD_BITS = 32
+
+# Ports that tell of a beat.
+BESIDE_ACTS = (
+    "acts_last",
+    "acts_tokens",
+    "acts_pass_last",
+    "acts_first_k",
+    "acts_last_k",
+    "acts_run_last",
+)
 
 
 def steps(config: ArrayConfig) -> dict[str, int]:
@@ -153,9 +165,11 @@ class Left:
 
 def act_buffer(config: ArrayConfig) -> Ram:
     """The memory of a group's acts."""
+    beats = config.act_buffer_beats
     return Ram(
         width=config.acts_bits,
-        depth=config.act_buffer_beats,
+        # A group may begin at the second word; addresses go round where they use all their bits.
+        depth=max(2, beats + bool(beats & beats - 1)),
         registered=True,
         technology=config.technology,
     )
@@ -196,8 +210,9 @@ class Sequencer(wiring.Component):
         ]
         first_features = Signal()
         address = Signal(act_buffer(config).address_bits)
-        # One more: the address of the beat that follows is not behind an adder.
-        after = Signal.like(address, init=1)
+        # Where the group's acts begin, 0 or 1: a group of one beat must not come to the word that
+        # the one before it is still to be read from.
+        base = Signal()
 
         # The stream's side: is there a beat for the first features in this cycle?
         # `ended`: beats are missing from this one on. `cut` and `end`, the last one that came, tell
@@ -212,12 +227,10 @@ class Sequencer(wiring.Component):
         finished = Signal()
         m.d.comb += [
             wanted.eq(active & first_features & ~ended & ~dropping),
-            room.eq(~self.acts_valid | self.acts_ready),
             took.eq(step & wanted),
             finished.eq(token_last & left.all_last),
             step.eq(active & room & (~first_features | ended | (wanted & self.stream_valid))),
             self.stream_ready.eq(dropping | (wanted & room)),
-            self.busy.eq(active | self.acts_valid),
         ]
         m.d.sync += [
             self.early_last.eq(took & self.stream_last & ~replay_last),
@@ -231,27 +244,58 @@ class Sequencer(wiring.Component):
             m.d.sync += dropping.eq(1)
 
         # One step: to the next beat, tile, group of features, group of tokens, run.
-        following = Mux(replay_last, 0, after)
+        turned = Signal()
+        m.d.comb += turned.eq(base ^ (left.group_last & left.k_first & (token == 0)))
         with m.If(step):
-            m.d.sync += [address.eq(following), after.eq(following + 1)]
+            m.d.sync += address.eq(Mux(replay_last, turned, address + 1))
             if not output:
                 m.d.sync += token.eq(Mux(token_last, 0, token + 1))
             with m.If(cut & (address == end)):
                 m.d.sync += ended.eq(1)
             with m.If(replay_last):
-                m.d.sync += [ended.eq(0), first_features.eq(left.group_last)]
+                m.d.sync += [ended.eq(0), first_features.eq(left.group_last), base.eq(turned)]
                 with m.If(left.group_last):
                     m.d.sync += cut.eq(0)
         m.d.comb += self.run_ready.eq(~active | (step & finished))
         with m.If(self.run_ready):
             m.d.sync += [active.eq(self.run_valid), first_features.eq(1)]
 
-        # The stage in front of the array: what is fresh, or the buffer's output register. A word is
-        # read a step ahead: too early for a group of one beat only, which stays in the stage.
-        fresh = Signal()
-        missing = Signal()
-        held = Signal(config.acts_bits, reset_less=True)
-        replayed = Signal(config.acts_bits)
+        # What is told of a beat goes with its acts: the address is asked for, the word is read, and
+        # comes to the buffer's output register, in front of the array.
+        layout = data.StructLayout(
+            {"valid": 1, "missing": 1}
+            | {name: width for name, (_, width, _) in ports(config).items() if name in BESIDE_ACTS}
+        )
+        asked, read, offered = (Signal(layout, name=name) for name in ("asked", "read", "offered"))
+        entering = {
+            "valid": step,
+            "missing": ended,
+            "acts_last": tile_last,
+            "acts_run_last": finished,
+        }
+        if output:
+            entering |= {
+                "acts_tokens": Mux(left.run_last, left.m_less + group + 1, group),
+                "acts_pass_last": replay_last & left.group_last,
+            }
+        else:
+            entering |= {"acts_first_k": left.k_first, "acts_last_k": left.k_last}
+        takes_read = Signal()
+        takes_offered = Signal()
+        m.d.comb += [
+            takes_offered.eq(~offered.valid | self.acts_ready),
+            takes_read.eq(~read.valid | takes_offered),
+            room.eq(~(asked.valid & read.valid) | takes_offered),
+        ]
+        asked_address = Signal.like(address, reset_less=True)
+        with m.If(room):
+            m.d.sync += asked_address.eq(address)
+            m.d.sync += [asked[name].eq(value) for name, value in entering.items()]
+        with m.If(takes_read):
+            m.d.sync += read.eq(asked)
+        with m.If(takes_offered):
+            m.d.sync += offered.eq(read)
+        acts = Signal(config.acts_bits)
         m.submodules.act_buffer = Instance(
             f"{self.prefix}_act_buffer",
             i_clk=ClockSignal(),
@@ -259,33 +303,21 @@ class Sequencer(wiring.Component):
             i_write_enable=first_features,
             i_write_address=address,
             i_write_data=self.stream_data,
-            i_read_enable=step,
-            i_read_address=following,
-            o_read_data=replayed,
+            i_read_enable=takes_read,
+            i_read_address=asked_address,
+            i_output_enable=takes_offered,
+            o_read_data=acts,
         )
-        m.d.comb += self.acts_data.eq(Mux(missing, 0, Mux(fresh, held, replayed)))
-        with m.If(step):
-            m.d.sync += [
-                self.acts_valid.eq(1),
-                fresh.eq(first_features | (fresh & replay_last)),
-                missing.eq(ended),
-                self.acts_last.eq(tile_last),
-                self.acts_run_last.eq(finished),
-            ]
-            if output:
-                m.d.sync += [
-                    self.acts_tokens.eq(Mux(left.run_last, left.m_less + group + 1, group)),
-                    self.acts_pass_last.eq(replay_last & left.group_last),
-                ]
-            else:
-                m.d.sync += [
-                    self.acts_first_k.eq(left.k_first),
-                    self.acts_last_k.eq(left.k_last),
-                ]
-            with m.If(first_features):
-                m.d.sync += held.eq(self.stream_data)
-        with m.Elif(self.acts_ready):
-            m.d.sync += self.acts_valid.eq(0)
+        m.d.comb += [
+            self.acts_data.eq(Mux(offered.missing, 0, acts)),
+            self.acts_valid.eq(offered.valid),
+            *(
+                getattr(self, name).eq(offered[name])
+                for name in layout.members
+                if name in BESIDE_ACTS
+            ),
+            self.busy.eq(active | asked.valid | read.valid | offered.valid),
+        ]
         return m
 
 

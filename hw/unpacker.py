@@ -372,12 +372,12 @@ class Unpacker(wiring.Component):
     def _report(self, m, *, accepted, dropped, illegal):
         """Number the beats, and tell which one was illegal, a cycle after it was taken."""
         number = Signal(32, init=-1)  # of the last beat that `came` a cycle ago or before
-        came, looked_at, starts = _signals("came", "looked_at", "starts")
+        came, ignored, starts = _signals("came", "ignored", "starts")
         m.d.sync += [
             came.eq(accepted),
-            looked_at.eq(accepted & ~dropped),
+            ignored.eq(dropped),
             starts.eq(self.start),
-            self.illegal.eq(looked_at & illegal),
+            self.illegal.eq(came & ~ignored & illegal),
         ]
         with m.If(came):
             m.d.sync += number.eq(number + 1)

@@ -24,8 +24,7 @@ module DP16KD(
   parameter REGMODE_B = "NOREG";
   parameter GSR = "ENABLED";
 
-  // Bytes have nine bits where words have nine or more, eight otherwise. Every address counts the
-  // smallest words; what a wide word does not need of it are byte enables.
+  // An address counts bits, or bytes of nine; its lowest pins are a wide word's byte enables.
   localparam BELOW = DATA_WIDTH_B == 36 ? 5 : DATA_WIDTH_B == 18 ? 4 : DATA_WIDTH_B == 9 ? 3
     : DATA_WIDTH_B == 4 ? 2 : DATA_WIDTH_B == 2 ? 1 : 0;
   localparam BYTES = DATA_WIDTH_B == 36 ? 4 : DATA_WIDTH_B == 18 ? 2 : 1;
@@ -36,18 +35,22 @@ module DP16KD(
   wire [13:0] read_address = {ADB13, ADB12, ADB11, ADB10, ADB9, ADB8, ADB7, ADB6, ADB5, ADB4,
     ADB3, ADB2, ADB1, ADB0};
   wire [35:0] data = {DIB17, DIB16, DIB15, DIB14, DIB13, DIB12, DIB11, DIB10, DIB9, DIB8, DIB7,
-    DIB6, DIB5, DIB4, DIB3, DIB2, DIB1, DIB0,     DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11,
+    DIB6, DIB5, DIB4, DIB3, DIB2, DIB1, DIB0, DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11,
     DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4, DIA3, DIA2, DIA1, DIA0};
   reg [DATA_WIDTH_B-1:0] words [(1 << (14 - BELOW))-1:0];
   reg [DATA_WIDTH_B-1:0] latch, register;
   integer index;
+  wire writes = CEA && WEA && {CSA2, CSA1, CSA0} == 0 && (BYTES == 1 || write_address[0]);
   always @(posedge CLKA)
-    if (CEA && WEA && {CSA2, CSA1, CSA0} == 0)
+    if (writes)
       for (index = 0; index < BYTES; index = index + 1)
         if (BYTES == 1 || write_address[index])
           words[write_address >> BELOW][BITS*index +: BITS] <= data[BITS*index +: BITS];
   always @(posedge CLKB) begin
-    if (CEB && {CSB2, CSB1, CSB0} == 0) latch <= words[read_address >> BELOW];
+    // The device gives either content of a word that is being written; here it is a wrong one.
+    if (CEB && {CSB2, CSB1, CSB0} == 0)
+      latch <= words[read_address >> BELOW] ^ {DATA_WIDTH_B{writes && read_address >> BELOW
+        == write_address >> BELOW}};
     if (OCEB) register <= latch;
   end
   wire [35:0] out = REGMODE_B == "OUTREG" ? register : latch;

@@ -108,6 +108,9 @@ class CoreModel:
         self._loads: deque[int] = deque()  # slices still to be loaded, by pass
         self._run: Iterator[_Beat] | None = None
         self._next: _Beat | None = None
+        # On its way through the act buffer: the address is asked for, the word read, and offered.
+        self._asked: _Beat | None = None
+        self._read: _Beat | None = None
         self._staged: _Beat | None = None
         self._kept: dict[int, np.ndarray] = {}
         self._front: np.ndarray | None = None
@@ -122,7 +125,8 @@ class CoreModel:
         staged = self._staged
         taking = bool(self._queue) and not self._passes and not self._ahead
         if self._streamed:
-            loading = self._next is not None or staged is not None
+            beats = (self._next, self._asked, self._read, staged)
+            loading = any(beat is not None for beat in beats)
             last = staged is not None and staged.pass_last
         else:
             loading, last = bool(self._loads), bool(self._loads) and self._loads[0] == 1
@@ -139,14 +143,20 @@ class CoreModel:
                 start=taking,
             )
         )
-        room = staged is None or grid.acts_ready
+        takes_staged = staged is None or grid.acts_ready
+        takes_read = self._read is None or takes_staged
+        room = self._asked is None or takes_read
         wanted = self._next is not None and self._next.fresh and room
         outputs = Outputs(
             acts_ready=wanted,
             weights_ready=weights.weights_ready and self._passes > 0,
             psums=self._front,
         )
-        ended = self._step_acts(inputs, room, wanted, grid.acts_ready)
+        if takes_staged:
+            self._staged = self._read
+        if takes_read:
+            self._read = self._asked
+        ended = self._step_acts(inputs, room, wanted)
         self._step_psums(inputs, grid)
         self._step_queue(inputs, outputs, taking, ended, slice_taken)
         return outputs
@@ -167,17 +177,17 @@ class CoreModel:
             )
         )
 
-    def _step_acts(self, inputs, room, wanted, taken):
-        """Stage the next beat, if there is one; whether that ended the run, or none was on."""
+    def _step_acts(self, inputs, room, wanted):
+        """Ask for the next beat, if there is one; whether that ended the run, or none was on."""
         beat = self._next
         if beat is None or not room or (wanted and inputs.acts is None):
-            if taken:
-                self._staged = None
+            if room:
+                self._asked = None
             return beat is None
         if beat.fresh:
             self._kept[beat.kept] = inputs.acts
         beat.acts = self._kept[beat.kept]
-        self._staged, self._next = beat, next(self._run, None)
+        self._asked, self._next = beat, next(self._run, None)
         return beat.run_last
 
     def _step_psums(self, inputs, grid):
