@@ -13,9 +13,9 @@ SIZE ?= 70b
 TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 
-.PHONY: help verilog synth fpga area bitstream test test-fast mutants lint presets floats browser demo report reproduce validate scalesim sweep bench clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants lint presets floats browser demo report reproduce validate scalesim sweep bench clean
 help:  ## print this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version.split()[0])'
@@ -41,6 +41,9 @@ fpga: $(FPGA_STAMP)  ## PRESET=tiny placed and routed on an ECP5 (tiny: 2 minute
 
 area: $(FPGA_STAMP)  ## our PE beside plainer ones, placed and routed on an ECP5 (2 minutes)
 	$(PY) -m hw area
+
+asap7: $(STAMP)  ## PEs and baselines in 7 nm cells, LIBERTY="FILES of ASAP7" (half an hour)
+	$(PY) -m sim asap7 --jobs 2 --liberty $(LIBERTY) $(ASAP7)
 
 bitstream: PRESET = tiny
 bitstream: $(FPGA_STAMP)  ## a core on a ULX3S, PRESET=tiny, to build/fpga/tiny_ulx3s.bit (2 minutes)

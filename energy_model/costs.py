@@ -57,11 +57,18 @@ def estimates() -> CostTable:
 
 
 def _read_table(path: Path) -> CostTable:
-    content = datafile.read_yaml(path).only("name", "node", "costs", optional=("note",))
+    content = datafile.read_yaml(path)
+    content.only("name", "node", "costs", optional=("note", "otherwise"))
+    entries = read_costs(content, "costs")
+    if "otherwise" in content:
+        # Of a table that ships, so that no two can name each other.
+        if (other := content.text("otherwise")) != "paper":
+            raise InputError(f"{content.at('otherwise')} must be paper, not {other!r}")
+        entries = {**load_costs(other).entries, **entries}
     return CostTable(
         name=content.text("name"),
         node=content.text("node"),
-        entries=read_costs(content, "costs"),
+        entries=entries,
         note=content.text("note") if "note" in content else None,
     )
 

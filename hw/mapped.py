@@ -61,6 +61,16 @@ class Netlist:
         return sum(i.cell.area_um2 for i in self.instances if i.cell.kind == kind)
 
     @cached_property
+    def clock_nets(self) -> set[int]:
+        """Nets on clock pins, and those that clock gates drive."""
+        return {
+            net
+            for i in self.instances
+            for name, net in i.nets.items()
+            if i.cell.pins[name].clock or (i.cell.kind == "clock gate" and i.cell.pins[name].output)
+        }
+
+    @cached_property
     def verilog(self) -> str:
         """The netlist as text; net 7 is `n7`."""
 
@@ -219,12 +229,7 @@ class Timer:
 
     def _launch(self):
         """What starts and ends paths: flip-flops, and ports as if behind or in front of one."""
-        clocks = {
-            net
-            for i in self._instances
-            for name, net in i.nets.items()
-            if i.cell.pins[name].clock or (i.cell.kind == "clock gate" and i.cell.pins[name].output)
-        }
+        clocks = self.netlist.clock_nets
         # (net, instance or -1)
         starts = [
             (net, -1) for bits in self.netlist.inputs.values() for net in bits if net not in clocks

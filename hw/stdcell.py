@@ -169,6 +169,7 @@ def map_cells(
     clock_ps: float | None = None,
     adders: Adders = Adders.CHAINS,
     without: Iterable[str] = (),
+    absent: Iterable[str] = (),
 ) -> Netlist:
     """The RTL as one flat module of the library's cells.
 
@@ -179,6 +180,8 @@ def map_cells(
     adders : Adders
     without : iterable of str
         Outputs of the top that nothing will read.
+    absent : iterable of str
+        Modules that are left out, as large memories.
 
     Raises
     ------
@@ -199,6 +202,7 @@ def map_cells(
                 [
                     f"read_verilog {folder}/dut.v",
                     f"read_liberty -lib -ignore_miss_func {folder}/cells.lib",
+                    *(f"delete */t:{module}" for module in absent),
                     f"hierarchy -check -top {rtl.top}",
                     "proc",
                     *(f"delete -port {rtl.top}/{port}" for port in without),

@@ -31,7 +31,7 @@ def count(netlist: Netlist, timing: Timing, recording: player.Recording) -> powe
         A net does not come to its recorded value.
     """
     settled = power.count(netlist, recording)
-    clocks = power.clock_nets(netlist)
+    clocks = netlist.clock_nets
     numbers = player.net_numbers(netlist)
     data = [net for net in numbers if net not in clocks]
     bits = np.unpackbits(recording.nets[::2], axis=1, bitorder="little")[:, : len(numbers)]

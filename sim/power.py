@@ -229,16 +229,6 @@ def switching_j(netlist: Netlist, loads_ff: np.ndarray, activity: Activity) -> n
     return charged * toggles
 
 
-def clock_nets(netlist: Netlist) -> set[int]:
-    """Nets on clock pins, and those that clock gates drive."""
-    return {
-        net
-        for i in netlist.instances
-        for name, net in i.nets.items()
-        if i.cell.pins[name].clock or (i.cell.kind == "clock gate" and i.cell.pins[name].output)
-    }
-
-
 def internal_j(
     netlist: Netlist,
     loads_ff: np.ndarray,
@@ -263,7 +253,7 @@ def internal_j(
     toggles, loads, slews = np.zeros(size + 1), np.zeros(size + 1), np.zeros(size + 1)
     toggles[: len(activity.toggles)] = activity.toggles
     loads[:size], slews[:size] = loads_ff, slews_ps
-    slews[list(clock_nets(netlist))] = clock_slew_ps
+    slews[list(netlist.clock_nets)] = clock_slew_ps
     members = defaultdict(list)
     for index, instance in enumerate(netlist.instances):
         members[instance.cell.name].append(index)
@@ -328,7 +318,7 @@ def _split(netlist, activity, internal, loads, leakage, operations) -> Split:
     category = {"logic": "arithmetic", "flip-flop": "registers", "clock gate": "clock"}
     joules = dict.fromkeys((*CATEGORIES, "ports"), 0.0)
     switching = switching_j(netlist, loads, activity)
-    clocks = clock_nets(netlist)
+    clocks = netlist.clock_nets
     owner = dict.fromkeys((net for bits in netlist.inputs.values() for net in bits), "ports")
     for instance, (clock, rest) in zip(netlist.instances, internal, strict=True):
         joules["clock"] += clock

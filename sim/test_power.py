@@ -243,7 +243,7 @@ def test_toggles_equal_those_of_another_simulator(hop, folder):
     found = power.count(netlist, recording)
     rows = simulate(netlist, words)
     wanted = (rows[1:] != rows[:-1]).sum(axis=0)
-    clocks = sorted(power.clock_nets(netlist))
+    clocks = sorted(netlist.clock_nets)
     data = sorted(set(player.net_numbers(netlist)) - set(clocks))
     assert found.toggles[data].tolist() == wanted[data].tolist()
     assert found.cycles == len(rows) - 1
@@ -278,7 +278,7 @@ def test_glitches_leave_every_net_at_its_value(hop, folder):
     assert extra.min() == 0
     assert (extra % 2 == 0).all()
     assert 1.05 < found.toggles.sum() / settled.toggles.sum() < 2
-    clocks = list(power.clock_nets(netlist))
+    clocks = list(netlist.clock_nets)
     assert not extra[clocks].any()
 
 

@@ -281,3 +281,28 @@ def test_a_table_that_is_not_text_is_rejected(tmp_path):
 def test_an_unknown_table_is_rejected(name, message):
     with pytest.raises(InputError, match=message):
         load_costs(name)
+
+
+def test_a_table_falls_back_on_the_paper_s(tmp_path):
+    path = tmp_path / "mine.yaml"
+    own = "{low: 1, nominal: 1, high: 1, unit: pJ, tier: DERIVED, source: here}"
+    text = f"name: mine\nnode: mine\nnote: a word\notherwise: paper\ncosts:\n  add_int8: {own}\n"
+    path.write_text(text)
+    table, paper = load_costs(str(path)), load_costs("paper")
+    assert table.note == "a word"
+    assert table.cost("add_int8").source == "here"
+    assert table.cost("dram_bits") == paper.cost("dram_bits")
+    assert paper.note is None
+    path.write_text(text.replace("otherwise: paper", "otherwise: mine.yaml"))
+    with pytest.raises(InputError, match=r"line 4: otherwise must be paper, not 'mine\.yaml'"):
+        load_costs(str(path))
+
+
+def test_netlists_agree_with_published_energies_where_both_have_one():
+    netlists, paper = load_costs("asap7"), load_costs("paper")
+    ratios = {
+        action: netlists.joules(action).nominal / paper.joules(action).nominal
+        for action in ("add_int8", "add_int32", "mul_int8", "mul_fp16", "add_fp16", "add_fp32")
+    }
+    # Another 7 nm process, another voltage, other designs.
+    assert all(0.6 < ratio < 1.5 for ratio in ratios.values()), ratios
