@@ -36,7 +36,8 @@ from . import blocks, glitches, power
 # Nothing reads these in an array of one row and one hop.
 UNREAD = ("trits_south", "acts_east")
 TILES, SLICES = 4, 120
-DEMO_FEATURES = 576
+# Of the demo's layer: input and output features.
+DEMO_FEATURES = 576, 1536
 # Cycles that are simulated event by event, of a design with so many cells.
 GLITCH_CYCLES = {3_000: 200, 100_000: 40}
 SHARES = (0.0, 1 / 3, 2 / 3)
@@ -345,7 +346,8 @@ def _operands(design):
         for share in SHARES:
             acts, trits = blocks.random_tiles(**shape, cols=config.cols, zero_share=share)
             yield "uniform", share, acts, trits, None
-        tiles = -(-TILES * SLICES * config.lanes // DEMO_FEATURES)
+        features, outputs = DEMO_FEATURES
+        tiles = min(-(-TILES * SLICES * config.lanes // features), outputs // config.cols)
         acts, trits = blocks.demo_tiles(tiles=tiles, lanes=config.lanes, cols=config.cols)
         yield "demo layer", float((trits == 0).mean()), acts, trits, None
 

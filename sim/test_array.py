@@ -113,7 +113,10 @@ MUTANTS = {
     "skew of acts one cycle short": (r"\.after\(acts_1_1\)", r".after()"),
     "drain starts one cycle early": (r"waiting\[5\]", r"waiting[4]"),
     "tokens counted one short": (r"left == 1'h1", r"left == 2'h2"),
-    "next tile one token early": (r"(ended = )\| left", r"\1left > 1"),
+    "next tile one token early": (
+        r"(ended <= )(\w+);",
+        r"\1\2 & ~(taken & left == 2'h2);",
+    ),
     "backpressure ignored": (r"(taken = psums_valid) & psums_ready", r"\1"),
     "illegal code unnoticed": (r"illegal <= 1'h1;", r"illegal <= 1'h0;"),
     "wait counted without a cause": (r"(perf_wait_trits = \w+) & \w+;", r"\1;"),
