@@ -6,6 +6,7 @@ are the same charge, on its way in and out: the supply's alone is what is paid f
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -50,7 +51,7 @@ def internal_energy(
     library: Library, names: Iterable[str], *, ground: bool = False
 ) -> dict[str, CellEnergy]:
     """Tables of some cells, of the supply or of ground."""
-    names = sorted(set(names))
+    names = tuple(sorted(set(names)))
     parsed = _groups(library, names)
     return {
         name: _energy(library.cells[name], [g for g in parsed[name] if g.ground == ground])
@@ -96,6 +97,8 @@ def _at_rest(cell, pin, members):
     return chosen or members
 
 
+# Supply and ground, and each activity of a netlist, ask for the same cells.
+@functools.lru_cache(maxsize=4)
 def _groups(library, names) -> dict[str, list[_Group]]:
     text = library.text
     starts = [match.start() for match in re.finditer(r"^[ \t]*cell *\(", text, re.MULTILINE)]

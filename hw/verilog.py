@@ -164,13 +164,15 @@ def generate_pe(
     """
     config = config.replace(rows=1, cols=1, cols_per_hop=1)
     top = f"{_top(config, name)}_pe"
-    output = config.dataflow == Dataflow.OUTPUT_STATIONARY
     modules = gate_modules(config, prefix=top)
-    if kind is not None:
-        modules[top] = kind(config)
-    else:
-        modules[top] = pe.PE(config, prefix=top) if output else stationary.PE(config)
+    modules[top] = kind(config) if kind else _pe(config, prefix=top)
     return _block(config, modules, top=top, clock=clock_ports()[:1])
+
+
+def _pe(config, *, prefix):
+    """The array's own PE."""
+    output = config.dataflow == Dataflow.OUTPUT_STATIONARY
+    return pe.PE(config, prefix=prefix) if output else stationary.PE(config)
 
 
 def generate_hop(
@@ -196,7 +198,7 @@ def generate_hop(
             config, prefix=top, weight_bits=one.weight_bits, psum_bits=one.psum_bits
         )
     else:
-        modules[f"{top}_pe"] = pe.PE(config, prefix=top) if output else stationary.PE(config)
+        modules[f"{top}_pe"] = _pe(config, prefix=top)
         modules[top] = (row if output else stationary).Hop(config, prefix=top)
     return _block(config, modules, top=top, clock=clock_ports())
 
@@ -234,13 +236,13 @@ def array_modules(
         (config.cols_per_hop * config.lanes * 2, config.hops),
     ]
     if config.dataflow == Dataflow.OUTPUT_STATIONARY:
-        pe_, hop, array_ = pe.PE(config, prefix=prefix), row.Hop, array.Array
+        hop, array_ = row.Hop, array.Array
     else:
-        pe_, hop, array_ = stationary.PE(config), stationary.Hop, stationary.Array
+        hop, array_ = stationary.Hop, stationary.Array
         skews.append((config.cols_per_hop * config.psum_bits, config.hops))
     modules: dict[str, wiring.Component | Written] = {
         **gate_modules(config, prefix=prefix),
-        f"{prefix}_pe": pe_,
+        f"{prefix}_pe": _pe(config, prefix=prefix),
         f"{prefix}_hop": hop(config, prefix=prefix),
         f"{prefix}_row": Row(config, prefix=prefix),
         top: array_(config, prefix=prefix),
