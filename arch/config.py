@@ -307,6 +307,9 @@ PRESETS = {
     "tiny": ArrayConfig(rows=2, cols=2, lanes=4),
     # 256 a cycle, 20 cycles latency
     "decode": ArrayConfig(rows=1, cols=16, lanes=16),
+    # Four engines of 80 trits, as the BitNet accelerator that was measured on a KV260 has:
+    # 320 a cycle, 7 cycles latency
+    "kv260": ArrayConfig(rows=1, cols=4, lanes=80, cols_per_hop=4, clock_hz=250e6),
     # 4096 a cycle, 35 cycles latency
     "base": ArrayConfig(rows=16, cols=16, lanes=16),
     # Keeps pace with 2 TB/s of weights at 2 bit, as an A100's DRAM gives:

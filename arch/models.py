@@ -73,7 +73,24 @@ FIGURE3 = {
     )
 }
 
-MODELS = SIZES | FIGURE3
+# Trained checkpoints that accelerators were measured with.
+CHECKPOINTS = {
+    "bitnet-2b4t": ModelShape(
+        name="bitnet-2b4t",
+        hidden=2560,
+        ffn=6912,
+        layers=30,
+        heads=20,
+        kv_heads=5,
+        vocab=128256,
+        tied=True,
+        sub_norms=True,
+        activation="relu2",
+        source="config.json of microsoft/bitnet-b1.58-2B-4T",
+    )
+}
+
+MODELS = SIZES | FIGURE3 | CHECKPOINTS
 
 
 def find_model(name: str) -> ModelShape:

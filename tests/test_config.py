@@ -215,6 +215,8 @@ def test_preset_comment_states_the_result(name):
 
 @pytest.mark.parametrize("name", ["huge", "", "BASE", None, 3, []])
 def test_unknown_preset_is_named_and_known_ones_listed(name):
-    message = f"unknown preset {name!r}; known: tiny, decode, base, large, ecp5, ecp5_full, asic"
+    message = (
+        f"unknown preset {name!r}; known: tiny, decode, kv260, base, large, ecp5, ecp5_full, asic"
+    )
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         preset(name)

@@ -26,7 +26,7 @@ CONFIGS = {
     "tiny-asic": PRESETS["tiny"].replace(technology="asic", carries_per_stage=6),
 }
 SLOW = {
-    **{key: [pytest.mark.slow] for key in ("decode", "base", "ecp5")},
+    **{key: [pytest.mark.slow] for key in ("decode", "kv260", "base", "ecp5")},
     # Minutes.
     **{key: [pytest.mark.slow, pytest.mark.exhaustive] for key in ("large", "ecp5_full", "asic")},
 }

@@ -1,7 +1,7 @@
 import pytest
 
 from arch.errors import InputError
-from arch.models import FIGURE3, MODELS, SIZES, find_model
+from arch.models import CHECKPOINTS, FIGURE3, MODELS, SIZES, find_model
 
 # Parameters of the released LLaMA checkpoints (7B, 13B, 33B, 65B), norms included.
 RELEASED = {
@@ -23,7 +23,13 @@ def test_llama_has_as_many_parameters_as_its_checkpoint(size):
     assert parameters(model) + norms == RELEASED[size]
 
 
-@pytest.mark.parametrize("name", MODELS)
+def test_2b4t_has_2_08_billion_trits_and_a_tied_head():
+    model = CHECKPOINTS["bitnet-2b4t"]
+    assert model.block_weights == 30 * 69_468_160
+    assert model.embedding_weights == 128256 * 2560
+
+
+@pytest.mark.parametrize("name", SIZES | FIGURE3)
 def test_name_is_within_8_percent_of_the_weights_with_or_without_embeddings(name):
     label = name.removeprefix("figure3-")
     stated = float(label[:-1]) * {"b": 1e9, "m": 1e6}[label[-1]]
@@ -41,7 +47,7 @@ def test_3_9b_has_3_9_billion_parameters():
 @pytest.mark.parametrize("name", MODELS)
 def test_dimensions_without_a_published_source_are_inferred(name):
     model = find_model(name)
-    assert model.inferred is (name not in {"700m", "1.3b", "3b"})
+    assert model.inferred is (name not in {"700m", "1.3b", "3b", *CHECKPOINTS})
     assert model.source
 
 
@@ -65,5 +71,5 @@ def test_model_is_found_under_its_own_name_in_either_case(name):
 
 @pytest.mark.parametrize("name", ["8b", "", "7", None, 7])
 def test_unknown_model_is_named_and_known_ones_listed(name):
-    with pytest.raises(InputError, match=f"^unknown model {name!r}; known: 700m, .*figure3-70b$"):
+    with pytest.raises(InputError, match=f"^unknown model {name!r}; known: 700m, .*bitnet-2b4t$"):
         find_model(name)

@@ -203,7 +203,7 @@ def test_docs_show_the_ratios_of_the_command():
     [
         ("scope: all", "scope: some", "kv260_bitnet_2b4t.scope must be one of all, core, static"),
         ("tokens_per_s: 16.78", "tokens_per_s: 0", "tokens_per_s must be above 0, not 0"),
-        ("heads: 20", "heads: 7", "models.bitnet-2b4t: heads must divide hidden"),
+        ("heads: 1", "heads: 7", "models.mmfree-370m: heads must divide hidden"),
         ("model: 700m", "model: 700x", "unknown model '700x'"),
         ("    miss: >-", "    mist: >-", "has no miss"),
     ],

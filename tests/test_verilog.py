@@ -186,7 +186,7 @@ def test_dataflow_names_the_file_and_picks_the_ports(tmp_path, capsys):
         ),
         (
             ["--preset", "huge"],
-            "unknown preset 'huge'; known: tiny, decode, base, large, ecp5, ecp5_full, asic",
+            "unknown preset 'huge'; known: tiny, decode, kv260, base, large, ecp5, ecp5_full, asic",
         ),
         (["--rows", "0"], "rows must be at least 1, not 0"),
         (["--cols", "-4"], "cols must be at least 1, not -4"),
