@@ -130,7 +130,7 @@ def read_config(path: Path) -> ModelShape:
     if not isinstance(content, Mapping):
         raise InputError(f"{path} must hold a JSON object, not {content!r:.60}")
     try:
-        return _shape(name, content)
+        return model_shape(name, content)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -169,7 +169,14 @@ class _Config:
         return value or []
 
 
-def _shape(name: str, content: Mapping) -> ModelShape:
+def model_shape(name: str, content: Mapping) -> ModelShape:
+    """The model of that name that the content of a `config.json` describes.
+
+    Raises
+    ------
+    InputError
+        Names the key that is missing, wrong or unknown.
+    """
     model_type, content = _text_part(content)
     family = FAMILIES[model_type]
     architectures = _Config(content, {}).items("architectures")

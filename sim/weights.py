@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import gguf
-import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from arch.errors import InputError
 
+from .gguf_file import GgufFile
 from .golden.quantise import finite_matrix, is_ternary
+from .tensors import DTYPES, require_printable
 
 CACHE = Path("build/cache")
 
@@ -81,20 +83,18 @@ def load_matrix(path: str | os.PathLike, tensor: str | None = None) -> np.ndarra
         The file cannot be read or is not what its suffix says, has no such tensor, or the tensor
         is no finite, non-empty matrix of real numbers.
     """
+    return load_named_matrix(path, tensor)[1]
+
+
+def load_named_matrix(path: str | os.PathLike, tensor: str | None = None) -> tuple[str, np.ndarray]:
+    """The same, and the tensor's name; a .npy file's tensor has the file's name."""
     path = Path(path)
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise InputError(f"{path} must end in {', '.join(_READERS)} to be read as weights")
-    if not path.is_file():
-        raise InputError(f"{path} is not a file")
-    try:
-        label, array = read(path, tensor)
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {_line(error)}") from None
-    except _MALFORMED as error:
-        raise InputError(f"{path} is not a sound {path.suffix} file: {_line(error)}") from None
+    with sound_file(path):
+        name, array = read(path, tensor)
+    label = str(path) if path.suffix.lower() == ".npy" else f"{path}: tensor {name}"
     matrix = finite_matrix(label, array)
     if array.dtype.kind in "iu" and not is_ternary(matrix):
         odd = array[~np.isin(array, (-1, 0, 1))].flat[0]
@@ -102,7 +102,22 @@ def load_matrix(path: str | os.PathLike, tensor: str | None = None) -> np.ndarra
             f"{label} is of dtype {array.dtype} and holds {odd}: integers other than -1, 0 and +1 "
             "are codes, not weights"
         )
-    return np.ascontiguousarray(matrix)
+    return name, np.ascontiguousarray(matrix)
+
+
+@contextlib.contextmanager
+def sound_file(path: Path) -> Iterator[None]:
+    """Turns what the parsers raise on a file that is missing or damaged into one line."""
+    if not path.is_file():
+        raise InputError(f"{path} is not a file")
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {_line(error)}") from None
+    except _MALFORMED as error:
+        raise InputError(f"{path} is not a sound {path.suffix} file: {_line(error)}") from None
 
 
 def fetch_demo_model(cache_dir: str | os.PathLike = CACHE) -> Path:
@@ -145,42 +160,38 @@ def _read_npy(path: Path, tensor: str | None) -> tuple[str, np.ndarray]:
     if tensor is not None:
         raise InputError(f"{path} holds one unnamed matrix, so no tensor {tensor!r}")
     # Unlike np.load, this never falls back to unpickling what lacks the magic.
-    return str(path), np.lib.format.open_memmap(path, mode="r")
+    return path.stem, np.lib.format.open_memmap(path, mode="r")
 
 
 def _read_safetensors(path: Path, tensor: str | None) -> tuple[str, np.ndarray]:
     with safe_open(path, framework="numpy") as file:
         names = file.keys()
-        name = _choose(path, {name: file.get_slice(name).get_shape() for name in names}, tensor)
-        label, dtype = f"{path}: tensor {name}", file.get_slice(name).get_dtype()
-        if dtype not in _SAFETENSORS_DTYPES:
-            raise InputError(f"{label} must be of dtype F64, F32, F16 or BF16, not {dtype}")
-        return label, file.get_tensor(name)
+        name = choose_tensor(
+            path, {name: file.get_slice(name).get_shape() for name in names}, tensor
+        )
+        dtype = file.get_slice(name).get_dtype()
+        if dtype not in _NUMBERS:
+            raise InputError(
+                f"{path}: tensor {name} must be of dtype F64, F32, F16 or BF16, not {dtype}"
+            )
+        return name, file.get_tensor(name)
 
 
 def _read_gguf(path: Path, tensor: str | None) -> tuple[str, np.ndarray]:
-    tensors = {part.name: part for part in gguf.GGUFReader(path).tensors}
-    name = _choose(path, {name: part.shape for name, part in tensors.items()}, tensor)
-    label, chosen = f"{path}: tensor {name}", tensors[name]
-    # The reader types plain numbers and leaves quantised blocks as bytes, both with the fastest
-    # dimension (input features) last, although `shape` names it first.
-    if chosen.data.dtype != np.uint8:
-        return label, chosen.data
+    tensors = {part.name: part for part in GgufFile(path).tensors}
+    name = choose_tensor(path, {name: part.shape for name, part in tensors.items()}, tensor)
     try:
-        return label, gguf.quants.dequantize(chosen.data, chosen.tensor_type)
+        return name, tensors[name].numbers()
     except NotImplementedError:
-        kind = chosen.tensor_type.name
-        raise InputError(f"{label} is of type {kind}, which gguf cannot dequantise") from None
+        kind = tensors[name].kind
+        raise InputError(
+            f"{path}: tensor {name} is of type {kind}, which gguf cannot dequantise"
+        ) from None
 
 
 _READERS = {".npy": _read_npy, ".safetensors": _read_safetensors, ".gguf": _read_gguf}
-# safetensors finds BF16 under this name only where ml_dtypes is imported. Integers may be trits.
-_SAFETENSORS_DTYPES = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
-} | {f"{sign}{bits}": None for sign in "IU" for bits in (8, 16, 32, 64)}
+# Integers may be trits.
+_NUMBERS = {*DTYPES, *(f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64))}
 # What the three parsers raise on damaged files; NumPy's tokenises a header that it cannot parse.
 _MALFORMED = (
     ValueError,
@@ -189,12 +200,16 @@ _MALFORMED = (
     TypeError,
     OverflowError,
     SyntaxError,
+    MemoryError,
+    struct.error,
     tokenize.TokenError,
     SafetensorError,
 )
 
 
-def _choose(path: Path, shapes: Mapping[str, Collection[int]], tensor: str | None) -> str:
+def choose_tensor(path: Path, shapes: Mapping[str, Collection[int]], tensor: str | None) -> str:
+    """The wanted tensor's name, or that of the only matrix; `InputError` where there is none."""
+    require_printable(shapes)
     if tensor is not None:
         if tensor not in shapes:
             near = difflib.get_close_matches(tensor, shapes, n=5) or list(shapes)
