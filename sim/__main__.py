@@ -50,6 +50,19 @@ def parser() -> argparse.ArgumentParser:
             "--tokens", type=int, metavar="M", help="[as many as share the weights]"
         )
         command.add_argument("--seed", type=int, default=0, help="of the random acts [0]")
+    importing = commands.add_parser(
+        "import",
+        help="a ternary checkpoint into a model folder",
+        description="Packs the weights of a BitNet (a folder or .safetensors file of Hugging "
+        "Face's, or a .gguf file), or one matrix of any file, for the core: docs/import.md.",
+    )
+    importing.add_argument("source", type=Path, metavar="FILE", help="or folder")
+    importing.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
+    importing.add_argument("--tensor", metavar="NAME", help="this matrix alone")
+    importing.add_argument("--preset", default="decode", help=f"{', '.join(PRESETS)} [decode]")
+    importing.add_argument("--dataflow", metavar="NAME", help=f"{' or '.join(Dataflow)} [preset's]")
+    importing.add_argument("--packing", default="trit5", help=f"{', '.join(PACKINGS)} [trit5]")
+    importing.add_argument("--hex", action="store_true", help="weights for $readmemh as well")
     toggles = commands.add_parser(
         "toggles",
         help="switching activity of the array",
@@ -139,6 +152,18 @@ def main(argv: list[str] | None = None) -> int:
         if options.packing not in PACKINGS:
             known = ", ".join(PACKINGS)
             raise InputError(f"unknown packing {options.packing!r}; known: {known}")
+        if options.command == "import":
+            from .importer import import_model
+
+            import_model(
+                options.source,
+                options.out,
+                config=config,
+                packing=PACKINGS[options.packing],
+                tensor=options.tensor,
+                with_hex=options.hex,
+            )
+            return 0
         from . import layer, weights
 
         if options.command == "demo":

@@ -84,6 +84,19 @@ class Job:
         slices = streams.slice_trits(self.plan, trits)
         return layout.pack_pass(slices, self.packing, positions=config.cols * config.lanes)
 
+    def trits(self, beats) -> np.ndarray:
+        """Trits (int8, shape (n, k)) of the beats of a pass; inverse of `weights`.
+
+        Raises
+        ------
+        InputError
+            The beats are not as many as a pass has, or hold an illegal byte.
+        """
+        config, slices = self.plan.config, self.plan.pass_slices
+        positions = config.cols * config.lanes
+        found = layout.unpack_pass(beats, self.packing, slices=slices, positions=positions)
+        return streams.join_trits(self.plan, found)
+
     @property
     def rows_out(self) -> int:
         """Beats of psums: one for each token of each tile."""

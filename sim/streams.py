@@ -59,6 +59,14 @@ def slice_trits(plan: Plan | StationaryPlan, trits) -> np.ndarray:
     return _cut(plan, trits, plan.feature_groups, plan.config.cols)
 
 
+def join_trits(plan: Plan | StationaryPlan, slices: np.ndarray) -> np.ndarray:
+    """The matrix (n, k) of the slices of a pass; inverse of `slice_trits`."""
+    config, gemm = plan.config, plan.gemm
+    blocks = slices.reshape(plan.feature_groups, -1, config.cols, config.lanes)
+    padded = blocks.swapaxes(1, 2).reshape(plan.padded_n, plan.padded_k)
+    return np.ascontiguousarray(padded[: gemm.n, : gemm.k])
+
+
 def _require_shape(name, array, wanted):
     if array.shape != wanted:
         raise InputError(f"{name} must have shape {wanted}, not {array.shape}")
