@@ -4,6 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 FPGA_STAMP := $(VENV)/.installed-fpga
+TORCH_STAMP := $(VENV)/.installed-torch
 # scalesim breaks with later NumPys than ours may be, so it has an environment of its own.
 SCALESIM := build/scalesim
 
@@ -13,7 +14,7 @@ SIZE ?= 70b
 TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants lint presets floats browser demo report reproduce validate scalesim sweep bench clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants lint presets floats browser demo train report reproduce validate scalesim sweep bench clean
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -26,6 +27,10 @@ $(STAMP): pyproject.toml constraints.txt
 # What the whole suite needs besides, too large for those who want Verilog.
 $(FPGA_STAMP): $(STAMP)
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[fpga,sweep,dask]'
+	touch $@
+
+$(TORCH_STAMP): $(STAMP)
+	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[torch]'
 	touch $@
 
 verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog
@@ -49,7 +54,7 @@ bitstream: PRESET = tiny
 bitstream: $(FPGA_STAMP)  ## a core on a ULX3S, PRESET=tiny, to build/fpga/tiny_ulx3s.bit (2 minutes)
 	$(PY) -m hw fpga --board ulx3s --seeds 1 --preset $(PRESET)
 
-test: lint $(FPGA_STAMP)  ## lint and the whole suite (less than 20 minutes)
+test: lint $(FPGA_STAMP) $(TORCH_STAMP)  ## lint and the whole suite (less than 20 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive'
 
 mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
@@ -73,6 +78,9 @@ browser: $(STAMP)  ## the HTML report in Chromium (installs 260 MB; 1 minute)
 
 demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (1 minute)
 	$(PY) -m sim demo
+
+train: $(TORCH_STAMP)  ## a BitNet of a million parameters on Shakespeare, and its float32 twin (50 minutes)
+	$(PY) examples/train/train.py --out build/trained && $(PY) examples/train/train.py --out build/trained --twin
 
 report: $(STAMP)  ## BitNet b1.58 next to FP16 LLaMA, SIZE=70b
 	$(PY) -m energy_model report --size $(SIZE)
