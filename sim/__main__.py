@@ -10,7 +10,11 @@ from pathlib import Path
 from arch.board import BOARDS
 from arch.config import PRESETS, Dataflow, preset
 from arch.errors import InputError, MismatchError, require_int
+from arch.models import MODELS, find_model
 from arch.ternary import PACKINGS
+
+# A small BitNet of our own (examples/train).
+SPEAKER = Path("examples/shakespeare")
 
 
 def _share(text: str) -> Fraction:
@@ -63,6 +67,40 @@ def parser() -> argparse.ArgumentParser:
     importing.add_argument("--dataflow", metavar="NAME", help=f"{' or '.join(Dataflow)} [preset's]")
     importing.add_argument("--packing", default="trit5", help=f"{', '.join(PACKINGS)} [trit5]")
     importing.add_argument("--hex", action="store_true", help="weights for $readmemh as well")
+    speaking = commands.add_parser(
+        "speak",
+        help="a language model, token by token",
+        description="Generates text with every ternary product computed by the RTL; each token "
+        "must be the golden decoder's. Prints cycles, utilisation and joules of a token.",
+    )
+    speaking.add_argument("--prompt", required=True, metavar="TEXT")
+    speaking.add_argument(
+        "--model", type=Path, default=SPEAKER, metavar="DIR", help="of `import` [%(default)s]"
+    )
+    speaking.add_argument("--tokens", type=int, default=100, metavar="N", help="[%(default)s]")
+    speaking.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest [0]"
+    )
+    speaking.add_argument("--seed", type=int, default=0, help="of the draws [0]")
+    speaking.add_argument("--preset", default="decode", help=f"{', '.join(PRESETS)} [decode]")
+    speaking.add_argument("--dataflow", metavar="NAME", help=f"{' or '.join(Dataflow)} [preset's]")
+    speaking.add_argument("--costs", default="asap7", metavar="NAME", help="[%(default)s]")
+    products = commands.add_parser(
+        "products",
+        help="ternary products of a large model's blocks",
+        description="Streams random trits in the shapes of a model's decoder blocks through the "
+        "RTL and checks every psum; prints cycles, utilisation and simulation speed.",
+    )
+    products.add_argument(
+        "--size", default="bitnet-2b4t", help=f"{', '.join(MODELS)} [%(default)s]"
+    )
+    products.add_argument("--blocks", type=int, metavar="N", help="[all of the model]")
+    products.add_argument("--tokens", type=int, default=1, metavar="M", help="[%(default)s]")
+    products.add_argument("--preset", default="decode", help=f"{', '.join(PRESETS)} [decode]")
+    products.add_argument("--dataflow", metavar="NAME", help=f"{' or '.join(Dataflow)} [preset's]")
+    products.add_argument("--packing", default="trit5", help=f"{', '.join(PACKINGS)} [trit5]")
+    products.add_argument("--seed", type=int, default=0, help="of trits and acts [0]")
+    products.add_argument("--jobs", type=int, default=1, metavar="N", help="processes [1]")
     toggles = commands.add_parser(
         "toggles",
         help="switching activity of the array",
@@ -149,6 +187,8 @@ def main(argv: list[str] | None = None) -> int:
             return _toggles(config, options)
         if options.dataflow is not None:
             config = config.replace(dataflow=options.dataflow)
+        if options.command == "speak":
+            return _speak(config, options)
         if options.packing not in PACKINGS:
             known = ", ".join(PACKINGS)
             raise InputError(f"unknown packing {options.packing!r}; known: {known}")
@@ -164,6 +204,8 @@ def main(argv: list[str] | None = None) -> int:
                 with_hex=options.hex,
             )
             return 0
+        if options.command == "products":
+            return _products(config, options)
         from . import layer, weights
 
         if options.command == "demo":
@@ -202,6 +244,39 @@ def _asap7(options) -> int:
     )
     for file in files:
         print(f"{file}  {file.stat().st_size:,} bytes")
+    return 0
+
+
+def _speak(config, options) -> int:
+    from . import layer, speak
+
+    speak.show(
+        options.model,
+        config,
+        options.prompt,
+        options.tokens,
+        temperature=options.temperature,
+        seed=options.seed,
+        costs=options.costs,
+        builds=layer.BUILDS,
+    )
+    return 0
+
+
+def _products(config, options) -> int:
+    from . import layer, products
+
+    model = find_model(options.size)
+    products.show_blocks(
+        model,
+        config,
+        PACKINGS[options.packing],
+        blocks=model.layers if options.blocks is None else options.blocks,
+        tokens=options.tokens,
+        seed=options.seed,
+        jobs=options.jobs,
+        folder=layer.BUILDS,
+    )
     return 0
 
 

@@ -96,7 +96,7 @@ def _utilisation(config, k, n, m=None):
     yield _figure(f"{name}: slots used", 100 * run.utilisation, "%")
     yield _figure(f"{name}: weights a trit", run.bits_per_trit, "bit", below=1.62)
     macs = run.rtl.cycles * config.macs_per_cycle
-    yield _figure(f"{name}: plain harness", macs / run.simulate_s / 1e6, "M ternary op/s")
+    yield _figure(f"{name}: plain harness", macs / run.rtl.seconds / 1e6, "M ternary op/s")
 
 
 def _lockstep(config):

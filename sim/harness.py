@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +42,15 @@ class Run:
         What the core's own counters counted meanwhile.
     weight_bytes : int
         That the weight stream carried.
+    seconds : float
+        Wall time of the simulation, MEASURED on this machine.
     """
 
     psums: np.ndarray
     cycles: int
     counters: dict[str, int]
     weight_bytes: int
+    seconds: float
 
 
 def compile_core(config: ArrayConfig, folder: Path) -> Path:
@@ -104,7 +108,12 @@ class Machine:
         return word
 
     def run(
-        self, job: Job, acts, trits, *, progress: Callable[[int], None] = lambda rows: None
+        self,
+        job: Job,
+        acts,
+        weights: np.ndarray,
+        *,
+        progress: Callable[[int], None] = lambda rows: None,
     ) -> Run:
         """Run a Gemm, all streams always ready.
 
@@ -113,7 +122,8 @@ class Machine:
         job : Job
             Of this machine's config.
         acts : array_like of int, shape (m, k)
-        trits : array_like of int, shape (n, k)
+        weights : ndarray of uint8
+            The matrix as `job.weights(trits)` packs it.
         progress : callable
             Called now and then with the rows of psums delivered since the last call.
 
@@ -123,7 +133,7 @@ class Machine:
             The core hangs: it takes far more cycles than `arch.timing` says. Or it reports an
             error.
         """
-        packets, weights = job.acts(acts), job.weights(trits)
+        packets, weights = job.acts(acts), np.ascontiguousarray(weights)
         acts = np.concatenate(packets)
         rows = np.zeros((job.rows_out, 4 * self.config.cols), np.uint8)
         before = read_counters(self.read, self.write)
@@ -147,6 +157,7 @@ class Machine:
             ctypes.c_int64(rows.shape[1]),
             ctypes.c_int64(len(rows)),
         )
+        start = time.perf_counter()
         done, left = 0, 2 * timing.core_cycles(job.plan, job.packing) + 1000
         while done < len(rows):
             if left <= 0:
@@ -155,6 +166,7 @@ class Machine:
             delivered = self._library.machine_step(self._handle, ctypes.c_int64(step))
             progress(delivered - done)
             done, left = delivered, left - step
+        seconds = time.perf_counter() - start
         cycles = self._library.machine_span(self._handle)
         error = self.read(regmap.offset("ERROR"))
         if error:
@@ -165,4 +177,5 @@ class Machine:
             cycles=cycles,
             counters={name: after[name] - before[name] for name in after},
             weight_bytes=passes * weights.size,
+            seconds=seconds,
         )

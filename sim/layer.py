@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from arch import timing
 from arch.config import ArrayConfig
-from arch.counts import array_counts, core_counters
+from arch.counts import Counts, array_counts, core_counters
 from arch.errors import MismatchError
 from arch.ternary import TRIT5, Packing
 from arch.tiling import make_plan
@@ -43,7 +43,7 @@ class LayerRun:
     weight_scale : float
         What a psum's weight was divided by.
     rtl : Run
-    build_s, simulate_s : float
+    build_s : float
         Wall time, MEASURED on this machine.
     """
 
@@ -52,7 +52,6 @@ class LayerRun:
     weight_scale: float
     rtl: Run
     build_s: float
-    simulate_s: float
 
     @property
     def busy(self) -> float:
@@ -110,21 +109,41 @@ def run_layer(
     job = Job(plan, packing)
     with Machine(config, builds) as machine, _progress(job.rows_out) as progress:
         built = time.perf_counter()
-        run = machine.run(job, acts, trits, progress=progress)
-    done = time.perf_counter()
-
-    check(job, acts, trits, psums=run.psums, counters=run.counters)
-    formula = timing.core_cycles(plan, packing)
-    if run.cycles != formula:
-        raise MismatchError(f"cycles: the RTL says {run.cycles}, the formulas {formula}")
+        run = run_checked(machine, job, acts, trits, progress=progress)
     return LayerRun(
         job=job,
         zero_share=float((trits == 0).mean()),
         weight_scale=float(quantised.scale),
         rtl=run,
         build_s=built - start,
-        simulate_s=done - built,
     )
+
+
+def run_checked(
+    machine: Machine, job: Job, acts, trits, *, weights: np.ndarray | None = None, **options
+) -> Run:
+    """Run a Gemm on the RTL and hold it against every other witness.
+
+    Parameters
+    ----------
+    weights : ndarray of uint8, optional
+        `job.weights(trits)`, where it is at hand.
+    **options
+        Of `Machine.run`.
+
+    Raises
+    ------
+    MismatchError
+        The RTL, the golden model, a plain product, `arch.timing` and `arch.counts` are not all
+        equal.
+    """
+    weights = job.weights(trits) if weights is None else weights
+    run = machine.run(job, acts, weights, **options)
+    check(job, acts, trits, psums=run.psums, counters=run.counters)
+    formula = timing.core_cycles(job.plan, job.packing)
+    if run.cycles != formula:
+        raise MismatchError(f"cycles: the RTL says {run.cycles}, the formulas {formula}")
+    return run
 
 
 def check(job: Job, acts, trits, *, psums: np.ndarray, counters: dict[str, int]) -> None:
@@ -149,7 +168,7 @@ def report(run: LayerRun, name: str) -> list[tuple[str, str]]:
     """(what, figure) of a run, each figure with its tier."""
     plan, config, packing = run.job.plan, run.job.plan.config, run.job.packing
     gemm, counters = plan.gemm, run.rtl.counters
-    rate, formula = run.rtl.cycles / run.simulate_s, timing.core_cycles(plan, packing)
+    rate, formula = run.rtl.cycles / run.rtl.seconds, timing.core_cycles(plan, packing)
     time_us = run.rtl.cycles / config.clock_hz * 1e6
     return [
         ("layer", f"{name}: {gemm.k} to {gemm.n} features, {gemm.m} tokens"),
@@ -168,7 +187,7 @@ def report(run: LayerRun, name: str) -> list[tuple[str, str]]:
         (
             "simulation",
             f"{rate:,.0f} cycles/s, {rate * config.macs_per_cycle / 1e6:,.1f} M ternary "
-            f"operations/s, {run.simulate_s:.1f} s  MEASURED; build {run.build_s:.1f} s",
+            f"operations/s, {run.rtl.seconds:.1f} s  MEASURED; build {run.build_s:.1f} s",
         ),
     ]
 
@@ -181,10 +200,15 @@ def show(run: LayerRun, name: str):
         print(f"{what:<{width}}  {figure}")
     counts = array_counts(run.job.plan, bits_per_trit=run.job.packing.bits_per_trit)
     tokens, packing = run.job.plan.gemm.m, run.job.packing.name
-    print(f"\nenergy of the layer, {tokens} tokens, weights as {packing}:", flush=True)
+    show_energy(f"the layer, {tokens} tokens, weights as {packing}", counts)
+
+
+def show_energy(what: str, counts: Counts, *options: str):
+    """Print what `energy_model` says of action counts; `options` are its `counts` command's."""
+    print(f"\nenergy of {what}:", flush=True)
     # As a command: the simulation must not depend on the cost tables, nor they on it.
     subprocess.run(
-        [sys.executable, "-m", "energy_model", "counts", "-"],
+        [sys.executable, "-m", "energy_model", "counts", "-", *options],
         input=json.dumps(dict(counts)),
         text=True,
         check=True,

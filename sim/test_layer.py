@@ -53,7 +53,7 @@ def test_gemm_matches_a_plain_product_and_the_formula(config, shape, packing, fo
     job = Job(plan, packing)
     with Machine(config, folder) as machine:
         for _again in range(2):
-            run = machine.run(job, acts, trits)
+            run = machine.run(job, acts, job.weights(trits))
             assert (run.psums == acts @ trits.T).all()
             assert run.cycles == timing.core_cycles(plan, packing)
             assert run.counters["BUSY"] == plan.beats
@@ -66,7 +66,8 @@ def test_short_tiles_wait_for_the_drain_as_the_formula_says(folder):
     period = timing.tile_period(CONFIG, slices=1, tokens=3)
     assert period > plan.slices
     with Machine(CONFIG, folder) as machine:
-        run = machine.run(Job(plan, TRIT2), np.ones((3, 4), int), np.ones((50, 4), int))
+        job = Job(plan, TRIT2)
+        run = machine.run(job, np.ones((3, 4), int), job.weights(np.ones((50, 4), int)))
     assert (run.psums == 4).all()
     assert run.counters["STALL_ARRAY"] == (plan.tiles - 1) * (period - 1)
 
@@ -102,8 +103,8 @@ def fake_machine(change):
         def __exit__(self, *_):
             pass
 
-        def run(self, job, acts, trits, *, progress):
-            plan, entered = job.plan, job.plan.beats * 20
+        def run(self, job, acts, weights, *, progress):
+            plan, entered, trits = job.plan, job.plan.beats * 20, job.trits(weights)
             run = {
                 "psums": acts.astype(np.int64) @ trits.T.astype(np.int64),
                 "cycles": timing.core_cycles(plan, job.packing),
@@ -114,6 +115,7 @@ def fake_machine(change):
                     "ILLEGAL_CODES": 0,
                 },
                 "weight_bytes": 99,
+                "seconds": 1.0,
             }
             change(run)
             return Run(**run)
