@@ -174,6 +174,11 @@ def test_acts_round_half_to_even(factor):
     assert absmax_acts(ties * factor).values.tolist() == [[127, 0, 2, 2, 0, -2, -2, 4]]
 
 
+def test_acts_are_multiplied_by_the_rounded_reciprocal_as_in_pytorch():
+    # Against 127 / 3, rounded once, this act is 2.5 and becomes 2.
+    assert absmax_acts([[3, 0.05905511975288391]]).values.tolist() == [[127, 3]]
+
+
 def test_zero_token_stays_zero_beside_another():
     result = absmax_acts([[0, 0], [1, -1]])
     assert result.values.tolist() == [[0, 0], [127, -127]]

@@ -158,14 +158,15 @@ def absmax_acts(acts, *, bits: int = 8, epsilon: float = EPSILON) -> Quantised:
     Notes
     -----
     Source: arXiv 2402.17764, section 2, with the range of the released code (no -128), whose
-    order of operations this follows. x * (Q / max |x|) exceeds Q by less than half for every
-    float32, so rounding never leaves the range and nothing is clipped.
+    order of operations this follows to the bit: PyTorch computes Q / max |x| there as the
+    reciprocal times Q. x times that exceeds Q by less than half for every float32, so rounding
+    never leaves the range and nothing is clipped.
     """
     limit = np.float32(2 ** (require_int("bits", bits, low=2, high=16) - 1) - 1)
     matrix = finite_matrix("acts", acts)
     largest = np.abs(matrix).max(axis=1, keepdims=True)
     largest = np.maximum(largest, _epsilon(epsilon))
-    values = np.rint(matrix * (limit / largest)).astype(np.int8 if bits <= 8 else np.int16)
+    values = np.rint(matrix * (1 / largest * limit)).astype(np.int8 if bits <= 8 else np.int16)
     return Quantised(values=values, scale=largest / limit)
 
 
