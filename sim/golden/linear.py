@@ -31,9 +31,9 @@ def ternary_gemm(acts, trits) -> np.ndarray:
     Notes
     -----
     NumPy multiplies integer matrices without BLAS, about ten times slower. Products and all
-    partial sums here, in whatever order, are integers of at most k * max |act|. Up to 2**24 each
-    is exact in float32 (int8 acts: k up to 131072), up to 2**53 in float64, so BLAS gives the
-    integer result. The widest psum of any `ArrayConfig` has 47 bits.
+    partial sums here, in whatever order, are integers of at most k * max |act|, and so exact in
+    `exact_float` of it: BLAS gives the integer result. The widest psum of any `ArrayConfig` has
+    47 bits.
     """
     acts, trits = np.asarray(acts), np.asarray(trits)
     if acts.dtype.kind not in "iu":
@@ -48,20 +48,32 @@ def ternary_gemm(acts, trits) -> np.ndarray:
             f"acts and trits must share k, but acts are {acts.shape} and trits {trits.shape}"
         )
     trits = check_trits(trits)
-    largest = acts.shape[1] * max(-int(acts.min()), int(acts.max()))
-    if largest > 1 << 53:
-        raise InputError(f"sums of up to {largest} exceed 2**53: acts or k are too large")
-    exact = np.float32 if largest <= 1 << 24 else np.float64
+    exact = exact_float(acts.shape[1] * max(-int(acts.min()), int(acts.max())))
     return (acts.astype(exact) @ trits.astype(exact).T).astype(np.int64)
 
 
-def rescale(psums, *, acts: Quantised, weights: Quantised) -> np.ndarray:
-    """Y (float32, shape (m, n)) that integer psums stand for.
+def exact_float(largest: int) -> type[np.floating]:
+    """The narrowest float that holds every integer up to `largest` in magnitude.
+
+    float32 up to 2**24 (sums of int8 acts: k up to 131072), float64 up to 2**53, no other.
+
+    Raises
+    ------
+    InputError
+        Sums that exceed 2**53.
+    """
+    if largest > 1 << 53:
+        raise InputError(f"sums of up to {largest} exceed 2**53: acts or k are too large")
+    return np.float32 if largest <= 1 << 24 else np.float64
+
+
+def rescale(psums, *, acts: Quantised, weight_scale) -> np.ndarray:
+    """Y (float32, shape (m, n)) that integer psums of `acts` stand for.
 
     Computed in float64 and rounded to float32 once: psums are exact there, and one rounding is
     all that separates the result from the product of the dequantised operands.
     """
-    scale = acts.scale.astype(np.float64) * weights.scale.astype(np.float64)
+    scale = acts.scale.astype(np.float64) * np.float64(weight_scale)
     return (np.asarray(psums) * scale).astype(np.float32)
 
 
@@ -85,4 +97,4 @@ def bit_linear(acts, weights: Quantised, *, act_bits: int = 8) -> np.ndarray:
     """
     quantised = absmax_acts(acts, bits=act_bits)
     psums = ternary_gemm(quantised.values, weights.values)
-    return rescale(psums, acts=quantised, weights=weights)
+    return rescale(psums, acts=quantised, weight_scale=weights.scale)
