@@ -7,6 +7,7 @@ published configs leave out. All other keys must be there.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,6 +157,16 @@ class _Config:
             raise InputError(f"has no {key}")
         return None if self.value(key) is None else self.size(key)
 
+    def number(self, key: str) -> float:
+        value = self.value(key)
+        if value is None:
+            raise InputError(f"has no {key}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"{key} must be a number, not {value!r:.60}")
+        if not 0 < value < math.inf:
+            raise InputError(f"{key} must be above 0 and finite, not {value!r:.60}")
+        return float(value)
+
     def flag(self, key: str) -> bool:
         value = self.value(key)
         if value is not None and not isinstance(value, bool):
@@ -216,6 +227,29 @@ def model_shape(name: str, content: Mapping) -> ModelShape:
         source=f"config.json of {name}, model type {model_type}",
         **(_experts(config, family.experts, layers) if family.experts else {}),
     )
+
+
+def norm_epsilon(content: Mapping) -> float:
+    """What RMSNorm adds to the mean of the squares; `InputError` where there is none."""
+    return _Config(content, {}).number("rms_norm_eps")
+
+
+def rope_theta(content: Mapping) -> float:
+    """Base of the rotary embedding, from either place where `transformers` writes it.
+
+    Raises
+    ------
+    InputError
+        None there, or frequencies that are scaled: only the plain embedding is known.
+    """
+    key = "rope_scaling" if content.get("rope_scaling") else "rope_parameters"
+    rope = content.get(key) or {}
+    if not isinstance(rope, Mapping):
+        raise InputError(f"{key} must be an object, not {rope!r:.60}")
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if kind != "default":
+        raise InputError(f"{key} must be of rope_type default, not {kind!r:.60}")
+    return _Config(rope, content).number("rope_theta")
 
 
 def _text_part(content: Mapping) -> tuple[str, Mapping]:

@@ -1,0 +1,475 @@
+"""A whole BitNet decoder in NumPy, from tokens to logits; ternary products are a callable's.
+
+Everything but the ternary products is float32, computed as in `transformers.models.bitnet`. A
+ternary product is one of int8 acts and trits in exact integers: whoever returns the same psums, the
+golden model or RTL, gives the same logits to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from arch.errors import InputError, require_int
+from arch.hf import model_shape, norm_epsilon, rope_theta
+from arch.ternary import check_trits
+from arch.workload import MAX_CONTEXT, ModelShape
+
+from .linear import exact_float, rescale
+from .quantise import absmax_acts
+
+# (name of a ternary matrix, acts int8 (m, k)) -> psums (m, n), integers
+Product = Callable[[str, np.ndarray], np.ndarray]
+
+
+def _silu(x: np.ndarray) -> np.ndarray:
+    return x / (1 + np.exp(-x))
+
+
+def _relu2(x: np.ndarray) -> np.ndarray:
+    return np.square(np.maximum(x, 0))
+
+
+_ACTIVATIONS = {"silu": _silu, "relu2": _relu2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderShape:
+    """Dimensions and constants of a BitNet decoder.
+
+    Attributes
+    ----------
+    hidden, ffn, layers, heads, kv_heads, head_dim, vocab : int
+        As in `arch.workload.ModelShape`; head_dim is even.
+    rope_theta : float
+        Base of the rotary embedding.
+    norm_epsilon : float
+        What RMSNorm adds to the mean of the squares.
+    activation : "silu" or "relu2"
+        Of the gated feed-forward: SwiGLU, or squared ReLU.
+    tied : bool
+        Whether the output head is the input embedding.
+    max_context : int
+        Most tokens in the KV cache.
+    """
+
+    hidden: int
+    ffn: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    rope_theta: float
+    norm_epsilon: float
+    activation: str
+    tied: bool
+    max_context: int
+
+    def __post_init__(self):
+        require_int("max_context", self.max_context, high=MAX_CONTEXT)
+        if self.activation not in _ACTIVATIONS:
+            known = " or ".join(_ACTIVATIONS)
+            raise InputError(f"activation must be {known}, not {self.activation!r}")
+        for name in ("rope_theta", "norm_epsilon"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be above 0 and finite, not {getattr(self, name)!r}")
+        if self.model.head_dim % 2:
+            raise InputError(f"head_dim must be even, not {self.head_dim}")
+
+    @classmethod
+    def from_config(cls, config: Mapping) -> DecoderShape:
+        """The decoder that the content of a `config.json` of Hugging Face's BitNet describes.
+
+        Raises
+        ------
+        InputError
+            Names the key that is missing or wrong, or asks for what this decoder does not compute.
+        """
+        model = model_shape("decoder", config)
+        if config["model_type"] != "bitnet":
+            raise InputError(f"model_type must be bitnet, not {config['model_type']!r}")
+        if model.max_context is None:
+            raise InputError("has no max_position_embeddings")
+        quantisation = config.get("quantization_config") or {}
+        for name, asked in (
+            ("a bias", model.biases),
+            ("a sliding window", model.window),
+            ("a soft cap", model.capped),
+            ("a norm inside its linear layers", quantisation.get("use_rms_norm")),
+        ):
+            if asked:
+                raise InputError(f"asks for {name}, which this decoder does not have")
+        return cls(
+            hidden=model.hidden,
+            ffn=model.ffn,
+            layers=model.layers,
+            heads=model.heads,
+            kv_heads=model.kv_heads,
+            head_dim=model.head_dim,
+            vocab=model.vocab,
+            rope_theta=rope_theta(config),
+            norm_epsilon=norm_epsilon(config),
+            activation=model.activation,
+            tied=model.tied,
+            max_context=model.max_context,
+        )
+
+    @cached_property
+    def model(self) -> ModelShape:
+        """The same dimensions for `arch.workload`."""
+        return ModelShape(
+            name="decoder",
+            hidden=self.hidden,
+            ffn=self.ffn,
+            layers=self.layers,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            vocab=self.vocab,
+            activation=self.activation,
+            tied=self.tied,
+            max_context=self.max_context,
+            sub_norms=True,
+            source="a decoder's shape",
+        )
+
+    def matrices(self) -> dict[str, tuple[int, int]]:
+        """(k, n) of each ternary matrix by its name, in the order of execution."""
+        return {
+            f"layers.{layer}.{kind}": (k, n)
+            for layer in range(self.layers)
+            for kind, k, n in self.model.linears()
+        }
+
+    def floats(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each float tensor by the name that Hugging Face gives it."""
+        shapes = {"model.embed_tokens.weight": (self.vocab, self.hidden)}
+        for layer in range(self.layers):
+            for norm, width in (
+                ("input_layernorm", self.hidden),
+                ("self_attn.attn_sub_norm", self.model.q_features),
+                ("post_attention_layernorm", self.hidden),
+                ("mlp.ffn_sub_norm", self.ffn),
+            ):
+                shapes[f"model.layers.{layer}.{norm}.weight"] = (width,)
+        shapes["model.norm.weight"] = (self.hidden,)
+        if not self.tied:
+            shapes["lm_head.weight"] = (self.vocab, self.hidden)
+        return shapes
+
+
+class Decoder:
+    """A decoder and the keys and values of the tokens that it has seen.
+
+    Parameters
+    ----------
+    shape : DecoderShape
+    scales : mapping
+        Of each matrix of `shape.matrices()` the scale that multiplies its psums.
+    floats : mapping
+        Each tensor of `shape.floats()`, of any real dtype; more are ignored.
+    product : callable
+        (name, acts int8 (m, k)) -> psums, integers (m, n). See `golden_product`.
+
+    Raises
+    ------
+    InputError
+        Names the scale or tensor that is missing, of the wrong shape, or not finite.
+    """
+
+    def __init__(
+        self,
+        shape: DecoderShape,
+        *,
+        scales: Mapping[str, float],
+        floats: Mapping[str, np.ndarray],
+        product: Product,
+    ):
+        self.shape = shape
+        self._product = product
+        self._matrices = shape.matrices()
+        self._scales = {name: _scale(name, scales) for name in self._matrices}
+        self._floats = {
+            name: _tensor(name, floats, expected) for name, expected in shape.floats().items()
+        }
+        self._head = self._floats["model.embed_tokens.weight" if shape.tied else "lm_head.weight"]
+        self.reset()
+
+    @property
+    def length(self) -> int:
+        """Tokens in the KV cache."""
+        return self._cache[0][0].shape[0]
+
+    def reset(self) -> None:
+        """Forget all tokens."""
+        empty = np.empty((0, self.shape.kv_heads, self.shape.head_dim), np.float32)
+        self._cache = [(empty, empty)] * self.shape.layers
+
+    def forward(self, tokens: Sequence[int], *, last_only: bool = False) -> np.ndarray:
+        """Append tokens to those that the decoder has seen.
+
+        Parameters
+        ----------
+        tokens : sequence of m integers
+        last_only : bool
+            Compute the head for the last token alone.
+
+        Returns
+        -------
+        ndarray of float32, shape (m, vocab), or (1, vocab) with `last_only`
+            Of each token the logits of what follows it.
+
+        Raises
+        ------
+        InputError
+            No tokens, one outside the vocabulary, more than the context holds, or a value that
+            leaves float32 on the way. The KV cache is then as it was.
+        """
+        tokens = self._checked(tokens)
+        # What overflows is caught below, at the next quantisation or in the logits.
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = self._floats["model.embed_tokens.weight"][tokens]
+            cache = []
+            for layer in range(self.shape.layers):
+                mixed, seen = self._attention(layer, x)
+                x = x + mixed
+                x = x + self._feed_forward(layer, x)
+                cache.append(seen)
+            logits = self._norm("model.norm", x[-1:] if last_only else x) @ self._head.T
+        if not np.isfinite(logits).all():
+            raise InputError("logits must be finite in float32: a scale or a float is too large")
+        self._cache = cache
+        return logits
+
+    def _checked(self, tokens: Sequence[int]) -> np.ndarray:
+        array = np.asarray(tokens)
+        if array.ndim != 1 or not array.size or array.dtype.kind not in "iu":
+            raise InputError(
+                f"tokens must be a row of one integer or more, "
+                f"not of shape {array.shape} and dtype {array.dtype}"
+            )
+        wrong = array[(array < 0) | (array >= self.shape.vocab)]
+        if wrong.size:
+            raise InputError(f"a token must be from 0 to {self.shape.vocab - 1}, not {wrong[0]}")
+        self.require_room(array.size)
+        return array
+
+    def require_room(self, count: int) -> None:
+        """Raise `InputError` unless `count` more tokens fit the context."""
+        total = self.length + count
+        if total > self.shape.max_context:
+            raise InputError(
+                f"the context must be at most {self.shape.max_context} tokens, not {total}"
+            )
+
+    def _attention(self, layer: int, x: np.ndarray) -> tuple[np.ndarray, tuple]:
+        """What attention adds to x (m, hidden), and the layer's keys and values from now on."""
+        shape, block = self.shape, f"model.layers.{layer}"
+        h = self._norm(f"{block}.input_layernorm", x)
+        q, k, v = self._linears(layer, h, "attn.q", "attn.k", "attn.v")
+        q, k, v = (y.reshape(len(x), -1, shape.head_dim) for y in (q, k, v))
+        positions = np.arange(self.length, self.length + len(x))
+        q, k = (rotate(y, positions, theta=shape.rope_theta) for y in (q, k))
+        keys, values = (
+            np.concatenate((seen, new))
+            for seen, new in zip(self._cache[layer], (k, v), strict=True)
+        )
+        y = self._norm(f"{block}.self_attn.attn_sub_norm", attend(q, keys, values))
+        (y,) = self._linears(layer, y, "attn.o")
+        return y, (keys, values)
+
+    def _feed_forward(self, layer: int, x: np.ndarray) -> np.ndarray:
+        block = f"model.layers.{layer}"
+        h = self._norm(f"{block}.post_attention_layernorm", x)
+        gate, up = self._linears(layer, h, "ffn.gate", "ffn.up")
+        y = _ACTIVATIONS[self.shape.activation](gate) * up
+        (y,) = self._linears(layer, self._norm(f"{block}.mlp.ffn_sub_norm", y), "ffn.down")
+        return y
+
+    def _norm(self, name: str, x: np.ndarray) -> np.ndarray:
+        return rms_norm(x, self._floats[f"{name}.weight"], epsilon=self.shape.norm_epsilon)
+
+    def _linears(self, layer: int, x: np.ndarray, *kinds: str) -> list[np.ndarray]:
+        """Outputs of ternary layers that share their input, which is quantised once."""
+        acts = absmax_acts(x)
+        outputs = []
+        for name in (f"layers.{layer}.{kind}" for kind in kinds):
+            psums = self._product(name, acts.values)
+            expected = (len(x), self._matrices[name][1])
+            if psums.shape != expected:
+                raise InputError(f"psums of {name} must be of shape {expected}, not {psums.shape}")
+            outputs.append(rescale(psums, acts=acts, weight_scale=self._scales[name]))
+        return outputs
+
+
+def rms_norm(x: np.ndarray, weight: np.ndarray, *, epsilon: float) -> np.ndarray:
+    """Each token of x (m, width) over the root of its mean square, times weight (width)."""
+    square = np.mean(x * x, axis=-1, keepdims=True)
+    return weight * (x * (1 / np.sqrt(square + np.float32(epsilon))))
+
+
+def rotate(x: np.ndarray, positions: np.ndarray, *, theta: float) -> np.ndarray:
+    """Rotary position embedding.
+
+    Parameters
+    ----------
+    x : ndarray of float32, shape (m, heads, head_dim)
+        Queries or keys. Element i of a head's first half and element i of its second are the
+        coordinates that turn by position / theta**(2 i / head_dim) radians.
+    positions : ndarray of int, shape (m,)
+    theta : float
+
+    Returns
+    -------
+    ndarray of float32, as x
+
+    Notes
+    -----
+    Source: arXiv 2104.09864, with the pairs of GPT-NeoX. Angles are products of float32, as where
+    models are trained; at large positions they are off by more than an ulp of their sine.
+    """
+    half = x.shape[-1] // 2
+    frequencies = theta ** (-np.arange(half) / half)
+    angles = positions.astype(np.float32)[:, None, None] * frequencies.astype(np.float32)
+    cos, sin = np.cos(angles), np.sin(angles)
+    first, second = x[..., :half], x[..., half:]
+    return np.concatenate((first * cos - second * sin, second * cos + first * sin), axis=-1)
+
+
+def attend(queries: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Causal attention of the last m of t tokens, heads / kv_heads query heads to a key head.
+
+    Parameters
+    ----------
+    queries : ndarray of float32, shape (m, heads, head_dim)
+    keys, values : ndarray of float32, shape (t, kv_heads, head_dim)
+
+    Returns
+    -------
+    ndarray of float32, shape (m, heads * head_dim)
+    """
+    (m, heads, head_dim), (t, kv_heads, _) = queries.shape, keys.shape
+    group = heads // kv_heads
+    # Query heads that share a key head are further rows of one product.
+    q = queries.reshape(m, kv_heads, group, head_dim).transpose(1, 2, 0, 3)
+    q = q.reshape(kv_heads, group * m, head_dim)
+    scores = (q @ keys.transpose(1, 2, 0)) * np.float32(head_dim**-0.5)
+    scores = scores.reshape(kv_heads, group, m, t)
+    future = np.arange(t) > np.arange(t - m, t)[:, None]
+    scores = np.where(future, np.float32(-np.inf), scores)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    y = weights.reshape(kv_heads, group * m, t) @ values.transpose(1, 0, 2)
+    y = y.reshape(kv_heads, group, m, head_dim).transpose(2, 0, 1, 3)
+    return y.reshape(m, heads * head_dim)
+
+
+def golden_product(trits: Mapping[str, np.ndarray]) -> Product:
+    """The product of `Decoder` as `sim.golden.linear.ternary_gemm` computes it.
+
+    Holds each matrix (n, k) in floats, four bytes a trit, rather than convert it for each token.
+
+    Raises
+    ------
+    InputError
+        A value that is no trit, or, when called, a name that is not there or acts of another k.
+    """
+    operands = {}
+    for name, matrix in trits.items():
+        matrix = check_trits(matrix)
+        operands[name] = matrix.astype(exact_float(matrix.shape[1] * 128))
+
+    def product(name: str, acts: np.ndarray) -> np.ndarray:
+        if name not in operands:
+            raise InputError(f"trits lack {name}")
+        matrix = operands[name]
+        if acts.shape[1] != matrix.shape[1]:
+            raise InputError(
+                f"{name} must have k = {acts.shape[1]}, but its trits are {matrix.shape}"
+            )
+        return (acts.astype(matrix.dtype) @ matrix.T).astype(np.int64)
+
+    return product
+
+
+def generate(
+    decoder: Decoder,
+    prompt: Sequence[int],
+    count: int,
+    *,
+    temperature: float = 0,
+    seed: int = 0,
+) -> Iterator[int]:
+    """`count` tokens that follow the prompt, which follows what the decoder has seen.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        Its KV cache is left with all but the last of them.
+    prompt : sequence of one integer or more
+    count : int
+    temperature : float
+        0: the likeliest token, of equals the lowest. Else tokens are drawn from
+        softmax(logits / temperature).
+    seed : int
+        Of the draws.
+
+    Raises
+    ------
+    InputError
+        At once where count, temperature or seed is wrong or the context too short, else as
+        `Decoder.forward`.
+    """
+    require_int("count", count)
+    require_int("seed", seed, low=0)
+    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if not number or not 0 <= temperature < math.inf:
+        raise InputError(f"temperature must be a finite number from 0, not {temperature!r}")
+    decoder.require_room(len(prompt) + count - 1)
+    return _continue(decoder, prompt, count, temperature, np.random.default_rng(seed))
+
+
+def _continue(decoder, prompt, count, temperature, rng) -> Iterator[int]:
+    tokens = prompt
+    for _ in range(count):
+        (logits,) = decoder.forward(tokens, last_only=True)
+        tokens = [_draw(logits, temperature, rng) if temperature else int(logits.argmax())]
+        yield tokens[0]
+
+
+def _draw(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
+    below = logits.astype(np.float64) - logits.max()
+    # A temperature so low that a quotient overflows leaves exp(-inf) = 0.
+    with np.errstate(over="ignore"):
+        sums = np.cumsum(np.exp(below / temperature))
+    return int(np.searchsorted(sums, rng.random() * sums[-1], side="right"))
+
+
+def _scale(name: str, scales: Mapping[str, float]) -> np.float32:
+    if name not in scales:
+        raise InputError(f"scales lack {name}")
+    with np.errstate(over="ignore"):
+        scale = np.float32(scales[name])
+    if not np.isfinite(scale):
+        raise InputError(f"the scale of {name} must be finite in float32, not {scales[name]}")
+    return scale
+
+
+def _tensor(name: str, floats: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    if name not in floats:
+        raise InputError(f"floats lack {name}")
+    array = np.asarray(floats[name])
+    if array.shape != shape:
+        raise InputError(f"{name} must be of shape {shape}, not {array.shape}")
+    if not np.can_cast(array.dtype, np.float64):
+        raise InputError(f"{name} must be real numbers, not of dtype {array.dtype}")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} must be finite in float32")
+    return array
