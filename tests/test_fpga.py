@@ -216,6 +216,27 @@ def test_bad_input_gets_one_line(arguments, message, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_another_nextpnr_is_called_with_its_options_and_named_in_the_report(monkeypatch, tmp_path):
+    other = tmp_path / "nextpnr-other"
+    other.write_text(
+        "#!/bin/sh\n"
+        """[ "$2" = --version ] && echo '"nextpnr-ecp5" -- (Version 0.99-1)' >&2 && exit\n"""
+        'echo "ERROR: called with $*" >&2; exit 1\n'
+    )
+    other.chmod(0o755)
+    monkeypatch.setenv("NEXTPNR_ECP5", f"{other} --parallel-refine")
+    assert fpga._tool() == "nextpnr-other --parallel-refine (0.99-1)"
+    with pytest.raises(InputError, match=r"gives up: ERROR: called with --parallel-refine --85k "):
+        fpga.place(generate(ArrayConfig(rows=1, cols=1, lanes=1)), seeds=1)
+
+
+def test_another_nextpnr_that_is_none_gets_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("NEXTPNR_ECP5", "/no/such/nextpnr -q")
+    assert main(["fpga", "--preset", "tiny"]) == 2
+    wanted = "hw: NEXTPNR_ECP5 names '/no/such/nextpnr', which is no program\n"
+    assert capsys.readouterr().err == wanted
+
+
 @pytest.mark.parametrize("top", ["chip", "row"])
 def test_unknown_top_is_refused(top, capsys):
     with pytest.raises(SystemExit) as refused:
