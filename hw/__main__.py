@@ -281,6 +281,9 @@ def main(argv: list[str] | None = None) -> int:
         where = getattr(options, "out", error.filename)
         print(f"hw: cannot write to {where}: {error.strerror}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("hw: interrupted", file=sys.stderr)
+        return 130
     for file in files:
         print(f"{file}  {file.stat().st_size:,} bytes")
     return 0

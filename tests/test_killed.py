@@ -1,0 +1,92 @@
+"""Commands interrupted, killed and out of room leave nothing that could be taken for a whole."""
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+pytestmark = pytest.mark.slow
+
+
+def command(name, folder):
+    """Of that name; what it leaves is in folder / "out"."""
+    arguments = {
+        "verilog": ["hw", "verilog", "--preset", "tiny", "--out", "out"],
+        "import": ["sim", "import", "layer.safetensors", "-o", "out", "--hex"],
+        "layer": ["sim", "layer", "--weights", "layer.safetensors", "--preset", "tiny"],
+    }[name]
+    return {"args": [sys.executable, "-m", *arguments], "cwd": folder, "text": True}
+
+
+def written(folder):
+    """Content of each file that the command leaves to its user, by name."""
+    out = folder / "out"
+    files = [path for path in out.rglob("*") if path.is_file() and path.name[0] != "."]
+    return {str(path.relative_to(out)): path.read_bytes() for path in files}
+
+
+def prepare(folder):
+    rng = np.random.default_rng(2)
+    tensor = rng.integers(-1, 1, (600, 500), endpoint=True).astype(np.float32)
+    save_file({"w": tensor}, folder / "layer.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module", params=["verilog", "import", "layer"])
+def undisturbed(request, tmp_path_factory):
+    """(name, what it writes, what it prints, seconds)."""
+    folder = prepare(tmp_path_factory.mktemp("undisturbed"))
+    start = time.perf_counter()
+    done = subprocess.run(**command(request.param, folder), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return request.param, written(folder), done.stdout, time.perf_counter() - start
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL], ids=lambda sent: sent.name)
+def test_after_a_signal_files_are_whole_or_absent_and_a_rerun_is_right(undisturbed, sent, tmp_path):
+    name, files, printed, seconds = undisturbed
+    folder = prepare(tmp_path)
+    # A compilation takes its time.
+    times = 1 if name == "layer" else 3
+    for share in np.random.default_rng(sent).uniform(0.3, 0.95, times):
+        process = subprocess.Popen(
+            **command(name, folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        time.sleep(share * seconds)
+        process.send_signal(sent)
+        _, error = process.communicate(timeout=120)
+        # By the signal itself where Python is still importing.
+        assert process.returncode in (0, 130, -sent), error
+        assert process.returncode != 130 or error.endswith(": interrupted\n")
+        for file, content in written(folder).items():
+            assert content == files[file], f"{file} after {share:.2f} of {seconds:.1f} s"
+    done = subprocess.run(**command(name, folder), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert written(folder) == files
+    if name == "layer":
+        # All but wall times.
+        assert done.stdout.partition("time ")[0] == printed.partition("time ")[0]
+
+
+def test_without_room_there_is_one_line_and_no_file(undisturbed, tmp_path):
+    name, *_ = undisturbed
+    if name == "layer":
+        pytest.skip("compiles, and the compiler says what it lacks")
+
+    def no_room():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    done = subprocess.run(
+        **command(name, prepare(tmp_path)), capture_output=True, preexec_fn=no_room
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "File too large" in done.stderr
+    assert written(tmp_path) == {}
+    hidden = [path.name for path in tmp_path.iterdir()]
+    assert sorted(hidden) in (["layer.safetensors"], ["layer.safetensors", "out"])
