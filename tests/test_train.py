@@ -30,6 +30,7 @@ SHAPE = {
     "max_position_embeddings": 32,
 }
 LINE = "The cat sat on the mat, and the dog sat on the log.\n"
+CARD = Path(__file__).parents[1] / "examples" / "shakespeare"
 WORKS = dict.fromkeys(("all", *train.HELD_OUT), LINE * 30)
 
 
@@ -120,6 +121,16 @@ def test_folder_says_what_it_is(folder):
     sample = read(folder / "training.json")["sample"]
     assert set(sample) <= set(vocabulary)
     assert len(sample) > 10
+
+
+def test_model_card_states_what_its_run_measured():
+    card = CARD.joinpath("README.md").read_text(encoding="utf-8")
+    for file in ("training.json", "twin.json"):
+        facts = read(CARD / file)
+        loss = facts["validation"]
+        assert f"| {loss['nats']:.4f} | {loss['bits']:.4f} | {facts['cpu_seconds']:,} |" in card
+        assert f"{facts['parameters']:,} parameters" in card
+        assert f"{facts['tokens_seen']:,} in all" in card
 
 
 MATRICES = [
