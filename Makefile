@@ -13,8 +13,9 @@ OUT ?= build/verilog
 SIZE ?= 70b
 TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
+PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants lint presets floats browser demo train report reproduce validate scalesim sweep bench clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants lint presets floats browser demo speak products train report reproduce validate scalesim sweep bench clean
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -78,6 +79,14 @@ browser: $(STAMP)  ## the HTML report in Chromium (installs 260 MB; 1 minute)
 
 demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (1 minute)
 	$(PY) -m sim demo
+
+# Through the environment: a prompt may hold quotes.
+speak: export TRITLOOM_PROMPT = $(PROMPT)
+speak: $(STAMP)  ## PROMPT="..." continued by a model whose products the RTL computes (1 minute)
+	$(PY) -m sim speak --prompt "$$TRITLOOM_PROMPT"
+
+products: $(STAMP)  ## BitNet 2B4T's products through the RTL: a block with 1 and 16 tokens, all 30 blocks (5 minutes)
+	$(PY) -m sim products --blocks 1 && $(PY) -m sim products --blocks 1 --tokens 16 --preset base && $(PY) -m sim products --preset kv260 --jobs 2
 
 train: $(TORCH_STAMP)  ## a BitNet of a million parameters on Shakespeare, and its float32 twin (50 minutes)
 	$(PY) examples/train/train.py --out build/trained && $(PY) examples/train/train.py --out build/trained --twin

@@ -14,7 +14,7 @@ from arch.models import MODELS, find_model
 from arch.ternary import PACKINGS
 
 # A small BitNet of our own (examples/train).
-SPEAKER = Path("examples/shakespeare")
+SPEAKER = Path("examples/shakespeare/model")
 
 
 def _share(text: str) -> Fraction:
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     )
     speaking.add_argument("--tokens", type=int, default=100, metavar="N", help="[%(default)s]")
     speaking.add_argument(
-        "--temperature", type=float, default=0.0, metavar="T", help="0 takes the likeliest [0]"
+        "--temperature", type=float, default=0.7, metavar="T", help="0: the likeliest [%(default)s]"
     )
     speaking.add_argument("--seed", type=int, default=0, help="of the draws [0]")
     speaking.add_argument("--preset", default="decode", help=f"{', '.join(PRESETS)} [decode]")
@@ -227,6 +227,9 @@ def main(argv: list[str] | None = None) -> int:
     except MismatchError as error:
         print(f"sim: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("sim: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 
