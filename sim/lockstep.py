@@ -38,42 +38,6 @@ def operands(kind: str, gemm: Gemm, act_bits: int, rng) -> tuple[np.ndarray, np.
     return acts, trits
 
 
-def output_stationary_beats(plan, acts, codes) -> dict[str, list[dict]]:
-    """Ports of each beat of both streams of a Gemm, from operands cut into beats."""
-    config = plan.config
-    beats = {"acts": [], "trits": []}
-    for tile in plan:
-        for s in range(tile.slices):
-            beats["acts"].append(
-                {
-                    "acts": acts[tile.m0 // config.rows, s],
-                    "acts_last": s == tile.slices - 1,
-                    "acts_tokens": tile.tokens,
-                }
-            )
-            beats["trits"].append({"trits": codes[tile.n0 // config.cols, s]})
-    return beats
-
-
-def weight_stationary_beats(plan, acts, codes) -> dict[str, list[dict]]:
-    """The same, weight-stationary."""
-    config = plan.config
-    beats = {"acts": [], "trits": []}
-    for tile in plan:
-        for token in range(tile.m0, tile.m0 + tile.tokens):
-            beats["acts"].append(
-                {
-                    "acts": acts[tile.first_slice // config.rows, token],
-                    "acts_last": token == tile.m0 + tile.tokens - 1,
-                    "acts_first_k": tile.first_k,
-                    "acts_last_k": tile.last_k,
-                }
-            )
-        slices = codes[tile.n0 // config.cols, tile.first_slice : tile.first_slice + config.rows]
-        beats["trits"] += [{"trits": slice_} for slice_ in slices]
-    return beats
-
-
 class Bench:
     """The device under test beside its model."""
 
@@ -82,10 +46,10 @@ class Bench:
         self.rng = None
         if config.dataflow == Dataflow.OUTPUT_STATIONARY:
             self.inputs, self.model = array.Inputs, array.ArrayModel(config)
-            self.beats, self.latency = output_stationary_beats, timing.drain_latency(config)
+            self.beats, self.latency = streams.output_stationary_beats, timing.drain_latency(config)
         else:
             self.inputs, self.model = stationary.Inputs, stationary.StationaryModel(config)
-            self.beats, self.latency = weight_stationary_beats, timing.pass_latency(config)
+            self.beats, self.latency = streams.weight_stationary_beats, timing.pass_latency(config)
         self.cycle = 0
         self.perf = Counter()
         self.idle = {

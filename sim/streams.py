@@ -59,6 +59,42 @@ def slice_trits(plan: Plan | StationaryPlan, trits) -> np.ndarray:
     return _cut(plan, trits, plan.feature_groups, plan.config.cols)
 
 
+def output_stationary_beats(plan, acts, codes) -> dict[str, list[dict]]:
+    """Ports of each beat of both streams of a Gemm, from operands cut into beats."""
+    config = plan.config
+    beats = {"acts": [], "trits": []}
+    for tile in plan:
+        for s in range(tile.slices):
+            beats["acts"].append(
+                {
+                    "acts": acts[tile.m0 // config.rows, s],
+                    "acts_last": s == tile.slices - 1,
+                    "acts_tokens": tile.tokens,
+                }
+            )
+            beats["trits"].append({"trits": codes[tile.n0 // config.cols, s]})
+    return beats
+
+
+def weight_stationary_beats(plan, acts, codes) -> dict[str, list[dict]]:
+    """The same, weight-stationary."""
+    config = plan.config
+    beats = {"acts": [], "trits": []}
+    for tile in plan:
+        for token in range(tile.m0, tile.m0 + tile.tokens):
+            beats["acts"].append(
+                {
+                    "acts": acts[tile.first_slice // config.rows, token],
+                    "acts_last": token == tile.m0 + tile.tokens - 1,
+                    "acts_first_k": tile.first_k,
+                    "acts_last_k": tile.last_k,
+                }
+            )
+        slices = codes[tile.n0 // config.cols, tile.first_slice : tile.first_slice + config.rows]
+        beats["trits"] += [{"trits": slice_} for slice_ in slices]
+    return beats
+
+
 def join_trits(plan: Plan | StationaryPlan, slices: np.ndarray) -> np.ndarray:
     """The matrix (n, k) of the slices of a pass; inverse of `slice_trits`."""
     config, gemm = plan.config, plan.gemm
