@@ -5,6 +5,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 FPGA_STAMP := $(VENV)/.installed-fpga
 TORCH_STAMP := $(VENV)/.installed-torch
+DOCS_STAMP := $(VENV)/.installed-docs
 # scalesim breaks with later NumPys than ours may be, so it has an environment of its own.
 SCALESIM := build/scalesim
 
@@ -15,7 +16,7 @@ TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants lint presets floats browser demo speak products train report reproduce validate scalesim sweep bench clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants lint presets floats browser demo speak products train report reproduce validate scalesim sweep bench docs clean
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -32,6 +33,10 @@ $(FPGA_STAMP): $(STAMP)
 
 $(TORCH_STAMP): $(STAMP)
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[torch]'
+	touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	touch $@
 
 verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog
@@ -55,7 +60,7 @@ bitstream: PRESET = tiny
 bitstream: $(FPGA_STAMP)  ## a core on a ULX3S, PRESET=tiny, to build/fpga/tiny_ulx3s.bit (2 minutes)
 	$(PY) -m hw fpga --board ulx3s --seeds 1 --preset $(PRESET)
 
-test: lint $(FPGA_STAMP) $(TORCH_STAMP)  ## lint and the whole suite (less than 20 minutes)
+test: lint $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP)  ## lint and the whole suite (less than 20 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive'
 
 mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
@@ -113,6 +118,9 @@ sweep: $(STAMP)  ## Pareto front of the machines in SWEEP=examples/sweep.yaml (s
 
 bench: $(STAMP)  ## the figures that the README quotes (10 minutes)
 	$(PY) -m sim bench
+
+docs: $(DOCS_STAMP)  ## the book, warnings as errors, into build/docs/html (half a minute)
+	$(PY) -m sphinx -q -W --keep-going docs build/docs/html
 
 clean:  ## remove what was built; the virtual environment stays
 	rm -rf build
