@@ -13,6 +13,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "table
 html_theme = "furo"
 html_title = "Tritloom"
 html_show_copyright = False
+html_extra_path = ["film.html"]
 # Links to headings, as code hosts make them.
 myst_heading_anchors = 3
 # Docstrings write code in single backticks, which read better in a terminal.
