@@ -1,0 +1,152 @@
+"""The list of what is proved, each with a fault that its proof must refute: `python -m sim prove`."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from arch.config import ArrayConfig, Dataflow
+
+from . import proofs_pe, proofs_streams
+from .formal import Design, Method, Statements, Verdict, prove, system
+from .runner import plant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """A property of a design.
+
+    Attributes
+    ----------
+    name : str
+    design : callable
+        Of a configuration.
+    statements : callable
+        Of a configuration too.
+    config : ArrayConfig
+    where : str
+        What to call the configuration.
+    method : Method
+    depth : int
+        Cycles; of an induction, those that the next one rests on.
+    fault : str
+        What the mutant does wrong.
+    within : int
+        Cycles from a reset in which it must show.
+    pattern, replacement : str
+        The mutant: what to replace in the Verilog.
+    narrower : ArrayConfig, optional
+        The mutant, in their place: the RTL of another configuration.
+    """
+
+    name: str
+    design: Callable[[ArrayConfig], Design]
+    statements: Callable[[ArrayConfig], Statements]
+    config: ArrayConfig
+    where: str
+    method: Method = Method.INDUCTION
+    depth: int = 1
+    fault: str
+    within: int = 8
+    pattern: str = ""
+    replacement: str = ""
+    narrower: ArrayConfig | None = None
+
+    def run(self) -> Verdict:
+        """Prove it."""
+        return prove(self._system(self.design(self.config)), self.method, self.depth)
+
+    def run_mutant(self) -> Verdict:
+        """Look for a run that shows the mutant's fault."""
+        design = self.design(self.narrower or self.config)
+        if not self.narrower:
+            faulty = plant(design.verilog, self.pattern, self.replacement)
+            design = dataclasses.replace(design, verilog=faulty)
+        return prove(self._system(design), Method.BOUNDED, self.within)
+
+    def _system(self, design):
+        return system(design, self.statements(self.config))
+
+
+def _pe(where, *, fault, pattern="", replacement="", narrower=None, **changes):
+    config = ArrayConfig(rows=2, cols=1, **changes)
+    return Proof(
+        name="psum is the sum, without overflow",
+        design=proofs_pe.design,
+        statements=proofs_pe.sums,
+        config=config,
+        where=where,
+        fault=fault,
+        pattern=pattern,
+        replacement=replacement,
+        narrower=narrower and config.replace(**narrower),
+    )
+
+
+SMALL = ArrayConfig(rows=1, cols=2, lanes=1, act_bits=2, max_k=4)
+
+PROOFS = {
+    "sum_1": _pe(
+        "1 lane, k to 5",
+        lanes=1,
+        max_k=5,
+        fault="complement without its carry",
+        pattern=r"\$signed\(\{ sum_0_0, carry_0_0 \}\)",
+        replacement="$signed({ sum_0_0, 1'h0 })",
+        select_stages=1,
+    ),
+    "sum_narrow": _pe(
+        "4 lanes, k to 16",
+        lanes=4,
+        max_k=16,
+        fault="an accumulator of a bit less",
+        narrower={"max_k": 8},
+    ),
+    "sum_4": _pe(
+        "4 lanes, as tiny",
+        lanes=4,
+        fault="first does not clear",
+        pattern=r"first \? 24'h0+ : accumulator;",
+        replacement="accumulator;",
+    ),
+    "sum_16": _pe(
+        "16 lanes, as base and decode",
+        lanes=16,
+        fault="an adder loses its carry",
+        pattern=r"\$signed\(\{ sum_2_3, carry_2_2 \}\)",
+        replacement="$signed({ sum_2_3, 1'h0 })",
+    ),
+    "sum_17": _pe(
+        "17 lanes, a register behind each level",
+        lanes=17,
+        levels_per_stage=1,
+        select_stages=1,
+        input_stages=0,
+        fault="the odd lane left out",
+        pattern=r"sum_1_8 <= sum_0_16;",
+        replacement="sum_1_8 <= 8'h00;",
+    ),
+    "sum_stationary": _pe(
+        "4 lanes, weight-stationary",
+        lanes=4,
+        dataflow=Dataflow.WEIGHT_STATIONARY,
+        fault="the psum from the north is not added",
+        pattern=r"\$signed\(\{ psum_north,",
+        replacement="$signed({ 24'h000000,",
+    ),
+    "psums": Proof(
+        name="psums leave in order, and hold",
+        design=proofs_streams.core,
+        statements=proofs_streams.psums,
+        config=SMALL,
+        where="1x2x1",
+        fault="front taken while it is stalled",
+        pattern=r"(assign \w+ = )(\w+) \| m_axis_psums_tready;",
+        replacement=r"\1 1'h1;",
+    ),
+}
