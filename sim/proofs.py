@@ -12,7 +12,7 @@ from rich.table import Table
 
 from arch.config import ArrayConfig, Dataflow
 
-from . import proofs_pe, proofs_streams
+from . import proofs_control, proofs_pe, proofs_streams
 from .formal import Design, Method, Statements, Verdict, prove, system
 from .runner import plant
 
@@ -89,6 +89,7 @@ def _pe(where, *, fault, pattern="", replacement="", narrower=None, **changes):
 
 
 SMALL = ArrayConfig(rows=1, cols=2, lanes=1, act_bits=2, max_k=4)
+STATIONARY = SMALL.replace(rows=2, buffer_tokens=3, dataflow=Dataflow.WEIGHT_STATIONARY)
 
 PROOFS = {
     "sum_1": _pe(
@@ -148,5 +149,56 @@ PROOFS = {
         fault="front taken while it is stalled",
         pattern=r"(assign \w+ = )(\w+) \| m_axis_psums_tready;",
         replacement=r"\1 1'h1;",
+    ),
+    "axil": Proof(
+        name="AXI4-Lite: one answer to each request, and it holds",
+        design=proofs_control.bus,
+        statements=proofs_control.answers,
+        config=SMALL,
+        where="1x2x1",
+        fault="read data changes while it is stalled",
+        pattern=r"if \(taken\)( s_axil_rdata)",
+        replacement=r"if (1'h1)\1",
+    ),
+    "axil_time": Proof(
+        name="AXI4-Lite: answers in time",
+        design=proofs_control.bus,
+        statements=proofs_control.in_time,
+        config=SMALL,
+        where="1x2x1",
+        fault="copying does not end",
+        pattern=r"copied <= wanted;",
+        replacement="copied <= 1'h1;",
+        within=40,
+    ),
+    "rest": Proof(
+        name="the sequencer comes to rest",
+        design=proofs_control.walker,
+        statements=proofs_control.rest,
+        config=SMALL,
+        where="1x2x1",
+        fault="tokens not counted down",
+        pattern=r"\$signed\(m_less\) - \$signed\(2'h1\)",
+        replacement="$signed(m_less)",
+    ),
+    "rest_stationary": Proof(
+        name="the sequencer comes to rest",
+        design=proofs_control.walker,
+        statements=proofs_control.rest,
+        config=STATIONARY,
+        where="2x2x1, weight-stationary, 3 tokens",
+        fault="k not counted down",
+        pattern=r"\$signed\(k_less\) - \$signed\(\d'h\d\)",
+        replacement="$signed(k_less)",
+    ),
+    "acts": Proof(
+        name="acts hold",
+        design=proofs_control.walker,
+        statements=proofs_control.acts_hold,
+        config=SMALL,
+        where="1x2x1",
+        fault="the act buffer's register does not wait",
+        pattern=r"\.output_enable\(takes_offered\)",
+        replacement=".output_enable(1'h1)",
     ),
 }
