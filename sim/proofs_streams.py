@@ -101,9 +101,9 @@ def psums(config: ArrayConfig) -> Statements:
         queue = Tracked(m, entering=entering, leaving=valid & ready, word=words, depth=2)
         place = Mux(queue.ahead == 0, s["front"], s["back"])
         expected = [
-            word.as_signed() for word in _words(queue.word[:-1], config.cols)
+            word.as_signed() for word in cut(queue.word[:-1], config.cols)
         ]
-        arrived = [word.as_signed() for word in _words(sent, config.cols)]
+        arrived = [word.as_signed() for word in cut(sent, config.cols)]
         same = Cat(a == b for a, b in zip(expected, arrived, strict=True)).all()
         m.d.comb += [
             Assert(queue.level == valid + s["back_valid"], "as many as the registers hold"),
@@ -115,6 +115,7 @@ def psums(config: ArrayConfig) -> Statements:
     return statements
 
 
-def _words(value, count):
+def cut(value: Value, count: int) -> list[Value]:
+    """So many words of equal width, low bits first."""
     width = len(value) // count
     return [value[i * width : (i + 1) * width] for i in range(count)]
