@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 FPGA_STAMP := $(VENV)/.installed-fpga
 TORCH_STAMP := $(VENV)/.installed-torch
 DOCS_STAMP := $(VENV)/.installed-docs
+PROVE_STAMP := $(VENV)/.installed-prove
 # scalesim breaks with later NumPys than ours may be, so it has an environment of its own.
 SCALESIM := build/scalesim
 
@@ -16,7 +17,7 @@ TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants lint presets floats browser demo speak products train report reproduce validate scalesim sweep bench docs clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants prove lint presets floats browser demo speak products train report reproduce validate scalesim sweep bench docs clean
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -28,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # What the whole suite needs besides, too large for those who want Verilog.
 $(FPGA_STAMP): $(STAMP)
-	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[fpga,sweep,dask]'
+	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[fpga,sweep,dask,prove]'
 	touch $@
 
 $(TORCH_STAMP): $(STAMP)
@@ -37,6 +38,10 @@ $(TORCH_STAMP): $(STAMP)
 
 $(DOCS_STAMP): $(STAMP)
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
+$(PROVE_STAMP): $(STAMP)
+	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[prove]'
 	touch $@
 
 verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog
@@ -60,11 +65,14 @@ bitstream: PRESET = tiny
 bitstream: $(FPGA_STAMP)  ## a core on a ULX3S, PRESET=tiny, to build/fpga/tiny_ulx3s.bit (2 minutes)
 	$(PY) -m hw fpga --board ulx3s --seeds 1 --preset $(PRESET)
 
-test: lint $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP)  ## lint and the whole suite (less than 20 minutes)
+test: lint $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP) $(PROVE_STAMP)  ## lint and the whole suite (less than 20 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive'
 
 mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
 	$(PY) -m pytest sim -n 2 --dist worksteal -k catches_a_fault
+
+prove: $(PROVE_STAMP)  ## properties of the RTL for all inputs, and a mutant of each (MINUTES)
+	$(PY) -m sim prove
 
 test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 	$(PY) -m pytest -n 2 -m 'not slow and not exhaustive'

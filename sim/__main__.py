@@ -158,6 +158,13 @@ def parser() -> argparse.ArgumentParser:
     )
     asap7.add_argument("--jobs", type=int, default=1, metavar="N", help="processes [1]")
     asap7.add_argument("--out", type=Path, default=Path("build/asap7"), help="[%(default)s]")
+    proving = commands.add_parser(
+        "prove",
+        help="properties of the RTL, for all inputs",
+        description="Proves properties of the generated Verilog with Yosys and the SMT solver "
+        "Yices, and refutes each of a mutant: docs/verification.md.",
+    )
+    proving.add_argument("names", nargs="*", metavar="NAME", help="[all]")
     commands.add_parser(
         "bench",
         help="the figures that the README quotes",
@@ -175,6 +182,10 @@ def main(argv: list[str] | None = None) -> int:
             from .bench import bench
 
             return bench()
+        if options.command == "prove":
+            from . import proofs
+
+            return 0 if proofs.show(options.names) else 1
         if options.command == "asap7":
             return _asap7(options)
         if options.command == "board":

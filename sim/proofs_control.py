@@ -128,7 +128,7 @@ def walker(config: ArrayConfig) -> Design:
     wide = {size: width for size, (_, width, _) in _runs(config).items()}
     seen = {f"{size}_less": width for size, width in wide.items()}
     seen |= {f"{size}_all": wide[size] for size in "kn"}
-    seen |= {name: 2 + beside for name in ("asked", "read", "offered")}
+    seen |= dict.fromkeys(("asked", "read", "offered"), 2 + beside)
     seen |= dict.fromkeys(("active", "step", "first_features", "ended", "dropping"), 1)
     if config.dataflow == Dataflow.WEIGHT_STATIONARY and config.buffer_tokens > 1:
         seen["token"] = (config.buffer_tokens - 1).bit_length()

@@ -104,7 +104,11 @@ def sums(config: ArrayConfig) -> Statements:
 
     def statements(m: Module, s: dict[str, Signal]) -> None:
         advance = Const(1, 1) if output else s["advance"]
-        trits = s["active"] if not output else s["trits_south" if config.input_stages else "trits_north"]
+        trits = (
+            s["active"]
+            if not output
+            else s["trits_south" if config.input_stages else "trits_north"]
+        )
         s |= {f"negative_{lane}": trits[2 * lane + 1] for lane in range(config.lanes)}
         root, filled = _tree(m, s, config, trits, advance)
         if output:

@@ -100,9 +100,7 @@ def psums(config: ArrayConfig) -> Statements:
         entering = s["array_psums_valid"] & s["array_psums_ready"]
         queue = Tracked(m, entering=entering, leaving=valid & ready, word=words, depth=2)
         place = Mux(queue.ahead == 0, s["front"], s["back"])
-        expected = [
-            word.as_signed() for word in cut(queue.word[:-1], config.cols)
-        ]
+        expected = [word.as_signed() for word in cut(queue.word[:-1], config.cols)]
         arrived = [word.as_signed() for word in cut(sent, config.cols)]
         same = Cat(a == b for a, b in zip(expected, arrived, strict=True)).all()
         m.d.comb += [
