@@ -148,7 +148,8 @@ def system(design: Design, statements: Statements) -> System:
         property_.write_text(harness)
         wires = [f"{design.top}/w:{name}" for name in design.seen]
         yosys.run(
-            f"{yosys.library(design.verilog)}"
+            # Where there are cells of an FPGA, what they do.
+            f"{yosys.library(design.verilog).replace('-lib', '-overwrite')}"
             f"read_verilog {source}\n"
             f"{''.join(f'blackbox {name}; ' for name in design.free)}\n"
             f"hierarchy -top {design.top}\n"

@@ -6,14 +6,16 @@ tree is held to its ghost, by those in front of it; so a tree of any size is pro
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import dataclass
 
 from amaranth.asserts import AnySeq
 from amaranth.hdl import Assert, Assume, Const, Module, Mux, Signal, Value, signed
 
-from arch.config import ArrayConfig, Dataflow
+from arch.config import ArrayConfig, Dataflow, Technology
 from hw import pe, stationary
-from hw.verilog import emit
+from hw.verilog import emit, generate_pe
 
 from .formal import Design, Statements
 
@@ -149,29 +151,95 @@ def _accumulator(m, s, config, root, filled):
     extreme = config.max_k << (config.act_bits - 1)
     total = _Ghost(Signal(signed(extreme.bit_length() + 2)), Signal(range(config.max_k + 1)))
     started = Signal()
+    valid, first = s["valid"][0], s["first"][0]
     # The array sends no `valid` before a beat has come through the tree, and begins with a `first`.
-    following = root + _Ghost(Mux(s["first"], 0, total.value), Mux(s["first"], 0, total.count))
+    following = root + _Ghost(Mux(first, 0, total.value), Mux(first, 0, total.count))
     m.d.comb += [
-        Assume(~s["valid"] | (filled & (started | s["first"]))),
-        Assume(~s["valid"] | (following.count <= config.max_k)),
+        Assume(~valid | (filled & (started | first))),
+        Assume(~valid | (following.count <= config.max_k)),
+        Assert(total.bounded(config) & (total.count <= config.max_k), "bound"),
     ]
-    with m.If(s["valid"]):
+    with m.If(valid):
         m.d.sync += [
             total.value.eq(following.value),
             total.count.eq(following.count),
             started.eq(1),
         ]
+    if config.accumulator_stages:
+        whole, complete = _halves(m, s, total.value, started)
+    else:
+        whole, complete = total.value, started
+        m.d.comb += Assert(~started | (s["accumulator"].as_signed() == whole), "accumulator")
     drained, loaded = Signal.like(total.value), Signal()
     with m.If(s["load"]):
-        m.d.sync += [drained.eq(total.value), loaded.eq(started)]
+        m.d.sync += [drained.eq(whole), loaded.eq(complete)]
     if config.rows > 1:
         with m.Elif(s["shift"]):
             m.d.sync += [drained.eq(s["psum_north"].as_signed()), loaded.eq(1)]
+    right = s["psum_south"].as_signed() == drained
+    m.d.comb += Assert(~loaded | right, "drain register")
+
+
+def _halves(m, s, total, started):
+    """The upper half a cycle late; the psum of a cycle ago, and whether there is one."""
+    before, begun = Signal.like(total), Signal()
+    m.d.sync += [before.eq(total), begun.eq(started)]
+    for name in ("valid", "first"):
+        late = Signal(name=f"{name}_late")
+        m.d.sync += late.eq(s[name][0])
+        m.d.comb += Assume(s[name][1] == late)
+    low = len(s["lower"])
+    upper = s["upper"].as_signed() == before >> low
     m.d.comb += [
-        Assert(total.bounded(config) & (total.count <= config.max_k), "bound"),
-        Assert(~started | (s["accumulator"].as_signed() == total.value), "accumulator"),
-        Assert(~loaded | (s["psum_south"].as_signed() == drained), "drain register"),
+        Assert(~started | (s["lower"] == total[:low]), "lower half"),
+        Assert(~begun | upper, "upper half"),
     ]
+    return before, begun
+
+
+def whole_design(config: ArrayConfig) -> Design:
+    """One PE whose adders are instances."""
+    rtl = generate_pe(config, name=TOP)
+    if config.accumulator_stages:
+        low = config.psum_bits // 2 | 1
+        seen = {"lower": low, "upper": config.psum_bits - low}
+    else:
+        seen = {"accumulator": config.psum_bits}
+    return Design(verilog=rtl.verilog, top=rtl.top, seen=seen)
+
+
+def whole_depth(config: ArrayConfig) -> int:
+    """Cycles after which nothing is left in the tree of what was there before."""
+    return config.tree_stages + 1
+
+
+def whole_sums(config: ArrayConfig) -> Statements:
+    """The same of a tree as a whole, whose nodes are not looked into."""
+    one_hot = config.technology == Technology.ASIC
+
+    def statements(m: Module, s: dict[str, Signal]) -> None:
+        stages = config.tree_stages - config.accumulator_stages
+        filled = Signal(stages + 1, init=1)
+        m.d.sync += filled.eq(filled << 1 | 1)
+        trits = s["trits_south" if config.input_stages else "trits_north"]
+        ghosts = []
+        for delay, lanes in enumerate(config.lane_groups):
+            for lane in lanes:
+                act = s["acts"].word_select(lane, config.act_bits).as_signed()
+                code = trits.word_select(lane, 2)
+                plus, minus = (0b01, 0b10) if one_hot else (0b01, 0b11)
+                if one_hot:
+                    # The array makes them of codes, each of which is one of three trits.
+                    m.d.comb += Assume(code != 0b11)
+                value = Mux(code == plus, act, Mux(code == minus, -act, 0))
+                ghost = _Ghost(value, (code == plus) | (code == minus))
+                for stage in range(stages - delay):
+                    name = f"ghost_{lane}_{stage}"
+                    ghost = ghost.kept(m, name, register=True, enable=Const(1, 1))
+                ghosts.append(ghost)
+        _accumulator(m, s, config, functools.reduce(operator.add, ghosts), filled[-1])
+
+    return statements
 
 
 def _passing(m, s, config, root, filled):
