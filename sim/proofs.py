@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from arch.config import ArrayConfig, Dataflow
+from arch.config import PRESETS, ArrayConfig, Dataflow, Technology
 from arch.errors import InputError
 
 from . import proofs_array, proofs_control, proofs_pe, proofs_streams, proofs_unpacker
@@ -91,6 +91,36 @@ def _pe(where, *, fault, pattern="", replacement="", narrower=None, **changes):
     )
 
 
+def _whole(where, *, fault, pattern, replacement, **changes):
+    config = ArrayConfig(rows=1, cols=1, lanes=4, **changes)
+    return Proof(
+        name="psum is the sum, without overflow",
+        design=proofs_pe.whole_design,
+        statements=proofs_pe.whole_sums,
+        config=config,
+        where=where,
+        depth=proofs_pe.whole_depth(config),
+        fault=fault,
+        pattern=pattern,
+        replacement=replacement,
+    )
+
+
+def _product(where, config, *, fault, pattern, replacement, within=12):
+    return Proof(
+        name="psums are the product, in order, and hold",
+        design=proofs_array.design,
+        statements=proofs_array.product,
+        config=config,
+        where=where,
+        depth=proofs_array.depth(config),
+        fault=fault,
+        pattern=pattern,
+        replacement=replacement,
+        within=within,
+    )
+
+
 SMALL = ArrayConfig(rows=1, cols=2, lanes=1, act_bits=2, max_k=4)
 STATIONARY = SMALL.replace(rows=2, buffer_tokens=3, dataflow=Dataflow.WEIGHT_STATIONARY)
 TINY = SMALL.replace(rows=2)
@@ -143,6 +173,23 @@ PROOFS = {
         fault="the psum from the north is not added",
         pattern=r"\$signed\(\{ psum_north,",
         replacement="$signed({ 24'h000000,",
+    ),
+    "sum_ecp5": _whole(
+        "4 lanes, carry cells of an ECP5",
+        lanes_per_chain=4,
+        input_stages=0,
+        technology=Technology.ECP5,
+        fault="a carry cell's function is another",
+        pattern=r"(\.INIT0\(16'h)965a",
+        replacement=r"\g<1>966a",
+    ),
+    "sum_asic": _whole(
+        "4 lanes, full adders",
+        carries_per_stage=15,
+        technology=Technology.ASIC,
+        fault="a full adder's carry is none",
+        pattern=r"assign con = ~\(\(a & b\) \| ",
+        replacement="assign con = ~(",
     ),
     "psums": Proof(
         name="psums leave in order, and hold",
@@ -197,6 +244,37 @@ PROOFS = {
         pattern=r"\$signed\(k_less\) - \$signed\(\d'h\d\)",
         replacement="$signed(k_less)",
     ),
+    "loads_rest": Proof(
+        name="the walker of trits comes to rest",
+        design=proofs_control.loads,
+        statements=proofs_control.loads_rest,
+        config=STATIONARY,
+        where="2x2x1, weight-stationary, 3 tokens",
+        fault="output features not counted down",
+        pattern=r"\$signed\(n_less\) - \$signed\(\d'h\d\)",
+        replacement="$signed(n_less)",
+    ),
+    "descriptors": Proof(
+        name="descriptors leave in order, and hold",
+        design=proofs_control.descriptors,
+        statements=proofs_control.queued,
+        config=SMALL,
+        where="1x2x1",
+        fault="a full queue overwrites its oldest",
+        pattern=r"(\.write_data\(\{ field_options[^;]*\.write_enable\()\w+",
+        replacement=r"\g<1>1'h1",
+        within=24,
+    ),
+    "fifo": Proof(
+        name="bytes leave in order, and hold",
+        design=proofs_streams.fifo,
+        statements=proofs_streams.bytes_in_order,
+        config=SMALL,
+        where="a board's FIFO",
+        fault="fetches while it is stalled",
+        pattern=r"fetch = (\w+) & \w+;",
+        replacement=r"fetch = \1;",
+    ),
     "acts": Proof(
         name="acts hold",
         design=proofs_control.walker,
@@ -207,17 +285,26 @@ PROOFS = {
         pattern=r"\.output_enable\(takes_offered\)",
         replacement=".output_enable(1'h1)",
     ),
-    "product": Proof(
-        name="psums are the product, in order, and hold",
-        design=proofs_array.design,
-        statements=proofs_array.product,
-        config=TINY,
-        where="2x2x1 of 2-bit acts",
-        depth=proofs_array.depth(TINY),
+    "product": _product(
+        "2x2x1 of 2-bit acts",
+        TINY,
         fault="the next tile ends before psums are taken",
         pattern=r"blocked = acts_last & ended",
         replacement="blocked = acts_last & ended & ~psums_valid",
-        within=12,
+    ),
+    "product_shared": _product(
+        "3x4x2 of 3-bit acts, 2 columns a hop",
+        ArrayConfig(rows=3, cols=4, lanes=2, act_bits=3, max_k=8, cols_per_hop=2, input_stages=0),
+        fault="psums go south while they are not taken",
+        pattern=r"taken = psums_valid & psums_ready",
+        replacement="taken = psums_valid",
+    ),
+    "product_tiny": _product(
+        "2x2x4, the preset tiny",
+        PRESETS["tiny"],
+        fault="a tile does not begin from zero",
+        pattern=r"first \? 24'h0+ : accumulator;",
+        replacement="accumulator;",
     ),
     "bytes": Proof(
         name="a byte's trits are those of arch.ternary",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from amaranth.hdl import Assert, Assume, Cat, Const, Module, Mux, Signal, Value
 
 from arch.config import ArrayConfig, Dataflow
+from arch.regmap import QUEUE_DEPTH, WORD_BITS
 from hw import registers, sequencer
 from hw.counters import WORDS
 from hw.verilog import emit
 
 from .formal import Design, Statements
-from .proofs_streams import holds
+from .proofs_streams import Tracked, holds
 
 TOP = "dut"
 # Cycles for which the counters are copied, at most: to the end of a round, a round, and a cycle.
@@ -120,73 +123,44 @@ def walker(config: ArrayConfig) -> Design:
         top: sequencer.Sequencer(config, prefix=TOP),
     }
     verilog, _ = emit(modules, top=top)
-    beside = sum(
-        width
-        for name, (_, width, _) in sequencer.ports(config).items()
-        if name in sequencer.BESIDE_ACTS
-    )
-    wide = {size: width for size, (_, width, _) in _runs(config).items()}
-    seen = {f"{size}_less": width for size, width in wide.items()}
-    seen |= {f"{size}_all": wide[size] for size in "kn"}
-    seen |= dict.fromkeys(("asked", "read", "offered"), 2 + beside)
+    ports = sequencer.ports(config)
+    beside = sum(ports[name][1] for name in sequencer.BESIDE_ACTS if name in ports)
+    seen = _left(config) | dict.fromkeys(("asked", "read", "offered"), 2 + beside)
     seen |= dict.fromkeys(("active", "step", "first_features", "ended", "dropping"), 1)
     if config.dataflow == Dataflow.WEIGHT_STATIONARY and config.buffer_tokens > 1:
         seen["token"] = (config.buffer_tokens - 1).bit_length()
     return Design(verilog=verilog, top=top, seen=seen)
 
 
-def _runs(config):
+def loads(config: ArrayConfig) -> Design:
+    """The walker of the trits of a weight-stationary array."""
+    verilog, _ = emit({TOP: sequencer.Loads(config)}, top=TOP)
+    seen = _left(config)
+    if config.rows > 1:
+        seen["row"] = (config.rows - 1).bit_length()
+    return Design(verilog=verilog, top=TOP, seen=seen)
+
+
+def _left(config):
     ports = sequencer.ports(config)
-    return {size: ports[f"run_{size}"] for size in "mnk"}
+    widths = {size: ports[f"run_{size}"][1] for size in "mnk"}
+    seen = {f"{size}_less": width for size, width in widths.items()}
+    return seen | {f"{size}_all": widths[size] for size in "nk"}
 
 
 def rest(config: ArrayConfig) -> Statements:
-    """Each step of a run brings its end nearer, and no step waits where the streams do not.
-
-    What is left of tokens, output features, input features and the tile's tokens, in this order of
-    weight, falls with each step and has a floor; so any run ends.
-    """
-    steps = sequencer.steps(config)
+    """Any run ends, and no step waits where the streams do not."""
 
     def statements(m: Module, s: dict[str, Signal]) -> None:
         active, step, ready = s["active"], s["step"], s["acts_ready"]
-        # Of a descriptor that the registers let through.
-        most = {"m": 2**32 - 1, "n": 2**32 - 1, "k": config.max_k}
-        for size, limit in most.items():
-            whole = s[f"run_{size}"].as_signed()
-            low, high = -steps[size], limit - steps[size] - 1
-            m.d.comb += Assume((whole >= low) & (whole <= high))
-        less = {size: s[f"{size}_less"].as_signed() for size in "mnk"}
-        for size, value in less.items():
-            m.d.comb += Assert(~active | (value >= -steps[size]), f"floor of {size}")
-        for size in "kn":
-            kept = s[f"{size}_all"].as_signed()
-            m.d.comb += Assert(~active | (kept >= -steps[size]), f"floor of all {size}")
         tokens = Const(0)
         if "token" in s:
             group = config.group_tokens
-            last = Mux(less["m"] < 0, less["m"] + group, group - 1)
-            tokens = last - s["token"]
+            m_less = s["m_less"].as_signed()
+            tokens = Mux(m_less < 0, m_less + group, group - 1) - s["token"]
             m.d.comb += Assert(Mux(active, tokens >= 0, s["token"] == 0), "floor of tokens")
-        ends = (less["m"] < 0) & (less["n"] < 0) & (less["k"] < 0) & (tokens == 0)
-        measure = [less["m"], less["n"], less["k"], tokens]
-        before = []
-        for number, value in enumerate(measure):
-            kept = Signal(value.shape(), name=f"measure_{number}")
-            m.d.sync += kept.eq(value)
-            before.append(kept)
-        stepped, ended, waited = Signal(), Signal(), Signal()
-        m.d.sync += [
-            stepped.eq(step & ~ends),
-            ended.eq(step & ends & ~s["run_valid"]),
-            waited.eq(active & ~step),
-        ]
-        same = Cat(a == b for a, b in zip(measure, before, strict=True)).all()
+        _ends(m, s, config, active=active, step=step, inner=tokens)
         m.d.comb += [
-            Assert(~step | active, "steps are a run's"),
-            Assert(~stepped | (active & _falls(before, measure)), "falls"),
-            Assert(~waited | (active & same), "waits as it is"),
-            Assert(~ended | ~active, "ends"),
             Assert(~(active & ~s["dropping"] & s["stream_valid"] & ready) | step, "no step waits"),
             Assert(~s["dropping"] | s["stream_ready"], "a late packet goes on"),
         ]
@@ -202,8 +176,58 @@ def rest(config: ArrayConfig) -> Statements:
     return statements
 
 
+def loads_rest(config: ArrayConfig) -> Statements:
+    """The same of the walker of trits, whose steps are slices that are taken."""
+
+    def statements(m: Module, s: dict[str, Signal]) -> None:
+        rows = Const(0)
+        if "row" in s:
+            rows = config.rows - 1 - s["row"]
+            m.d.comb += Assert(Mux(s["busy"], rows >= 0, s["row"] == 0), "floor of rows")
+        # The core offers trits while there is a run.
+        m.d.comb += Assume(~s["taken"] | s["busy"])
+        _ends(m, s, config, active=s["busy"], step=s["taken"], inner=rows)
+
+    return statements
+
+
+def _ends(m, s, config, *, active, step, inner):
+    """Each step of a run brings its end nearer.
+
+    What is left of tokens, output features, input features and the tile's tokens or slices, in this
+    order of weight, falls with each step and has a floor; so any run ends.
+    """
+    steps = sequencer.steps(config)
+    # Of a descriptor that the registers let through.
+    most = {"m": 2**32 - 1, "n": 2**32 - 1, "k": config.max_k}
+    for size, limit in most.items():
+        whole = s[f"run_{size}"].as_signed()
+        m.d.comb += Assume((whole >= -steps[size]) & (whole <= limit - steps[size] - 1))
+    kept = [s[f"{size}_all"].as_signed() for size in "nk"]
+    measure = [s[f"{size}_less"].as_signed() for size in "mnk"]
+    for size, value in zip("nkmnk", (*kept, *measure), strict=True):
+        m.d.comb += Assert(~active | (value >= -steps[size]), f"floor of {size}")
+    ends = Cat(value < 0 for value in measure).all() & (inner == 0)
+    measure.append(inner)
+    before = [Signal(value.shape(), name=f"measure_{i}") for i, value in enumerate(measure)]
+    m.d.sync += [old.eq(new) for old, new in zip(before, measure, strict=True)]
+    stepped, ended, waited = (Signal(name=name) for name in ("stepped", "run_ended", "waited"))
+    m.d.sync += [
+        stepped.eq(step & ~ends),
+        ended.eq(step & ends & ~s["run_valid"]),
+        waited.eq(active & ~step),
+    ]
+    same = Cat(a == b for a, b in zip(measure, before, strict=True)).all()
+    m.d.comb += [
+        Assert(~step | active, "steps are a run's"),
+        Assert(~stepped | (active & _falls(before, measure)), "falls"),
+        Assert(~waited | (active & same), "waits as it is"),
+        Assert(~ended | ~active, "ends"),
+    ]
+
+
 def _falls(before: list[Value], after: list[Value]) -> Value:
-    """Whether numbers in the order of a dictionary are smaller."""
+    """Whether a row of numbers is smaller, the first that differ deciding."""
     if not before:
         return Const(0)
     (old, *old_rest), (new, *new_rest) = before, after
@@ -216,5 +240,61 @@ def acts_hold(config: ArrayConfig) -> Statements:
     def statements(m: Module, s: dict[str, Signal]) -> None:
         told = [s[name] for name in ("acts_data", *sequencer.BESIDE_ACTS) if name in s]
         holds(m, "acts", s["acts_valid"], s["acts_ready"], *told)
+
+    return statements
+
+
+def descriptors(config: ArrayConfig) -> Design:
+    """The registers, looking at the queue of descriptors; its memory is what `queued` says."""
+    design = bus(config)
+    seen = {"push": 1, "level": QUEUE_DEPTH.bit_length(), "field_status_full": 1}
+    seen |= dict.fromkeys(("first", "free"), (QUEUE_DEPTH - 1).bit_length())
+    # Of m, k and n the register as it is read.
+    seen |= {
+        signal: WORD_BITS if name in "mkn" else width for name, signal, width in _fields(config)
+    }
+    # The counters delay answers, by any number of cycles here.
+    return dataclasses.replace(design, seen=seen, free=(*design.free, f"{TOP}_counters"))
+
+
+def _fields(config):
+    """(field of a descriptor, signal of what would be pushed, width)."""
+    return [
+        (name, f"word_{name}" if name in "mkn" else f"field_options_{name}", width)
+        for name, width in registers.descriptor_fields(config).items()
+    ]
+
+
+def queued(config: ArrayConfig) -> Statements:
+    """Descriptors are offered in the order of their pushes, once each, and hold."""
+
+    def statements(m: Module, s: dict[str, Signal]) -> None:
+        # A soft reset drops them.
+        m.d.comb += Assume(~s["soft_reset"])
+        offered = Cat(s[f"descriptor_{name}"] for name, _, _ in _fields(config))
+        # As stored: k is narrower than its register.
+        full = s["field_status_full"]
+        pushed = Cat(s[signal][:width] for _, signal, width in _fields(config))
+        valid, ready = s["descriptor_valid"], s["descriptor_ready"]
+        tracked = Tracked(
+            m, entering=s["push"], leaving=valid & ready, word=pushed, depth=QUEUE_DEPTH
+        )
+        # The memory's contract, for the place of that descriptor, whichever it is.
+        place = tracked.which[: len(s["first"])]
+        stored = Signal(len(pushed))
+        with m.If(~full & (s["free"] == place)):
+            m.d.sync += stored.eq(pushed)
+        front = tracked.inside & (tracked.ahead == 0)
+        m.d.comb += [
+            Assume((s["first"] != place) | (offered == stored)),
+            Assert(s["level"] == tracked.level, "level"),
+            Assert(s["first"] == tracked.left[: len(place)], "first"),
+            Assert(s["free"] == tracked.came[: len(place)], "free"),
+            Assert(full == (s["level"] == QUEUE_DEPTH), "full"),
+            Assert(~tracked.inside | (stored == tracked.word), "stored"),
+            Assert(valid == (tracked.level != 0), "valid until the last is taken"),
+            # In every cycle in which it is in front.
+            Assert(~front | (offered == tracked.word), "as it came"),
+        ]
 
     return statements

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from amaranth.asserts import AnyConst
 from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal, Value
 
+from arch.board import FIFO_BYTES
 from arch.config import ArrayConfig
-from hw.verilog import generate_core
+from hw.board import Fifo, fifo_ram
+from hw.verilog import emit, generate_core
 
 from .formal import Design, Statements
 
@@ -38,6 +40,8 @@ class Tracked:
 
     Attributes
     ----------
+    which, came, left : Signal
+        Its number; of the words that came in, and that left. Low bits only.
     word : Signal
         That was taken down.
     inside : Signal
@@ -51,7 +55,10 @@ class Tracked:
     def __init__(self, m: Module, *, entering: Value, leaving: Value, word: Value, depth: int):
         # Of a number only these bits matter: fewer are under way than they count.
         bits = depth.bit_length() + 1
-        which, came, left = Signal(bits), Signal(bits), Signal(bits)
+        self.which, self.came, self.left = (
+            Signal(bits, name=name) for name in ("which", "came", "left_")
+        )
+        which, came, left = self.which, self.came, self.left
         self.word = Signal(len(word))
         self.inside = Signal()
         self.ahead, self.level = (which - left)[:bits], (came - left)[:bits]
@@ -117,3 +124,63 @@ def cut(value: Value, count: int) -> list[Value]:
     """So many words of equal width, low bits first."""
     width = len(value) // count
     return [value[i * width : (i + 1) * width] for i in range(count)]
+
+
+def fifo(_config: ArrayConfig) -> Design:
+    """The FIFO of a board; its memory is what `bytes_in_order` says."""
+    top = "dut_fifo"
+    verilog, _ = emit({"dut_fifo_ram": fifo_ram, top: Fifo(prefix="dut")}, top=top)
+    bits = (FIFO_BYTES - 1).bit_length()
+    seen = {"write": bits, "read": bits, "words": bits, "fetch": 1}
+    return Design(verilog=verilog, top=top, seen=seen, free=("dut_fifo_ram",))
+
+
+def bytes_in_order(_config: ArrayConfig) -> Statements:
+    """Bytes leave as they came, once each, and hold."""
+
+    def statements(m: Module, s: dict[str, Signal]) -> None:
+        valid, ready = s["out_valid"], s["out_ready"]
+        offered = Cat(s["out_data"], s["out_last"])
+        stored = Cat(s["in_data"], s["in_last"])
+        # `room` keeps a place free, and the loader minds it.
+        m.d.comb += Assume(~s["in_valid"] | (s["words"] < FIFO_BYTES - 1))
+        tracked = Tracked(
+            m, entering=s["in_valid"], leaving=valid & ready, word=stored, depth=FIFO_BYTES
+        )
+        bits = len(s["read"])
+        place = tracked.which[:bits]
+        # The memory's contract, for the place of that byte, whichever it is: a word read comes a
+        # cycle later and stays; one that is being written may be either.
+        word = Signal(len(stored))
+        fetched, either, kept = (Signal(name=name) for name in ("fetched", "either", "kept"))
+        expected, before = (
+            Signal(len(stored), name=name) for name in ("expected", "offered_before")
+        )
+        writes = s["in_valid"] & (s["write"] == place)
+        with m.If(writes):
+            m.d.sync += word.eq(stored)
+        m.d.sync += [
+            kept.eq(~s["fetch"]),
+            before.eq(offered),
+            fetched.eq(s["fetch"] & (s["read"] == place)),
+            either.eq(writes),
+            expected.eq(word),
+        ]
+        m.d.comb += [
+            Assume(~kept | (offered == before)),
+            Assume(~fetched | either | (offered == expected)),
+        ]
+        holds(m, "bytes", valid, ready, offered)
+        in_memory = tracked.inside & (tracked.ahead >= valid)
+        front = tracked.inside & (tracked.ahead == 0) & valid
+        m.d.comb += [
+            Assert(s["words"] == (tracked.level - valid)[:bits], "words"),
+            Assert(tracked.level >= valid, "level"),
+            Assert(s["level"] == tracked.level, "as it tells"),
+            Assert(s["write"] == tracked.came[:bits], "write"),
+            Assert(s["read"] == (tracked.left + valid)[:bits], "read"),
+            Assert(~in_memory | (word == tracked.word), "stored"),
+            Assert(~front | (offered == tracked.word), "as it came"),
+        ]
+
+    return statements

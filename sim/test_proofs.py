@@ -113,7 +113,9 @@ def test_status_is_1_where_a_proof_fails_or_a_mutant_passes(kept, monkeypatch, c
     monkeypatch.setattr(proofs.Proof, "run", lambda _: good if kept == "mutant" else bad)
     monkeypatch.setattr(proofs.Proof, "run_mutant", lambda _: good if kept == "mutant" else bad)
     assert main(["prove", "sum_1"]) == 1
-    assert ("NOT REFUTED" if kept == "mutant" else "NOT PROVED: accumulator") in capsys.readouterr().out
+    assert (
+        "NOT REFUTED" if kept == "mutant" else "NOT PROVED: accumulator"
+    ) in capsys.readouterr().out
 
 
 def test_unknown_name_gets_one_line(capsys):
