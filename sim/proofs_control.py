@@ -247,7 +247,14 @@ def acts_hold(config: ArrayConfig) -> Statements:
 def descriptors(config: ArrayConfig) -> Design:
     """The registers, looking at the queue of descriptors; its memory is what `queued` says."""
     design = bus(config)
-    seen = {"push": 1, "level": QUEUE_DEPTH.bit_length(), "field_status_full": 1}
+    ram = registers.queue(config)
+    seen = {
+        "queue.write_enable": 1,
+        "queue.write_address": ram.address_bits,
+        "queue.write_data": ram.width,
+        "queue.read_address": ram.address_bits,
+    }
+    seen |= {"push": 1, "level": QUEUE_DEPTH.bit_length(), "field_status_full": 1}
     seen |= dict.fromkeys(("first", "free"), (QUEUE_DEPTH - 1).bit_length())
     # Of m, k and n the register as it is read.
     seen |= {
@@ -282,11 +289,11 @@ def queued(config: ArrayConfig) -> Statements:
         # The memory's contract, for the place of that descriptor, whichever it is.
         place = tracked.which[: len(s["first"])]
         stored = Signal(len(pushed))
-        with m.If(~full & (s["free"] == place)):
-            m.d.sync += stored.eq(pushed)
+        with m.If(s["queue.write_enable"] & (s["queue.write_address"] == place)):
+            m.d.sync += stored.eq(s["queue.write_data"])
         front = tracked.inside & (tracked.ahead == 0)
         m.d.comb += [
-            Assume((s["first"] != place) | (offered == stored)),
+            Assume((s["queue.read_address"] != place) | (offered == stored)),
             Assert(s["level"] == tracked.level, "level"),
             Assert(s["first"] == tracked.left[: len(place)], "first"),
             Assert(s["free"] == tracked.came[: len(place)], "free"),

