@@ -71,7 +71,7 @@ test: lint $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP) $(PROVE_STAMP)  ## lint an
 mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
 	$(PY) -m pytest sim -n 2 --dist worksteal -k catches_a_fault
 
-prove: $(PROVE_STAMP)  ## properties of the RTL for all inputs, and a mutant of each (MINUTES)
+prove: $(PROVE_STAMP)  ## properties of the RTL for all inputs, and a mutant of each (3 minutes)
 	$(PY) -m sim prove
 
 test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)

@@ -166,6 +166,13 @@ PROOFS = {
         pattern=r"sum_1_8 <= sum_0_16;",
         replacement="sum_1_8 <= 8'h00;",
     ),
+    "sum_80": _pe(
+        "80 lanes, as kv260",
+        lanes=80,
+        fault="the last lane does not complement",
+        pattern=r"operand_79 = gated_79 \^ .*;",
+        replacement="operand_79 = gated_79;",
+    ),
     "sum_stationary": _pe(
         "4 lanes, weight-stationary",
         lanes=4,

@@ -12,6 +12,7 @@ from sim.proofs import PROOFS
 LONG = {
     "sum_16",
     "sum_17",
+    "sum_80",
     "sum_ecp5",
     "sum_asic",
     "axil",
