@@ -65,7 +65,7 @@ bitstream: PRESET = tiny
 bitstream: $(FPGA_STAMP)  ## a core on a ULX3S, PRESET=tiny, to build/fpga/tiny_ulx3s.bit (2 minutes)
 	$(PY) -m hw fpga --board ulx3s --seeds 1 --preset $(PRESET)
 
-test: lint $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP) $(PROVE_STAMP)  ## lint and the whole suite (less than 20 minutes)
+test: lint $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP)  ## lint and the whole suite (less than 20 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive'
 
 mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)

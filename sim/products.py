@@ -264,7 +264,7 @@ def core_lines(config: ArrayConfig) -> list[tuple[str, str]]:
 def show_lines(lines: Iterable[tuple[str, str]]):
     """Print (what, figure) in two columns."""
     for what, figure in lines:
-        print(f"{what:<12}{figure}")
+        print(f"{what:<14}{figure}")
 
 
 def peak_bytes() -> int:
