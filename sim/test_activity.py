@@ -206,7 +206,7 @@ def test_page_shows_what_the_command_prints(capsys):
     [
         (
             ["--preset", "huge"],
-            "unknown preset 'huge'; known: tiny, decode, base, large, ecp5, ecp5_full, asic",
+            "unknown preset 'huge'; known: tiny, decode, kv260, base, large, ecp5, ecp5_full, asic",
         ),
         (["--rows", "0"], "rows must be at least 1, not 0"),
         (["--seed", "-1"], "seed must be at least 0, not -1"),

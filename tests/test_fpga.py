@@ -310,7 +310,8 @@ def test_board_s_bitstream_has_its_pins_and_memories(tmp_path, capsys):
     assert not told["routes"][0]["in_harness"]
     assert told["routes"][0]["cells"]["TRELLIS_IO"] == 8
     # Read back by a tool that knows the device and nothing of the design.
-    fpga._run(tmp_path, "ecpunpack", f"{name}.bit", "back.config")
+    unpack = (*fpga._packaged("ecpunpack"), f"{name}.bit", "back.config")
+    fpga._run(tmp_path, "ecpunpack", *unpack)
     back = (tmp_path / "back.config").read_text()
     assert ".device LFE5U-85F\n" in back
     assert "Part: LFE5U-85F-6CABGA381" in back

@@ -192,7 +192,7 @@ def fenced(language):
 
 def test_the_examples_of_the_docs_are_read(tmp_path):
     (tmp_path / "t.yaml").write_text(fenced("yaml"))
-    (tmp_path / "t.csv").write_text(fenced("csv"))
+    (tmp_path / "t.csv").write_text(fenced("text"))
     trace = read_trace(tmp_path / "t.yaml")
     assert [layer.stored for layer in trace] == [4, 8]
     assert [vector.kind for vector in trace.vectors] == ["norm"]
