@@ -58,7 +58,7 @@ fpga: $(FPGA_STAMP)  ## PRESET=tiny placed and routed on an ECP5 (tiny: 2 minute
 area: $(FPGA_STAMP)  ## our PE beside plainer ones, placed and routed on an ECP5 (2 minutes)
 	$(PY) -m hw area
 
-asap7: $(STAMP)  ## PEs and baselines in 7 nm cells, LIBERTY="FILES of ASAP7" (half an hour)
+asap7: $(STAMP)  ## PEs and baselines in 7 nm cells, LIBERTY="FILES of ASAP7" (17 minutes)
 	$(PY) -m sim asap7 --jobs 2 --liberty $(LIBERTY) $(ASAP7)
 
 bitstream: PRESET = tiny
@@ -80,7 +80,7 @@ test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 lint: $(STAMP)  ## ruff, check and format
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
-presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (half an hour)
+presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (17 minutes)
 	$(PY) -m pytest tests/test_lint.py sim/test_core.py -k "warned_of or presets_run"
 
 floats: $(STAMP)  ## floating-point baselines, 10 million pairs of operands each, against NumPy (1 minute)
@@ -98,7 +98,7 @@ speak: export TRITLOOM_PROMPT = $(PROMPT)
 speak: $(STAMP)  ## PROMPT="..." continued by a model whose products the RTL computes (1 minute)
 	$(PY) -m sim speak --prompt "$$TRITLOOM_PROMPT"
 
-products: $(STAMP)  ## BitNet 2B4T's products through the RTL: a block with 1 and 16 tokens, all 30 blocks (5 minutes)
+products: $(STAMP)  ## BitNet 2B4T's products through the RTL: a block with 1 and 16 tokens, all 30 blocks (1 to 5 minutes)
 	$(PY) -m sim products --blocks 1 && $(PY) -m sim products --blocks 1 --tokens 16 --preset base && $(PY) -m sim products --preset kv260 --jobs 2
 
 train: $(TORCH_STAMP)  ## a BitNet of a million parameters on Shakespeare, and its float32 twin (50 minutes)
