@@ -86,9 +86,9 @@ presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (17 
 floats: $(STAMP)  ## floating-point baselines, 10 million pairs of operands each, against NumPy (1 minute)
 	$(PY) -m pytest sim/test_floating.py
 
-browser: $(STAMP)  ## the HTML report in Chromium (installs 260 MB; 1 minute)
+browser: $(STAMP)  ## the HTML report and docs/film.html in Chromium (installs 260 MB; 1 minute)
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[browser]'
-	$(PY) -m pytest tests/test_page.py
+	$(PY) -m pytest tests/test_page.py tests/test_film_page.py
 
 demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (1 minute)
 	$(PY) -m sim demo

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -116,3 +119,34 @@ def tiny():
 def tiny256():
     """All rows are whole blocks of GGUF's types."""
     return TinyBitnet(hidden=256, ffn=512, heads=4, kv_heads=2, tied=False)
+
+
+@pytest.fixture
+def chromium():
+    """Runs a script of PySide6 with a page's path, and reads the JSON that it prints.
+
+    Skips where Chromium is not installed, or lacks a library.
+    """
+    reason = "PySide6 WebEngine comes with the extra `browser`: make browser"
+    pytest.importorskip("PySide6.QtWebEngineCore", reason=reason, exc_type=ImportError)
+
+    def run(script, path, *, scheme="light"):
+        dark = f"--blink-settings=preferredColorScheme={'light dark'.find(scheme) == 0:d}"
+        environment = {
+            **os.environ,
+            "QT_QPA_PLATFORM": "offscreen",
+            "QTWEBENGINE_DISABLE_SANDBOX": "1",
+            "QTWEBENGINE_CHROMIUM_FLAGS": f"--disable-gpu {dark}",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(path)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+    return run

@@ -4,10 +4,7 @@ import contextlib
 import functools
 import io
 import json
-import os
 import platform
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -232,36 +229,11 @@ app.exec()
 """
 
 
-def browse(path, *, scheme="light"):
-    """What Chromium makes of a page; skips where it is not installed, or lacks a library."""
-    reason = "PySide6 WebEngine comes with the extra `browser`: make browser"
-    pytest.importorskip("PySide6.QtWebEngineCore", reason=reason, exc_type=ImportError)
-    flags = (
-        f"--disable-gpu --blink-settings=preferredColorScheme={'light dark'.find(scheme) == 0:d}"
-    )
-    environment = {
-        **os.environ,
-        "QT_QPA_PLATFORM": "offscreen",
-        "QTWEBENGINE_DISABLE_SANDBOX": "1",
-        "QTWEBENGINE_CHROMIUM_FLAGS": flags,
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", BROWSER, str(path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_shows_the_page_offline(tmp_path, scheme):
+def test_a_browser_shows_the_page_offline(chromium, tmp_path, scheme):
     path = tmp_path / "x.html"
     path.write_text(page_of(*CASES[0]))
-    seen = browse(path, scheme=scheme)
+    seen = chromium(BROWSER, path, scheme=scheme)
     assert seen["requests"] == [path.as_uri()]
     assert seen["console"] == []
     for width, view in seen["found"].items():
@@ -279,13 +251,15 @@ def test_a_browser_shows_the_page_offline(tmp_path, scheme):
         assert view["red"] > 500  # BitNet's bars are painted
 
 
-def test_a_browser_finds_fault_with_a_damaged_page(tmp_path):
+def test_a_browser_finds_fault_with_a_damaged_page(chromium, tmp_path):
     path = tmp_path / "x.html"
     page = page_of(*CASES[0])
     wide = '<div style="width: 3000px">wide</div><img src="http://localhost:9/x.png">'
     path.write_text(page.replace("<h2>Plots</h2>", wide).replace("default-src 'none';", ""))
-    seen = browse(path)
+    seen = chromium(BROWSER, path)
     assert "http://localhost:9/x.png" in seen["requests"]
     assert all(view["width"] > view["room"] for view in seen["found"].values())
     path.write_text(page.replace("<h2>Plots</h2>", wide))
-    assert any("Content Security Policy" in message for message in browse(path)["console"])
+    assert any(
+        "Content Security Policy" in message for message in chromium(BROWSER, path)["console"]
+    )
