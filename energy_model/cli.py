@@ -427,7 +427,7 @@ def _standard_output_to(path: Path | None) -> Iterator[None]:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from . import render
+    from . import compare_render as render
     from .compare import SCALING_LAW, SCALING_SOURCE, compare
     from .costs import load_costs
 
@@ -513,7 +513,7 @@ def _trace(options: argparse.Namespace) -> None:
 
 
 def _ledger(options: argparse.Namespace) -> None:
-    from . import render
+    from . import ledger_render as render
     from .costs import load_costs
     from .ledger import run_pass
 
@@ -612,7 +612,7 @@ def _sweep(options: argparse.Namespace) -> None:
 
 
 def _counts(options: argparse.Namespace) -> None:
-    from . import render
+    from . import ledger_render as render
     from .costs import load_costs, price
 
     costs = load_costs(options.costs)

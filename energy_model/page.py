@@ -11,6 +11,7 @@ from importlib.metadata import version
 import jinja2
 
 from .datafile import DATA
+from .machine_render import machine_dict
 from .plot import svg_plots
 from .render import (
     FIGURES,
@@ -18,7 +19,6 @@ from .render import (
     figure_rows,
     headline_rows,
     layer_tables,
-    machine_dict,
     note_numbers,
     set_up,
     title,

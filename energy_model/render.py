@@ -1,47 +1,30 @@
-"""A report as a table, as JSON and as CSV; an energy by category likewise."""
+"""A report as a table, as JSON and as CSV."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from rich.table import Table
 
-from arch.workload import ModelShape, Trace
+from arch.workload import ModelShape
 
-from . import terminal
-from .compare import Comparison
-from .costs import Cost, CostTable, Energy, Range, category
-from .ledger import LINES, Pass
-from .machine import Machine
+from . import machine_render, terminal
+from .costs import Range
 from .report import Figure, LayerRow, Report, times
-from .tiers import Tier
-from .units import si
+from .units import si, si_range
 
 SYSTEMS = ("FP16 LLaMA", "BitNet b1.58")
 # Headers; one that starts with > stands over numbers.
 HEADLINE = ("Energy, FP16 LLaMA / BitNet b1.58", ">Low", ">Nominal", ">High", ">PUBLISHED", "Tier")
 FIGURES = ("", *(f">{system}" for system in SYSTEMS), ">Ratio", ">PUBLISHED", "Tier [notes]")
-NOT_IN_TRACE = (
-    "A trace does not say what a pass adds to the key-value cache: writing it is in no line."
-)
 _CSV_FIELDS = (
     *("layer", "figure", "part", "unit", "llama", "bitnet", "ratio"),
     *("llama_low", "llama_high", "bitnet_low", "bitnet_high", "ratio_low", "ratio_high"),
     *("tier", "inferred", "published_ratio", "published_source"),
 )
-
-
-def si_range(amount: Range, symbol: str) -> str:
-    """The nominal value, and the range where there is one."""
-    nominal = si(amount.nominal, symbol)
-    if amount.is_point:
-        return nominal
-    return f"{nominal} ({si(amount.low, symbol)} to {si(amount.high, symbol)})"
 
 
 def print_report(
@@ -114,7 +97,7 @@ def set_up(report: Report) -> tuple[str, str]:
     ]
     return (
         f"model: {', '.join(filter(None, parts))}",
-        _hardware_text(machine),
+        machine_render.hardware_text(machine),
     )
 
 
@@ -201,22 +184,6 @@ def figure_rows(report: Report, references: Mapping[str, str]) -> Iterator[list[
         yield [_cells(figure, references), *((f"  {label}", *rest) for label, *rest in rows)]
 
 
-def _hardware_text(machine: Machine) -> str:
-    dram = machine.dram
-    return (
-        f"hardware {machine.name}: {_machine_text(machine)}; {dram.title}, "
-        f"{si(dram.bytes_per_s, 'B/s')} ({dram.tier})"
-    )
-
-
-def _machine_text(machine: Machine) -> str:
-    if machine.array:
-        return f"{machine.array.shape} at {si(machine.array.clock_hz, 'Hz')}"
-    peaks = machine.peaks.ops_per_s.items()
-    rates = ", ".join(f"{si(rate, 'op/s')} {dtype}" for dtype, rate in peaks)
-    return f"{machine.title}, {rates} ({machine.peaks.tier})"
-
-
 def report_json(report: Report) -> str:
     """The report as one JSON object; amounts in the unit that ends their key."""
     model, workload, machine = report.llama.model, report.llama.workload, report.llama.machine
@@ -227,16 +194,16 @@ def report_json(report: Report) -> str:
         "context": workload.context,
         "tokens": report.llama.tokens,
         "model": dataclasses.asdict(model) | {"tier": report.notes[0].tier},
-        "hardware": machine_dict(machine),
+        "hardware": machine_render.machine_dict(machine),
         "costs": {
             "name": report.costs.name,
             "node": report.costs.node,
             "used": {
-                action: _cost_dict(report.costs.cost(action))
+                action: dataclasses.asdict(report.costs.cost(action))
                 for action in (report.llama.energy + report.bitnet.energy).by_action
             },
             "with_memory": {
-                action: _cost_dict(cost)
+                action: dataclasses.asdict(cost)
                 for action, cost in sorted(report.bitnet.prices.entries.items())
             },
         },
@@ -248,22 +215,6 @@ def report_json(report: Report) -> str:
     return json.dumps(content, indent=2, allow_nan=False)
 
 
-def machine_dict(machine: Machine) -> dict:
-    """A machine for JSON: its parameters with tiers and sources."""
-    array = machine.array
-    shape = ("rows", "cols", "lanes", "cols_per_hop", "clock_hz", "dataflow")
-    return {
-        "name": machine.name,
-        "title": machine.title,
-        **({name: getattr(array, name) for name in shape} if array else {}),
-        "peaks": machine.peaks and dataclasses.asdict(machine.peaks),
-        "compute": dict(machine.compute),
-        "sram": dataclasses.asdict(machine.sram),
-        "static_w": dataclasses.asdict(machine.static),
-        "dram": dataclasses.asdict(machine.dram),
-    }
-
-
 def report_csv(report: Report, *, layers: bool) -> str:
     """One line for each figure and part of the total, then of each layer if asked for."""
     lines = list(_csv_lines("total", report.figures))
@@ -271,206 +222,7 @@ def report_csv(report: Report, *, layers: bool) -> str:
         for row in report.rows:
             figures = tuple(f for f in row.figures if f.key in row.bitnet.scope)
             lines.extend(_csv_lines(row.bitnet.layer.name, figures))
-    return _csv(_CSV_FIELDS, lines)
-
-
-def print_comparisons(
-    comparisons: Sequence[Comparison], source: str | None, *, markdown: bool = False
-) -> None:
-    """Print a table of each pair, and where the first needs less than the second."""
-    console = terminal.Paper(markdown=markdown)
-    machine, workload = comparisons[0].machine, comparisons[0].workload
-    terminal.print_lines(
-        console,
-        f"hardware {machine.name}: {_machine_text(machine)}; {workload.phase}, batch "
-        f"{workload.batch}, context {workload.context}",
-        *([f"claimed for each first: {source}"] if source else []),
-        "",
-    )
-    for pair in comparisons:
-        table = terminal.table(
-            console, "", f">{pair.first}", f">{pair.second}", ">Second / first", "First", "Tier"
-        )
-        for m in pair.measures:
-            amounts = [si_range(amount, m.unit.symbol) for amount in (m.first, m.second)]
-            table.add_row(m.label, *amounts, times(m.ratio), m.verdict, m.tier)
-        terminal.print_lines(console, table, "")
-
-
-def comparisons_json(comparisons: Sequence[Comparison], source: str | None) -> str:
-    """Pairs as one JSON object; amounts in SI units."""
-    content = {
-        "hardware": machine_dict(comparisons[0].machine),
-        "workload": dataclasses.asdict(comparisons[0].workload),
-        "claim": source,
-        "pairs": [
-            {
-                "first": pair.first,
-                "second": pair.second,
-                **{
-                    m.key: {
-                        "unit": m.unit.symbol,
-                        "first": dataclasses.asdict(m.first),
-                        "second": dataclasses.asdict(m.second),
-                        "ratio": dataclasses.asdict(m.ratio),
-                        "verdict": m.verdict,
-                        "tier": m.tier,
-                    }
-                    for m in pair.measures
-                },
-            }
-            for pair in comparisons
-        ],
-    }
-    return json.dumps(content, indent=2, allow_nan=False)
-
-
-def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
-    """One line for each quantity of each pair; amounts in SI units."""
-    levels = ("low", "nominal", "high")
-    lines = [
-        {
-            "first": pair.first,
-            "second": pair.second,
-            "quantity": m.key,
-            "unit": m.unit.symbol,
-            **{
-                f"{name}_{level}": getattr(getattr(m, what), level)
-                for name, what in (("of_first", "first"), ("of_second", "second"))
-                for level in levels
-            },
-            **{f"ratio_{level}": getattr(m.ratio, level) for level in levels},
-            "verdict": m.verdict,
-            "tier": m.tier,
-        }
-        for pair in comparisons
-        for m in pair.measures
-    ]
-    return _csv(lines[0], lines)
-
-
-def print_energy(energy: Energy, costs: CostTable, *, markdown: bool = False) -> None:
-    """Print a table of energy by category."""
-    console = terminal.Paper(markdown=markdown)
-    _print_energies(console, energy.by_category, energy, costs)
-
-
-def _print_energies(
-    console: terminal.Paper, parts: Mapping[str, Energy], energy: Energy, costs: CostTable
-) -> None:
-    """Print a table of energies that add up to one."""
-    table = terminal.table(console, "", ">Low", ">Nominal", ">High", "Tier", "Unpriced")
-    for name, part in parts.items():
-        table.add_row(name, *_joules_cells(part), ", ".join(part.unpriced))
-    terminal.end_section(table)
-    table.add_row("total priced", *_joules_cells(energy), style="bold")
-    terminal.print_lines(console, table)
-    if energy.unpriced:
-        terminal.print_lines(
-            console,
-            "",
-            f"Unpriced: costs `{costs.name}` ({costs.node}) do not cover these actions. Their "
-            "energy is unknown, not zero, and in no total.",
-        )
-
-
-def energy_json(energy: Energy, costs: CostTable) -> str:
-    """Energy by category and by action as one JSON object."""
-    content = {
-        "costs": {"name": costs.name, "node": costs.node},
-        "total": {**_joules_dict(energy.total_j), "tier": energy.tier},
-        "categories": {
-            name: {**_joules_dict(part.total_j), "tier": part.tier}
-            for name, part in energy.by_category.items()
-            if part.by_action
-        },
-        "actions": {
-            action: {**_joules_dict(joules), "cost": _cost_dict(costs.cost(action))}
-            for action, joules in energy.by_action.items()
-        },
-        "unpriced": dict(energy.unpriced),
-    }
-    return json.dumps(content, indent=2, allow_nan=False)
-
-
-def energy_csv(energy: Energy, costs: CostTable) -> str:
-    """One line for each action; an unpriced one has no joules."""
-    lines = [
-        {
-            "action": action,
-            "category": category(action),
-            **_joules_dict(joules),
-            "tier": energy.tiers[action],
-            "source": costs.cost(action).source,
-        }
-        for action, joules in energy.by_action.items()
-    ]
-    lines += [
-        {"action": action, "category": category(action), "source": "unpriced"}
-        for action in energy.unpriced
-    ]
-    return _csv(("action", "category", "low_j", "nominal_j", "high_j", "tier", "source"), lines)
-
-
-def print_ledger(one: Pass, trace: Trace, prices: CostTable, *, markdown: bool = False) -> None:
-    """Print the energy of a trace by line of the ledger, and its time."""
-    console = terminal.Paper(markdown=markdown)
-    machine, lines = one.machine, _ledger_lines(one, prices)
-    tokens = f"{trace.tokens} token{'s' * (trace.tokens > 1)}"
-    terminal.print_lines(
-        console, f"{trace.name}: {trace.phase}, {tokens}", _hardware_text(machine), ""
-    )
-    total = sum(lines.values(), start=Energy())
-    _print_energies(console, {LINES[key]: line for key, line in lines.items()}, total, prices)
-    terminal.print_lines(
-        console,
-        "",
-        f"latency {si(one.latency_s, 's')} (array alone {si(one.compute_s, 's')}, DRAM alone "
-        f"{si(one.dram_s, 's')}), {si(one.dram_bytes, 'B')} across the DRAM interface "
-        f"({Tier.DERIVED})",
-        NOT_IN_TRACE,
-    )
-
-
-def ledger_json(one: Pass, trace: Trace, prices: CostTable) -> str:
-    """The same as one JSON object."""
-    lines = _ledger_lines(one, prices)
-    total = sum(lines.values(), start=Energy())
-    content = {
-        "name": trace.name,
-        "phase": trace.phase,
-        "tokens": trace.tokens,
-        "hardware": machine_dict(one.machine),
-        "total": {**_joules_dict(total.total_j), "tier": total.tier},
-        "lines": {
-            key: {**_joules_dict(line.total_j), "tier": line.tier} for key, line in lines.items()
-        },
-        "unpriced": dict(total.unpriced),
-        "latency_s": one.latency_s,
-        "compute_s": one.compute_s,
-        "dram_s": one.dram_s,
-        "dram_bytes": one.dram_bytes,
-        "note": NOT_IN_TRACE,
-    }
-    return json.dumps(content, indent=2, allow_nan=False)
-
-
-def ledger_csv(one: Pass, prices: CostTable) -> str:
-    """One line for each line of the ledger."""
-    return _csv(
-        ("line", "low_j", "nominal_j", "high_j", "tier"),
-        [
-            {"line": key, **_joules_dict(line.total_j), "tier": line.tier}
-            for key, line in _ledger_lines(one, prices).items()
-        ],
-    )
-
-
-def _ledger_lines(one: Pass, prices: CostTable) -> dict[str, Energy]:
-    """Without the lines that the pass has not."""
-    return {
-        key: line for key, line in one.energies(prices).items() if line.by_action or line.unpriced
-    }
+    return terminal.csv_text(_CSV_FIELDS, lines)
 
 
 def _cells(figure: Figure, references: Mapping[str, str]) -> tuple[str, ...]:
@@ -549,22 +301,6 @@ def _row_dict(row: LayerRow) -> dict:
     }
 
 
-def _joules_cells(energy: Energy) -> tuple[str, ...]:
-    """Low, nominal, high and tier; dashes where nothing is priced."""
-    if not energy.by_action:
-        return ("-", "-", "-", "-")
-    joules = energy.total_j
-    return (*(si(j, "J") for j in (joules.low, joules.nominal, joules.high)), energy.tier)
-
-
-def _cost_dict(cost: Cost) -> dict:
-    return dataclasses.asdict(cost)
-
-
-def _joules_dict(joules: Range) -> dict:
-    return {"low_j": joules.low, "nominal_j": joules.nominal, "high_j": joules.high}
-
-
 def _csv_lines(layer: str, figures: tuple[Figure, ...]) -> Iterator[dict]:
     for figure in figures:
         for part, line in (("", figure), *((part.key, part) for part in figure.parts)):
@@ -588,11 +324,3 @@ def _csv_lines(layer: str, figures: tuple[Figure, ...]) -> Iterator[dict]:
                 "published_ratio": published and published.value,
                 "published_source": published and published.source,
             }
-
-
-def _csv(fields: Iterable[str], lines: Iterable[dict]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue().rstrip("\n")

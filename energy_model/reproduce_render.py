@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,11 +71,7 @@ def to_json(rows: Sequence[Comparison], notes: Mapping[str, str]) -> str:
 def to_csv(rows: Sequence[Comparison]) -> str:
     """A line for each published value."""
     lines = [{**_fields(row), "inferred": "; ".join(row.inferred)} for row in rows]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, lines[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue().rstrip("\n")
+    return terminal.csv_text(lines[0], lines)
 
 
 def _fields(row: Comparison) -> dict:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import collections
-import csv
-import io
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,12 +99,7 @@ def fronts_json(sweep: Sweep, fronts: Mapping[tuple, Sequence[Mapping]]) -> str:
 
 def fronts_csv(fronts: Mapping[tuple, Sequence[Mapping]]) -> str:
     """The lines of the results that are on a front."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for front in fronts.values():
-        writer.writerows(front)
-    return text.getvalue().rstrip("\n")
+    return terminal.csv_text(COLUMNS, itertools.chain.from_iterable(fronts.values()))
 
 
 def print_speeds(speeds: Sequence[Speed]) -> None:

@@ -1,8 +1,10 @@
-"""Tables on standard output: coloured and ruled on a terminal, plain in a pipe, or as Markdown."""
+"""Tables on standard output: ruled on a terminal, plain in a pipe, as Markdown, or as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -57,3 +59,12 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     rules = ["---:" if header.startswith(">") else "---" for header in headers]
     lines = [[header.lstrip(">") for header in headers], rules, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def csv_text(fields: Iterable[str], lines: Iterable[Mapping]) -> str:
+    """CSV with a header, without the last line's end; a field that a line has not is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue().rstrip("\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .costs import Range
+
 _PREFIXES = {-12: "p", -9: "n", -6: "u", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
 
 
@@ -18,6 +20,14 @@ def si(value: float, symbol: str) -> str:
     power = 3 * math.floor(math.log10(abs(rounded)) / 3) if rounded else 0
     power = min(max(power, min(_PREFIXES)), max(_PREFIXES))
     return f"{rounded / 10.0**power:.3g} {_PREFIXES[power]}{symbol}"
+
+
+def si_range(amount: Range, symbol: str) -> str:
+    """The nominal value, and the range where there is one."""
+    nominal = si(amount.nominal, symbol)
+    if amount.is_point:
+        return nominal
+    return f"{nominal} ({si(amount.low, symbol)} to {si(amount.high, symbol)})"
 
 
 @dataclass(frozen=True, kw_only=True)

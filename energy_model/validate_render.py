@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,11 +39,7 @@ def print_sheet(sheet: Sheet, form: str) -> None:
     if form == "json":
         print(json.dumps(sheet.records, indent=2, allow_nan=False))
     elif form == "csv":
-        out = io.StringIO()
-        writer = csv.DictWriter(out, sheet.records[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sheet.records)
-        print(out.getvalue(), end="")
+        print(terminal.csv_text(sheet.records[0], sheet.records))
     elif form == "markdown":
         print(terminal.markdown_table(sheet.headers, sheet.cells))
         print("\n" + "\n".join(f"- {note}" for note in sheet.notes))
