@@ -7,6 +7,7 @@ FPGA_STAMP := $(VENV)/.installed-fpga
 TORCH_STAMP := $(VENV)/.installed-torch
 DOCS_STAMP := $(VENV)/.installed-docs
 PROVE_STAMP := $(VENV)/.installed-prove
+FUZZ_STAMP := $(VENV)/.installed-fuzz
 # scalesim breaks with later NumPys than ours may be, so it has an environment of its own.
 SCALESIM := build/scalesim
 
@@ -17,7 +18,7 @@ TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants prove lint presets floats browser demo speak products train report reproduce validate scalesim sweep bench docs clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants prove fuzz lint presets floats browser demo speak products train report reproduce validate scalesim sweep bench docs clean
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -42,6 +43,10 @@ $(DOCS_STAMP): $(STAMP)
 
 $(PROVE_STAMP): $(STAMP)
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[prove]'
+	touch $@
+
+$(FUZZ_STAMP): $(STAMP)
+	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	touch $@
 
 verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog
@@ -73,6 +78,9 @@ mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
 
 prove: $(PROVE_STAMP)  ## properties of the RTL for all inputs, and a mutant of each (3 minutes)
 	$(PY) -m sim prove
+
+fuzz: $(FUZZ_STAMP)  ## damaged model files into their readers, guided by coverage (10 minutes)
+	$(PY) -m tests.fuzz_readers --seconds 600
 
 test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 	$(PY) -m pytest -n 2 -m 'not slow and not exhaustive'

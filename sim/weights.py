@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -185,7 +186,10 @@ def _read_npy(path: Path, tensor: str | None) -> tuple[str, np.ndarray]:
     if tensor is not None:
         raise InputError(f"{path} holds one unnamed matrix, so no tensor {tensor!r}")
     # Unlike np.load, this never falls back to unpickling what lacks the magic.
-    return path.stem, np.lib.format.open_memmap(path, mode="r")
+    # NumPy warns of old headers, which it reads, and of sizes that wrap around, which it refuses.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return path.stem, np.lib.format.open_memmap(path, mode="r")
 
 
 def _read_safetensors(path: Path, tensor: str | None) -> tuple[str, np.ndarray]:
@@ -292,5 +296,5 @@ def _sha256(path: Path) -> str:
 
 
 def _line(error: Exception) -> str:
-    """The first line of an error's message, or its name where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first line of an error's message, which may quote the file, or its name without one."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -277,6 +277,29 @@ def test_npy_header_that_does_not_end_is_not_sound(tmp_path):
         load_matrix(path)
 
 
+def test_npy_of_python_2_is_read_without_a_warning(tmp_path):
+    path = write_npy(tmp_path / "w.npy", MATRIX)
+    path.write_bytes(path.read_bytes().replace(b"(3, 256), }  ", b"(3L, 256L), }"))
+    assert np.array_equal(load_matrix(path), MATRIX)
+
+
+def test_npy_whose_size_wraps_around_is_not_sound(tmp_path):
+    path = write_npy(tmp_path / "w.npy", MATRIX)
+    sides, spaces = b"(4294967296, 4294967297), }", b" " * 16
+    path.write_bytes(path.read_bytes().replace(b"(3, 256), }" + spaces, sides))
+    with rejects_in_one_line(path, "is not a sound .npy file: "):
+        load_matrix(path)
+
+
+def test_what_is_quoted_of_a_damaged_file_is_short(tmp_path):
+    path = write_npy(tmp_path / "w.npy", MATRIX)
+    header = b"x" * 5000 + b"\n"
+    path.write_bytes(path.read_bytes()[:8] + len(header).to_bytes(2, "little") + header)
+    with rejects_in_one_line(path, "is not a sound .npy file: ") as refused:
+        load_matrix(path)
+    assert len(str(refused.value)) < 500
+
+
 class Explosive:
     """Creates a file when it is unpickled."""
 
