@@ -15,6 +15,11 @@ class MismatchError(RuntimeError):
     """
 
 
+def one_line(error: Exception | str) -> str:
+    """The message of an error, with escapes for what file names may hold and a line may not."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(error))
+
+
 def require_int(name: str, value: object, *, low: int = 1, high: int | None = None) -> int:
     """Return `value` if it is an integer in [low, high], else raise `InputError` naming it."""
     if isinstance(value, bool) or not isinstance(value, int):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from arch.counts import Counts
-from arch.errors import InputError, MismatchError, require_int
+from arch.errors import InputError, MismatchError, one_line, require_int
 from arch.hf import read_config
 from arch.models import MODELS, SIZES, find_model
 from arch.workload import BLOCK_DTYPES, DTYPES, KV_DTYPES, PHASES, ModelShape, build_trace
@@ -120,15 +120,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.run(options)
         sys.stdout.flush()
-    except InputError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
     except MismatchError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {one_line(error)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # The reader has enough. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (InputError, OSError) as error:
+        print(f"{parser.prog}: error: {one_line(error)}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from arch import regmap, timing
 from arch.board import BOARDS, find_board
 from arch.config import PRESETS, ArrayConfig, Dataflow, Technology, preset
-from arch.errors import InputError, require_int
+from arch.errors import InputError, one_line, require_int
 
 from .files import write_files
 
@@ -275,11 +275,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         files = commands[options.command](options)
     except InputError as error:
-        print(f"hw: {error}", file=sys.stderr)
+        print(f"hw: {one_line(error)}", file=sys.stderr)
         return 2
     except OSError as error:
-        where = getattr(options, "out", error.filename)
-        print(f"hw: cannot write to {where}: {error.strerror}", file=sys.stderr)
+        message = f"cannot write to {getattr(options, 'out', error.filename)}: {error.strerror}"
+        print(f"hw: {one_line(message)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("hw: interrupted", file=sys.stderr)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from arch.board import BOARDS
 from arch.config import PRESETS, Dataflow, preset
-from arch.errors import InputError, MismatchError, require_int
+from arch.errors import InputError, MismatchError, one_line, require_int
 from arch.models import MODELS, find_model
 from arch.ternary import PACKINGS
 
@@ -219,6 +219,10 @@ def main(argv: list[str] | None = None) -> int:
             return _products(config, options)
         from . import layer, weights
 
+        # The demo's model is 100 MB to fetch: not before the options are sound.
+        require_int("seed", options.seed, low=0)
+        if options.tokens is not None:
+            require_int("tokens", options.tokens)
         if options.command == "demo":
             file, tensor = weights.fetch_demo_model(), weights.DEMO_TENSOR
         else:
@@ -232,11 +236,11 @@ def main(argv: list[str] | None = None) -> int:
             seed=options.seed,
         )
         layer.show(run, f"{file.name} {tensor or ''}".strip())
-    except InputError as error:
-        print(f"sim: {error}", file=sys.stderr)
+    except (InputError, OSError) as error:
+        print(f"sim: {one_line(error)}", file=sys.stderr)
         return 2
     except MismatchError as error:
-        print(f"sim: {error}", file=sys.stderr)
+        print(f"sim: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("sim: interrupted", file=sys.stderr)
