@@ -6,6 +6,7 @@ looks like until `number` has seen it. A `Record` names file, line and key of wh
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,10 @@ from arch.errors import InputError
 from .tiers import Tier
 
 DATA = Path(__file__).parent / "data"
+# The largest file that ships has some hundred nodes, a sweep's lists may have thousands.
+_MOST_NODES = 1_000_000
+# Beyond it an integer is no float any more, and at some length Python does not print it.
+_MOST_BITS = 1000
 
 
 def read_text(path: Path) -> str:
@@ -25,6 +30,8 @@ def read_text(path: Path) -> str:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise InputError(f"cannot read {path}: not UTF-8 text") from None
+    except ValueError:
+        raise InputError(f"cannot read {str(path)!r:.60}: no name of a file") from None
 
 
 def read_yaml(path: Path) -> Record:
@@ -35,6 +42,8 @@ def read_yaml(path: Path) -> Record:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
         root = loader.get_single_node()
+        if root and _expanded(root, {}) > _MOST_NODES:
+            raise InputError(f"{path} repeats itself to more than {_MOST_NODES:,} values")
         content = _value(loader, root, path, "", 1) if root else None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -48,6 +57,28 @@ def read_yaml(path: Path) -> Record:
     return mapping(str(path), content)
 
 
+def _expanded(node, known: dict[int, int]) -> int:
+    """Nodes from one down, each as often as aliases repeat it; `known` has those of nodes by id."""
+    if id(node) not in known:
+        children = itertools.chain(*node.value) if node.id == "mapping" else node.value
+        below = 0 if node.id == "scalar" else sum(_expanded(child, known) for child in children)
+        known[id(node)] = 1 + below
+    return known[id(node)]
+
+
+def _construct(loader, node, path: Path):
+    """What a scalar, or a key, stands for; PyYAML checks tags and dates by trying."""
+    try:
+        value = loader.construct_object(node, deep=True)
+        if not isinstance(value, int) or value.bit_length() <= _MOST_BITS:
+            return value
+    except (ValueError, LookupError, AttributeError, TypeError):
+        pass
+    kind = node.tag.rpartition(":")[2]
+    line = node.start_mark.line + 1
+    raise InputError(f"{path}, line {line}: {_shown(node.value)} is no {kind} that can be read")
+
+
 def _value(loader, node, path: Path, name: str, line: int):
     """What a node holds; mappings as records. PyYAML's own mappings forget their lines."""
     if node.id == "sequence":
@@ -55,10 +86,10 @@ def _value(loader, node, path: Path, name: str, line: int):
             _value(loader, child, path, f"{name}[{i}]", line) for i, child in enumerate(node.value)
         ]
     if node.id != "mapping":
-        return loader.construct_object(node)
+        return _construct(loader, node, path)
     found = Record(path, name, line)
     for key_node, child in node.value:
-        key, line = loader.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+        key, line = _construct(loader, key_node, path), key_node.start_mark.line + 1
         if not isinstance(key, str):
             raise InputError(
                 f"{found.place(line)} must be a mapping with text keys, not {_shown(key)}"
