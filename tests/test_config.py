@@ -1,7 +1,10 @@
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from arch import config, timing
 from arch.config import PRESETS, ArrayConfig, preset
@@ -195,6 +198,63 @@ def test_stream_widths_hold_what_one_beat_carries():
     assert shape.psums_bits == 5 * shape.psum_bits
     assert shape.macs_per_cycle == 105
     assert shape.shape == "3x5x7"
+
+
+NAMES = [field.name for field in dataclasses.fields(ArrayConfig)]
+ANYTHING = st.one_of(
+    st.integers(-2, 9),
+    st.sampled_from([16, 64, 1024, 1 << 16, 1 << 30, 1 << 70, 10**400, *config.Dataflow]),
+    st.sampled_from([*config.Technology, "", "a\nb", None, True, False, [], {}, [1], b"x", (2,)]),
+    st.floats(),
+)
+POWERS = st.sampled_from([1, 2, 4, 16, 64, 1024])
+SOUND = {
+    "rows": st.integers(1, 1024),
+    "cols": POWERS,
+    "lanes": POWERS,
+    "act_bits": st.integers(2, 16),
+    "max_k": st.integers(1, 1 << 30),
+    "cols_per_hop": st.just(1),
+    "input_stages": st.integers(0, 1),
+    "levels_per_stage": st.integers(1, 12),
+    "select_stages": st.integers(0, 1),
+    "dataflow": st.sampled_from(list(config.Dataflow)),
+    "technology": st.sampled_from(list(config.Technology)),
+    "lanes_per_chain": POWERS,
+    "lanes_per_stage": st.integers(1, 12),
+    "hosted_selects": st.integers(0, 12),
+    "carries_per_stage": st.integers(2, 40),
+    "buffer_tokens": st.integers(1, 1 << 16),
+    "diagnostics": st.booleans(),
+}
+
+
+@settings(max_examples=400)
+@given(
+    sound=st.fixed_dictionaries(SOUND),
+    odd=st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=1),
+)
+def test_any_values_make_an_array_that_adds_up_or_one_line(sound, odd):
+    try:
+        made = ArrayConfig(**sound | odd)
+    except InputError as error:
+        message = str(error)
+        made = None
+    if made is None:
+        assert len(message.splitlines()) == 1
+        assert any(name in message for name in NAMES)
+        return
+    assert made.replace() == made == ArrayConfig(**dataclasses.asdict(made))
+    assert made.psum_bits == smallest_width(*extreme_sums(made.max_k, made.act_bits))
+    assert made.hops * made.cols_per_hop == made.cols
+    if made.lanes <= 64:
+        assert sorted(lane for group in made.lane_groups for lane in group) == list(
+            range(made.lanes)
+        )
+        assert timing.drain_latency(made) > made.tree_stages >= 0
+    slots = made.act_buffer_beats * made.rows * made.lanes
+    tokens = made.group_tokens
+    assert tokens * made.max_k <= slots < tokens * (made.max_k + made.slices_per_tile * made.lanes)
 
 
 STATED = {

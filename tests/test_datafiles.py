@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from arch.errors import InputError
 from arch.hf import FAMILIES, read_config
 from arch.models import find_model
+from energy_model.cli import main
 from energy_model.costs import load_costs
 from energy_model.datafile import DATA
 from energy_model.machine import load_machine
@@ -217,3 +218,13 @@ def test_seeds_are_sound(tmp_path):
             path.write_text(seed if isinstance(seed, str) else seed.read_text())
             assert read(path) is not None
             assert isinstance(yaml.safe_load(path.read_text()), dict)
+
+
+@pytest.mark.parametrize("odd", JSON_ODD, ids=lambda text: ascii(text)[:20])
+def test_odd_counts_are_priced_or_refused_in_one_line(odd, tmp_path, capsys):
+    path = tmp_path / "counts.json"
+    for text in (odd, f'{{"add_int8": {odd}}}', f'{{"add_int8": 1, "add_int8": {odd}}}'):
+        path.write_text(text)
+        status, err = main(["counts", str(path)]), capsys.readouterr().err
+        assert status in (0, 2)
+        assert len(err.splitlines()) == status // 2

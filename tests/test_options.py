@@ -122,7 +122,7 @@ def test_option_refuses_what_it_cannot_be(tool, command, dest, value, small_file
 
 # What takes minutes, fetches, or has no operand that can be wrong.
 HEAVY = {
-    "hw": {"synth", "fpga", "area"},
+    "hw": {"verilog", "synth", "fpga", "area"},
     "sim": {"demo", "layer", "speak", "products", "toggles", "board", "asap7", "prove", "bench"},
     "energy_model": {"reproduce", "validate", "sweep"},
 }

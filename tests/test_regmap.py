@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from arch import ports, regmap
 from arch.config import PRESETS, ArrayConfig
@@ -96,6 +98,34 @@ def test_offsets_are_those_that_drivers_know():
 def test_wrong_table_or_value_is_named(make, message):
     with pytest.raises(InputError, match=re.escape(message)):
         make()
+
+
+REGISTERS = st.sampled_from(regmap.REGISTERS)
+
+
+@settings(max_examples=300)
+@given(register=REGISTERS, word=st.integers(0, (1 << 32) - 1))
+def test_encode_undoes_decode_of_any_word(register, word):
+    used = sum(1 << bit for field in register.fields for bit in positions(field))
+    assert regmap.encode(register.name, **regmap.decode(register.name, word)) == word & used
+
+
+def positions(field):
+    high, _, low = field.bits.partition(":")
+    return range(int(low or high), int(high) + 1)
+
+
+@settings(max_examples=300)
+@given(data=st.data(), value=st.integers(-2, 9) | st.integers() | st.floats() | st.booleans())
+def test_encode_places_what_fits_and_refuses_all_else(data, value):
+    register = data.draw(REGISTERS)
+    field = data.draw(st.sampled_from(register.fields))
+    if type(value) is int and value in range(2 ** len(positions(field))):
+        word = regmap.encode(register.name, **{field.name: value})
+        assert word >> positions(field)[0] == value
+    else:
+        with pytest.raises(InputError, match=rf"\Afield {field.name} must be [^\n]+\Z"):
+            regmap.encode(register.name, **{field.name: value})
 
 
 @pytest.mark.parametrize("register", regmap.REGISTERS, ids=lambda register: register.name)
