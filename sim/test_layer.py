@@ -163,7 +163,7 @@ def test_a_run_that_differs_from_a_witness_is_refused(change, message, monkeypat
         (np.ones((2, 3), np.float32), ["--preset", "huge"], "unknown preset 'huge'"),
         (np.ones((2, 3), np.float32), ["--packing", "trit9"], "unknown packing 'trit9'"),
         (np.ones((2, 3), np.float32), ["--dataflow", "row"], "dataflow must be output-stationary"),
-        (np.ones((2, 3), np.float32), ["--tokens", "0"], "m must be at least 1, not 0"),
+        (np.ones((2, 3), np.float32), ["--tokens", "0"], "tokens must be at least 1, not 0"),
         (np.ones((2, 3), np.float32), ["--tensor", "w"], "w"),
         (np.ones((1, 40000), np.float32), [], "k must be at most max_k = 32768, not 40000"),
     ],
