@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 from arch import regmap, timing
@@ -282,6 +283,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"hw: {one_line(message)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        # Amaranth warns of gateware that was not yet Verilog, when it is dropped.
+        warnings.simplefilter("ignore")
         print("hw: interrupted", file=sys.stderr)
         return 130
     for file in files:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -243,6 +244,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"sim: {one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        # Amaranth warns of gateware that was not yet Verilog, when it is dropped.
+        warnings.simplefilter("ignore")
         print("sim: interrupted", file=sys.stderr)
         return 130
     return 0
