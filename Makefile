@@ -18,7 +18,7 @@ TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants prove fuzz lint presets floats browser demo speak products train report reproduce validate scalesim sweep bench docs clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants prove fuzz lint presets floats browser demo speak soak products train report reproduce validate scalesim sweep bench docs clean
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -108,6 +108,9 @@ speak: $(STAMP)  ## PROMPT="..." continued by a model whose products the RTL com
 
 products: $(STAMP)  ## BitNet 2B4T's products through the RTL: a block with 1 and 16 tokens, all 30 blocks (1 to 5 minutes)
 	$(PY) -m sim products --blocks 1 && $(PY) -m sim products --blocks 1 --tokens 16 --preset base && $(PY) -m sim products --preset kv260 --jobs 2
+
+soak: $(STAMP)  ## 100 million cycles of small cores, random products and stalls, all checked (5 to 10 minutes)
+	$(PY) -m sim soak
 
 train: $(TORCH_STAMP)  ## a BitNet of a million parameters on Shakespeare, and its float32 twin (50 minutes)
 	$(PY) examples/train/train.py --out build/trained && $(PY) examples/train/train.py --out build/trained --twin

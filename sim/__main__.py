@@ -166,6 +166,15 @@ def parser() -> argparse.ArgumentParser:
         "Yices, and refutes each of a mutant: docs/verification.md.",
     )
     proving.add_argument("names", nargs="*", metavar="NAME", help="[all]")
+    soaking = commands.add_parser(
+        "soak",
+        help="random descriptors and stalls for long",
+        description="Runs random products through small cores with random stalls on all streams; "
+        "checks every psum, the counters and the cycles: docs/verification.md.",
+    )
+    soaking.add_argument("--cycles", type=int, default=10**8, metavar="N", help="[%(default)s]")
+    soaking.add_argument("--seed", type=int, default=0, help="[%(default)s]")
+    soaking.add_argument("--run", type=int, metavar="N", help="this run of the seed alone, from 0")
     commands.add_parser(
         "bench",
         help="the figures that the README quotes",
@@ -183,6 +192,11 @@ def main(argv: list[str] | None = None) -> int:
             from .bench import bench
 
             return bench()
+        if options.command == "soak":
+            from . import layer, soak
+
+            soak.show(options.cycles, seed=options.seed, run=options.run, folder=layer.BUILDS)
+            return 0
         if options.command == "prove":
             from . import proofs
 

@@ -53,11 +53,18 @@ class Run:
     seconds: float
 
 
-def compile_core(config: ArrayConfig, folder: Path) -> Path:
-    """The core as a shared library, built once for each RTL; returns its path."""
+def compile_core(config: ArrayConfig, folder: Path, *, name: str = "harness.cpp") -> Path:
+    """The core as a shared library, built once for each RTL; returns its path.
+
+    Parameters
+    ----------
+    name : str
+        Of the C++ file in this folder that drives it: harness.cpp, or one that includes it.
+    """
     rtl = generate_core(config, name="dut")
-    source = Path(__file__).with_name("harness.cpp")
-    key = hashlib.sha256((rtl.verilog + source.read_text()).encode()).hexdigest()[:16]
+    source = Path(__file__).with_name(name)
+    texts = {file.read_text() for file in (source, source.with_name("harness.cpp"))}
+    key = hashlib.sha256("".join([rtl.verilog, *sorted(texts)]).encode()).hexdigest()[:16]
     target = folder.resolve() / f"core-{config.shape}-{key}"
     target.mkdir(parents=True, exist_ok=True)
     verilog = target / "dut.v"
@@ -73,11 +80,14 @@ class Machine:
     config : ArrayConfig
     folder : Path
         Where builds are kept.
+    library : Path, optional
+        What `compile_core` made of the config, where it is at hand.
     """
 
-    def __init__(self, config: ArrayConfig, folder: Path):
+    def __init__(self, config: ArrayConfig, folder: Path, *, library: Path | None = None):
         self.config = config
-        self._library = library = ctypes.CDLL(str(compile_core(config, folder)))
+        path = compile_core(config, folder) if library is None else library
+        self._library = library = ctypes.CDLL(str(path))
         library.machine_new.restype = ctypes.c_void_p
         for name in ("machine_read", "machine_step", "machine_span"):
             getattr(library, name).restype = ctypes.c_int64

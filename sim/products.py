@@ -183,8 +183,11 @@ def _run_block(model, config, packing, tokens, seed, folder):
 
 
 @contextlib.contextmanager
-def bar(what: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
-    """A progress bar on standard error where that is a terminal; call it after each step."""
+def bar(what: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on standard error where that is a terminal; call it after each step.
+
+    Or with the number of steps.
+    """
     console = Console(stderr=True)
     with Progress(
         TextColumn(what),
@@ -195,7 +198,7 @@ def bar(what: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
         disable=not console.is_terminal,
     ) as shown:
         task = shown.add_task("", total=total)
-        yield lambda: shown.advance(task)
+        yield lambda steps=1: shown.advance(task, steps)
 
 
 def show_blocks(
