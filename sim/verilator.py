@@ -96,9 +96,12 @@ def build(
         # Parallel test workers may want the same build, and a killed one must not be taken up.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
-            _run(translate, variables)
+            # What a killed compiler cut short is newer than its source, so make would take it.
+            for left in (*folder.rglob("*.o"), *folder.rglob("*.a"), folder / top):
+                left.unlink(missing_ok=True)
+            _run(translate, variables, lock)
             _share_runtime(folder)
-            _run(compile_, variables)
+            _run(compile_, variables, lock)
             _keep_runtime(folder)
             done.touch()
     return folder / top
@@ -130,8 +133,16 @@ def lint(*sources: Path, top: str) -> list[str]:
     return found
 
 
-def _run(command, variables):
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+def _run(command, variables, lock):
+    # A compiler may outlive us when we are killed: it keeps the lock, and the folder its own.
+    done = subprocess.run(
+        command,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        pass_fds=[lock.fileno()],
+    )
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed: {(done.stdout + done.stderr)[-2000:]}")
 

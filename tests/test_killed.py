@@ -13,6 +13,11 @@ from safetensors.numpy import save_file
 pytestmark = pytest.mark.slow
 
 
+def figures(printed):
+    """All that a command printed but its wall times."""
+    return [line for line in printed.splitlines() if not line.startswith("simulation")]
+
+
 def command(name, folder):
     """Of that name; what it leaves is in folder / "out"."""
     arguments = {
@@ -39,17 +44,17 @@ def prepare(folder):
 
 @pytest.fixture(scope="module", params=["verilog", "import", "layer"])
 def undisturbed(request, tmp_path_factory):
-    """(name, what it writes, what it prints, seconds)."""
+    """(name, what it writes, what it prints, seconds, where it ran)."""
     folder = prepare(tmp_path_factory.mktemp("undisturbed"))
     start = time.perf_counter()
     done = subprocess.run(**command(request.param, folder), capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
-    return request.param, written(folder), done.stdout, time.perf_counter() - start
+    return request.param, written(folder), done.stdout, time.perf_counter() - start, folder
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL], ids=lambda sent: sent.name)
 def test_after_a_signal_files_are_whole_or_absent_and_a_rerun_is_right(undisturbed, sent, tmp_path):
-    name, files, printed, seconds = undisturbed
+    name, files, printed, seconds, _ = undisturbed
     folder = prepare(tmp_path)
     # A compilation takes its time.
     times = 1 if name == "layer" else 3
@@ -69,8 +74,21 @@ def test_after_a_signal_files_are_whole_or_absent_and_a_rerun_is_right(undisturb
     assert (done.returncode, done.stderr) == (0, "")
     assert written(folder) == files
     if name == "layer":
-        # All but wall times.
-        assert done.stdout.partition("time ")[0] == printed.partition("time ")[0]
+        assert figures(done.stdout) == figures(printed)
+
+
+@pytest.mark.parametrize("undisturbed", ["layer"], indirect=True)
+def test_objects_that_a_killed_compiler_cut_short_are_compiled_anew(undisturbed):
+    name, _, printed, _, folder = undisturbed
+    (mark,) = folder.glob("build/sim/core-*/built")
+    objects = [path for path in mark.parent.iterdir() if path.suffix in (".o", ".a")]
+    assert objects
+    for path in (*objects, mark.parent / "tritloom_dut"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    mark.unlink()
+    done = subprocess.run(**command(name, folder), capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert figures(done.stdout) == figures(printed)
 
 
 def test_without_room_there_is_one_line_and_no_file(undisturbed, tmp_path):
