@@ -109,7 +109,7 @@ speak: $(STAMP)  ## PROMPT="..." continued by a model whose products the RTL com
 products: $(STAMP)  ## BitNet 2B4T's products through the RTL: a block with 1 and 16 tokens, all 30 blocks (1 to 5 minutes)
 	$(PY) -m sim products --blocks 1 && $(PY) -m sim products --blocks 1 --tokens 16 --preset base && $(PY) -m sim products --preset kv260 --jobs 2
 
-soak: $(STAMP)  ## 100 million cycles of small cores, random products and stalls, all checked (5 to 10 minutes)
+soak: $(STAMP)  ## 100 million cycles of small cores, random products and stalls, all checked (5 to 15 minutes)
 	$(PY) -m sim soak
 
 train: $(TORCH_STAMP)  ## a BitNet of a million parameters on Shakespeare, and its float32 twin (50 minutes)
