@@ -18,7 +18,7 @@ TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants prove fuzz lint presets floats browser demo speak soak products train report reproduce validate scalesim sweep bench docs clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants mutate prove fuzz lint presets floats browser demo speak soak products train report reproduce validate scalesim sweep bench docs clean
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -75,6 +75,9 @@ test: lint $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP)  ## lint and the whole sui
 
 mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
 	$(PY) -m pytest sim -n 2 --dist worksteal -k catches_a_fault
+
+mutate: $(STAMP)  ## 200 random faults of the netlist, of which the benches must catch 98 % (15 minutes)
+	$(PY) -m sim mutate --faults 200 --seed 1
 
 prove: $(PROVE_STAMP)  ## properties of the RTL for all inputs, and a mutant of each (3 minutes)
 	$(PY) -m sim prove

@@ -175,6 +175,17 @@ def parser() -> argparse.ArgumentParser:
     soaking.add_argument("--cycles", type=int, default=10**8, metavar="N", help="[%(default)s]")
     soaking.add_argument("--seed", type=int, default=0, help="[%(default)s]")
     soaking.add_argument("--run", type=int, metavar="N", help="this run of the seed alone, from 0")
+    mutating = commands.add_parser(
+        "mutate",
+        help="random faults in the RTL, which the co-simulation must notice",
+        description="Puts random single faults into a small core of either dataflow and runs the "
+        "co-simulation on each until a bench fails; prints what was killed by kind and module and "
+        "writes every fault as JSON and Markdown: docs/verification.md.",
+    )
+    mutating.add_argument("--faults", type=int, default=200, metavar="N", help="[%(default)s]")
+    mutating.add_argument("--seed", type=int, default=1, help="of the faults [%(default)s]")
+    mutating.add_argument("--jobs", type=int, default=1, metavar="N", help="processes [1]")
+    mutating.add_argument("--out", type=Path, default=Path("build/mutate"), help="[%(default)s]")
     commands.add_parser(
         "bench",
         help="the figures that the README quotes",
@@ -201,6 +212,17 @@ def main(argv: list[str] | None = None) -> int:
             from . import proofs
 
             return 0 if proofs.show(options.names) else 1
+        if options.command == "mutate":
+            from . import layer, mutate
+
+            passed = mutate.show(
+                options.faults,
+                options.seed,
+                jobs=options.jobs,
+                folder=layer.BUILDS,
+                out=options.out,
+            )
+            return 0 if passed else 1
         if options.command == "asap7":
             return _asap7(options)
         if options.command == "board":

@@ -480,3 +480,29 @@ async def a_packet_without_an_end_is_reported_and_a_soft_reset_recovers(dut):
     await bench.push(after)
     psums = await bench.collect(after)
     assert (psums == acts_after @ trits_after.T).all()
+
+
+@cocotb.test()
+@cocotb.parametrize(side=["m", "n"])
+async def every_bit_of_a_size_counts(dut, side):
+    """Runs too large to end: after what one bit less would leave of them they still go on.
+
+    Four bits, or as many as the run's `bits`.
+    """
+    run, config, rng, bench = start(dut)
+    await bench.reset()
+    group = {"m": config.group_tokens, "n": config.cols}[side]
+    # Without its bit the size would be three groups, and the fourth would not come.
+    shape = {"m": config.group_tokens, "k": 4 * config.lanes, "n": config.cols, side: 4 * group}
+    gemm = shape["m"], min(shape["k"], config.max_k), shape["n"]
+    ((job, acts, trits),) = random_jobs(run | {"gemms": [gemm]}, config, rng)
+    bits = rng.permutation(range((2 * group).bit_length(), 32))[: run.get("bits", 4)]
+    for bit in bits.tolist():
+        bench.limit = bench.cycle + 10_000
+        bench.send(job, acts, trits)
+        for offset, word in job.writes():
+            large = (1 << bit) + 3 * group if offset == regmap.offset(side.upper()) else word
+            await bench.registers.write_dword(offset, large)
+        assert (await bench.collect(job) == acts @ trits.T).all(), f"{side}: bit {bit}"
+        await bench.write("CONTROL", SOFT_RESET=1)
+        bench.psums.clear()

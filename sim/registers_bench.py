@@ -29,6 +29,8 @@ from arch.config import ArrayConfig
 from sim.scenarios import BUS_SCENARIOS
 
 PERIOD_NS = 2
+# No test goes on for ever: a few times the cycles of the slowest one.
+LIMIT = 200_000
 OKAY, SLVERR = 0, 2
 NAMES = {register.offset: register.name for register in regmap.REGISTERS}
 COUNTERS = [name for name, _ in regmap.COUNTERS]
@@ -208,8 +210,11 @@ class Bench:
         }
         count = dict.fromkeys(self.channels, 0)
         before = dict.fromkeys(streams)
+        cycles = 0
         while True:
             await RisingEdge(dut.clk)
+            cycles += 1
+            assert cycles < LIMIT, f"still running after {cycles} cycles"
             if int(dut.rst.value):
                 before = dict.fromkeys(streams)
                 count = dict.fromkeys(count, 0)

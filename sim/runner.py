@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -175,6 +176,8 @@ def run_bench(
     tests: int,
     simulator: str,
     only: str | None = None,
+    plusargs: Sequence[str] = (),
+    failures: int = 0,
 ) -> str:
     """Run a bench on what was built in `target`; what failed, or "" where all passed.
 
@@ -188,14 +191,19 @@ def run_bench(
         Tests that must have run.
     only : str, optional
         Regular expression of the tests to run; all by default.
+    plusargs : sequence of str
+        For the simulator's command line.
+    failures : int
+        Failed tests after which no other is run; 0 for all tests.
     """
     # Runs may share a build, so each has a folder of its own for what it writes.
-    results = target / f"seed-{run['seed']}"
+    results = target / f"seed-{run['seed']}{''.join(plusargs)}"
     results.mkdir(exist_ok=True)
     report = results / "results.xml"
     report.unlink(missing_ok=True)
     environment = {
         "TRITLOOM_RUN": json.dumps(run),
+        "COCOTB_MAX_FAILURES": str(failures),
         "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
     }
     # Outside pytest's own process the runner neither raises on a failing test nor notices a bench
@@ -210,6 +218,7 @@ def run_bench(
             results_xml=str(report),
             extra_env=environment,
             test_filter=only,
+            plusargs=plusargs,
             log_file=results / "run.log",
         )
     log = results / "run.log"
