@@ -241,54 +241,46 @@ def write_verilog(netlist: dict) -> str:
 
 
 def equal(gold: dict, gate: dict, top: str, *, seconds: int = 20) -> bool:
-    """Whether a module of two netlists is proved to do the same from its initial state on.
+    """Whether a module of two netlists is proved to do the same, from equal states on.
 
-    By SAT, with induction over few cycles; False also where that does not decide.
+    By induction, register by register of equal name; or of the ports alone, by SAT over few cycles
+    from initial values. False also where neither decides.
     """
     with tempfile.TemporaryDirectory() as folder:
-        script = ""
+        read = ""
         for name, netlist in (("gold", gold), ("gate", gate)):
             file = Path(folder, f"{name}.json")
             file.write_text(json.dumps(netlist))
-            script += (
+            read += (
                 f"read_json {file}\n"
                 f"hierarchy -top {top}\n"
-                "flatten\nmemory_map\nopt -full\ndffunmap\nclean\n"
+                "flatten\nmemory_map\nopt_expr\nclean\ndffunmap\n"
                 f"rename {top} {name}\n"
                 f"design -stash {name}\n"
             )
-        try:
-            yosys.run(
-                f"{script}"
-                "design -copy-from gold -as gold gold\n"
-                "design -copy-from gate -as gate gate\n"
-                "miter -equiv -flatten gold gate miter\n"
-                "hierarchy -top miter\nopt -full\nclean\n"
-                f"sat -tempinduct -maxsteps 6 -timeout {seconds} "
-                "-prove trigger 0 -verify miter\n"
-            )
-        except yosys.YosysError:
-            return False
-        return True
+        read += "design -copy-from gold -as gold gold\ndesign -copy-from gate -as gate gate\n"
+        for proof in (
+            "equiv_make gold gate both\nhierarchy -top both\nequiv_simple\nequiv_status -assert\n",
+            "miter -equiv -flatten gold gate miter\nhierarchy -top miter\nopt -full\nclean\n"
+            f"sat -tempinduct -maxsteps 6 -timeout {seconds} -prove trigger 0 -verify miter\n",
+        ):
+            try:
+                yosys.run(read + proof)
+            except yosys.YosysError:
+                continue
+            return True
+    return False
 
 
 def prove_equivalent(netlist: dict, fault: Fault) -> str:
     """Module as seen from whose ports the fault changes nothing, ever; "" where none is found.
 
-    Tried are the fault's module and those around it.
+    Tried are the fault's module and those that it is part of.
     """
     faulty = plant_faults(netlist, [fault], always=True)
-    tried, around = [], [fault.module]
-    while around:
-        top = around.pop(0)
-        if top in tried:
-            continue
-        if equal(netlist, faulty, top):
-            return top
-        tried.append(top)
-        around += [
-            name
-            for name, body in netlist["modules"].items()
-            if any(cell["type"] == top for cell in body["cells"].values())
-        ]
-    return ""
+    around = [
+        name
+        for name, body in netlist["modules"].items()
+        if any(cell["type"] == fault.module for cell in body["cells"].values())
+    ]
+    return next((top for top in (fault.module, *around) if equal(netlist, faulty, top)), "")
