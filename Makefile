@@ -76,7 +76,7 @@ test: lint $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP)  ## lint and the whole sui
 mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
 	$(PY) -m pytest sim -n 2 --dist worksteal -k catches_a_fault
 
-mutate: $(STAMP)  ## 200 random faults of the netlist, of which the benches must catch 98 % (15 minutes)
+mutate: $(STAMP)  ## 200 random faults of the netlist, of which the benches must catch 98 % (25 minutes)
 	$(PY) -m sim mutate --faults 200 --seed 1
 
 prove: $(PROVE_STAMP)  ## properties of the RTL for all inputs, and a mutant of each (3 minutes)
