@@ -506,3 +506,26 @@ async def every_bit_of_a_size_counts(dut, side):
         assert (await bench.collect(job) == acts @ trits.T).all(), f"{side}: bit {bit}"
         await bench.write("CONTROL", SOFT_RESET=1)
         bench.psums.clear()
+
+
+@cocotb.test()
+async def a_descriptor_of_any_size_is_taken_and_a_soft_reset_ends_its_run(dut):
+    """The largest sizes, smaller ones behind them; then an address without a register."""
+    run, config, rng, bench = start(dut)
+    await bench.reset()
+    (_, _, _), (after, acts_after, trits_after) = two_runs(run, config, rng)
+    most = (1 << 32) - 1
+    for m, k, n in ((most, config.max_k, most), (1, config.max_k - 1, 1), (most, 1, most)):
+        for name, size in (("M", m), ("K", k), ("N", n)):
+            await bench.registers.write_dword(regmap.offset(name), size)
+            assert await bench.read(name) == size
+        await bench.write("PUSH", GO=1)
+        assert await bench.read("ERROR") == 0
+        assert regmap.decode("STATUS", await bench.read("STATUS"))["BUSY"]
+        await bench.write("CONTROL", SOFT_RESET=1)
+        assert not regmap.decode("STATUS", await bench.read("STATUS"))["BUSY"]
+    assert int((await bench.registers.write(0xFC, b"\xff" * 4)).resp) == 2
+    bench.send(after, acts_after, trits_after)
+    await bench.push(after)
+    assert (await bench.collect(after) == acts_after @ trits_after.T).all()
+    await bench.idle()

@@ -33,6 +33,8 @@ BLOCKS = re.compile(r"^module (\w+_(?:hop|row|byte_lanes_16|byte_lanes_256|popco
 CELL_BLOCKS = re.compile(r"^module (\w+_(?:pe|byte_lanes_16|byte_lanes_256|popcount_1024))\b", re.M)
 LARGE = re.compile(r"_byte_lanes_256\(|CCU2C.* lane_63_0 |_full_adder full_adder_\d{3} ", re.DOTALL)
 UNPACKER = "dut_unpacker"
+# Verilator's counters; a bench then leaves its `coverage.dat` beside its results.
+COVERAGE = ("--coverage-line", "--coverage-toggle")
 
 
 @contextlib.contextmanager
@@ -46,15 +48,35 @@ def _variables(changes):
         os.environ.update(saved)
 
 
-def build(config: ArrayConfig, *, simulator: str, folder: Path, verilog: str | None = None) -> Path:
+def build(
+    config: ArrayConfig,
+    *,
+    simulator: str,
+    folder: Path,
+    verilog: str | None = None,
+    options: tuple[str, ...] = (),
+) -> Path:
     """Compile the array of `config`, or other RTL for it, once; returns the build folder."""
     text = verilog or generate(config, name="dut").verilog
-    return compile_rtl(text, top=TOP, label=config.shape, simulator=simulator, folder=folder)
+    return compile_rtl(
+        text, top=TOP, label=config.shape, simulator=simulator, folder=folder, options=options
+    )
 
 
-def compile_rtl(verilog: str, *, top: str, label: str, simulator: str, folder: Path) -> Path:
-    """Compile RTL once; returns the build folder, whose name holds `label` and a hash."""
-    key = hashlib.sha256(f"{simulator} {verilog}".encode()).hexdigest()[:16]
+def compile_rtl(
+    verilog: str,
+    *,
+    top: str,
+    label: str,
+    simulator: str,
+    folder: Path,
+    options: tuple[str, ...] = (),
+) -> Path:
+    """Compile RTL once; returns the build folder, whose name holds `label` and a hash.
+
+    `options` are Verilator's, beside ours.
+    """
+    key = hashlib.sha256(" ".join((simulator, *options, verilog)).encode()).hexdigest()[:16]
     target = folder.resolve() / f"{simulator}-{label}-{key}"
     target.mkdir(parents=True, exist_ok=True)
     source = target / "dut.v"
@@ -66,7 +88,8 @@ def compile_rtl(verilog: str, *, top: str, label: str, simulator: str, folder: P
         gates = cells or "_full_adder " in verilog
         found = (CELL_BLOCKS if gates else BLOCKS).findall(verilog)
         blocks = found if LARGE.search(verilog) else []
-        _verilate(source, *cells, top=top, folder=target, blocks=blocks, includes=includes)
+        options = (*options, *(f"+incdir+{include}" for include in includes))
+        _verilate(source, *cells, top=top, folder=target, blocks=blocks, options=options)
     else:
         get_runner(simulator).build(
             sources=[source, *cells],
@@ -80,7 +103,7 @@ def compile_rtl(verilog: str, *, top: str, label: str, simulator: str, folder: P
     return target
 
 
-def _verilate(*sources: Path, top: str, folder: Path, blocks: list[str], includes: list[Path]):
+def _verilate(*sources: Path, top: str, folder: Path, blocks: list[str], options: tuple):
     libraries = cocotb_tools.config.libs_dir
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"
     verilator.build(
@@ -89,7 +112,7 @@ def _verilate(*sources: Path, top: str, folder: Path, blocks: list[str], include
         # The bench looks at the ports only; everything else may be optimised.
         *("--public-depth", "1"),
         *("-LDFLAGS", f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"),
-        *(f"+incdir+{include}" for include in includes),
+        *options,
         *map(str, (main, *sources)),
         top=top,
         blocks=blocks,
@@ -107,6 +130,7 @@ def lockstep(
     module: str = "sim.lockstep",
     tests: int = len(SCENARIOS),
     only: str | None = None,
+    options: tuple[str, ...] = (),
 ) -> str:
     """Run a bench inside the simulator; what failed, or "" where all its tests ran and passed.
 
@@ -119,8 +143,10 @@ def lockstep(
         The bench, and the number of tests that must have run.
     only : str, optional
         Regular expression of the tests to run; all by default.
+    options : tuple of str, optional
+        Of Verilator, beside ours.
     """
-    target = build(config, simulator=simulator, folder=folder, verilog=verilog)
+    target = build(config, simulator=simulator, folder=folder, verilog=verilog, options=options)
     return run_bench(
         target,
         top=TOP,

@@ -46,5 +46,5 @@ CORE_SCENARIOS = {
     "clogged": {"acts": 1.0, "weights": 1.0, "psums": 0.15},
 }
 # Its tests beside one for each of these: kinds of damage, kinds of reset, psums that wait when it
-# comes, a packet without end, m and n.
-CORE_TESTS = 5 + 2 + 1 + 1 + 2
+# comes, a packet without end, m and n, sizes that no run ends with.
+CORE_TESTS = 5 + 2 + 1 + 1 + 2 + 1

@@ -1,0 +1,190 @@
+"""Line and toggle coverage of the core's RTL under the benches, module by module.
+
+`make coverage` runs the core's bench and the registers' on the preset tiny, compiled with
+Verilator's counters, and adds them up over all instances of a module. A point is a line or a
+branch, or one direction of one bit of a net that Verilog names; Yosys' `_012_` are not counted.
+What cannot be hit, or not in a run of reasonable length, is in `sim/coverage_excluded.py`, with the
+reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from arch.config import PRESETS, Dataflow
+from arch.errors import MismatchError
+from hw import registers
+from hw.verilog import emit, generate_core
+
+from .coverage_excluded import EXCLUDED, Excluded
+from .runner import COVERAGE, TOP, lockstep
+from .scenarios import BUS_SCENARIOS, CORE_SCENARIOS, CORE_TESTS
+
+# Of what is not excluded.
+LEAST = 0.98
+OUT = Path("build/coverage")
+# Instead of 32,768, so that a run passes all addresses of the act buffer.
+MAX_K = 128
+REGISTERS = "tritloom_dut_registers"
+
+
+@dataclass(frozen=True)
+class Point:
+    """What can be hit.
+
+    Attributes
+    ----------
+    kind : str
+        line, branch or toggle.
+    module, what : str
+        What: `net[bit]:0->1` of a toggle, else the line in its module and Verilator's label.
+    """
+
+    kind: str
+    module: str
+    what: str
+
+
+def read(file: Path, verilog: str) -> Counter:
+    """Hits of each `Point` in Verilator's coverage.dat, zeros too, over all instances."""
+    lines = verilog.splitlines()
+    starts = {
+        found[1]: number
+        for number, line in enumerate(lines, 1)
+        if (found := re.match(r"module (\w+)", line))
+    }
+    hits = Counter()
+    for line in file.read_text().splitlines():
+        if not line.startswith("C '"):
+            continue
+        body, _, count = line[3:].rpartition("' ")
+        fields = dict(field.split("\x02", 1) for field in body.split("\x01")[1:])
+        kind, _, module = fields["page"].removeprefix("v_").partition("/")
+        what = fields["o"]
+        if kind != "toggle":
+            what = f"{int(fields['l']) - starts[module]}:{fields['n']} {what}"
+        hits[Point(kind, module, what)] += int(count)
+    return hits
+
+
+def excluded(point: Point, entry: Excluded) -> bool:
+    """Whether an entry of the list is about a point."""
+    return point.module == entry.module and bool(re.fullmatch(entry.what, point.what))
+
+
+def check(hits: Counter, entries: list[Excluded]) -> dict[tuple[str, str], tuple[int, int, int]]:
+    """(hit, points, excluded points) of each (kind, module).
+
+    Raises
+    ------
+    MismatchError
+        An entry is about no point, or about one that was hit.
+    """
+    left_out, wrong = set(), []
+    for entry in entries:
+        about = [point for point in hits if excluded(point, entry)]
+        if not about:
+            wrong.append(f"excluded {entry.module} {entry.what}: there is no such point")
+        wrong += [f"excluded {entry.module} {p.what}: it was hit" for p in about if hits[p]]
+        left_out.update(about)
+    if wrong:
+        raise MismatchError("\n".join(wrong))
+    found = defaultdict(lambda: (0, 0, 0))
+    for point, count in hits.items():
+        hit, points, out = found[point.kind, point.module]
+        is_out = point in left_out
+        found[point.kind, point.module] = (hit + (count > 0), points + (not is_out), out + is_out)
+    return dict(found)
+
+
+def _registers_verilog(config):
+    modules = registers.modules(config, prefix="dut")
+    modules[TOP] = modules.pop("dut_registers")
+    return emit(modules, top=TOP)[0]
+
+
+def _measure(config, verilog, gemms, module, tests, folder):
+    failed = lockstep(
+        config,
+        gemms,
+        seed=1,
+        simulator="verilator",
+        folder=folder,
+        verilog=verilog,
+        module=module,
+        tests=tests,
+        options=COVERAGE,
+    )
+    if failed:
+        raise MismatchError(failed)
+    # The build's name holds a hash; the last one written is this run's.
+    file = max(folder.glob("*/seed-1/coverage.dat"), key=lambda file: file.stat().st_mtime_ns)
+    return read(file, verilog)
+
+
+def measure(dataflow: Dataflow, folder: Path) -> Counter:
+    """Hits of the core of the preset tiny, but for MAX_K, its registers' own bench included."""
+    config = PRESETS["tiny"].replace(dataflow=dataflow, max_k=MAX_K, buffer_tokens=4)
+    tile = (config.rows, config.slices_per_tile * config.lanes, config.cols)
+    gemms = [(1, 1, 1), tuple(side + 1 for side in tile), (5, MAX_K, 5), (4, MAX_K - 1, 1)]
+    verilog = generate_core(config, name="dut").verilog
+    tests = len(CORE_SCENARIOS) + CORE_TESTS
+    hits = _measure(config, verilog, gemms, "sim.core_bench", tests, folder)
+    # Nine tests under every scenario of the bus, and one.
+    tests, verilog = 9 * len(BUS_SCENARIOS) + 1, _registers_verilog(config)
+    for point, count in _measure(config, verilog, [], "sim.registers_bench", tests, folder).items():
+        name = REGISTERS if point.module == TOP else f"tritloom_{point.module}"
+        here = Point(point.kind, name, point.what)
+        if here in hits:
+            hits[here] += count
+    return hits
+
+
+def main() -> int:
+    """Measure either dataflow, print a table, write build/coverage; 1 below 98 per cent."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    document, console, low = {}, Console(), False
+    for dataflow in Dataflow:
+        hits = measure(dataflow, OUT / "sim")
+        entries = [entry for entry in EXCLUDED if dataflow in entry.dataflows]
+        try:
+            found = check(hits, entries)
+        except MismatchError as error:
+            print(f"coverage: {error}", file=sys.stderr)
+            return 1
+        missed = [
+            f"{point.kind} {point.module} {point.what}"
+            for point, count in hits.items()
+            if not count and not any(excluded(point, entry) for entry in entries)
+        ]
+        table = Table("module", "kind", "hit", "points", "excluded", title=str(dataflow))
+        sums = Counter()
+        for (kind, module), numbers in sorted(found.items()):
+            table.add_row(module, kind, *map(str, numbers))
+            for name, number in zip(("hit", "points", "excluded"), numbers, strict=True):
+                sums[kind, name] += number
+        console.print(table)
+        document[str(dataflow)] = {"missed": missed}
+        for kind in ("line", "branch", "toggle"):
+            share = sums[kind, "hit"] / sums[kind, "points"]
+            low |= share < LEAST
+            numbers = {name: sums[kind, name] for name in ("hit", "points", "excluded")}
+            document[str(dataflow)][kind] = numbers
+            print(
+                f"{dataflow} {kind}: {share:.2%} of {numbers['points']}, {numbers['excluded']}"
+                " excluded"
+            )
+    (OUT / "rtl.json").write_text(json.dumps(document, indent=1))
+    return int(low)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
