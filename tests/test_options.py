@@ -123,7 +123,10 @@ def test_option_refuses_what_it_cannot_be(tool, command, dest, value, small_file
 # What takes minutes, fetches, or has no operand that can be wrong.
 HEAVY = {
     "hw": {"verilog", "synth", "fpga", "area"},
-    "sim": {"demo", "layer", "speak", "products", "toggles", "board", "asap7", "prove", "bench"},
+    "sim": {
+        *("demo", "layer", "speak", "products", "toggles", "board", "asap7", "prove", "bench"),
+        *("soak", "mutate"),
+    },
     "energy_model": {"reproduce", "validate", "sweep"},
 }
 LIGHT = [(tool, name) for tool in PARSERS for name in commands(tool) if name not in HEAVY[tool]]
