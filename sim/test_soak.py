@@ -118,6 +118,8 @@ def test_an_interrupt_is_one_line_and_status_130():
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background job ignores the signal, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     # Python's imports, which a signal would end without a line, are over by then.
     time.sleep(5)
