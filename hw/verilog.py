@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import tempfile
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ from .sequencer import Loads, Sequencer, act_buffer
 
 # Modules that are Verilog already.
 Written = Ram | asic.Gate
+
+# Characters. A line of a wide array's trits has ten times as many.
+LONG_LINE = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,7 +310,15 @@ def emit(modules: dict[str, wiring.Component | Written], *, top: str) -> tuple[s
         cells = {kind: n for kind, n in sorted(design.items()) if kind.startswith("$")}
         # `!` of a vector is right, and every linter warns of it.
         text = re.sub(r"= ! (?=.*;$)", "= ~| ", verilog.read_text(), flags=re.MULTILINE)
-        return text + texts.read_text(), cells
+        lines = map(_broken, text.splitlines(keepends=True))
+        return "".join(lines) + texts.read_text(), cells
+
+
+def _broken(line):
+    """A line of Verilog, over several if it has more tokens than tools take (Verilator: 40,000)."""
+    if len(line) <= LONG_LINE:
+        return line
+    return textwrap.fill(line, 100, break_long_words=False, break_on_hyphens=False) + "\n"
 
 
 def write(rtl: Rtl, folder: Path, *, stem: str) -> tuple[Path, ...]:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from arch.config import PRESETS, ArrayConfig, Dataflow
-from hw import yosys
+from hw import verilog, yosys
 from hw.__main__ import main
 from hw.verilog import generate
 
@@ -32,6 +32,16 @@ def rtl(request, dataflow):
 
 def modules(verilog):
     return re.findall(r"^module (\S+)\(", verilog, re.MULTILINE)
+
+
+def test_a_long_line_is_broken_between_tokens(monkeypatch):
+    text = generate(PRESETS["base"]).verilog
+    monkeypatch.setattr(verilog, "LONG_LINE", 120)
+    broken = generate(PRESETS["base"]).verilog
+    assert broken.split() == text.split()
+    # A constant is one token, however long.
+    whole, parts = ([line for line in t.splitlines() if "'h" not in line] for t in (text, broken))
+    assert max(map(len, whole)) > 120 >= max(map(len, parts))
 
 
 def test_no_cell_multiplies_after_optimisation(rtl, tmp_path):
