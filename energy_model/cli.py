@@ -463,7 +463,8 @@ def _workload(options: argparse.Namespace):
 
 
 def _machine(options: argparse.Namespace):
-    from .machine import Static, load_machine
+    from .machine import Static
+    from .machinefile import load_machine
 
     machine = load_machine(options.hardware)
     if options.leakage is None:

@@ -13,7 +13,8 @@ from arch.ternary import TRIT2
 from arch.workload import ModelShape
 
 from . import datafile
-from .machine import Machine, load_machine
+from .machine import Machine
+from .machinefile import load_machine
 from .paper import FITTED
 
 # What no source states (INFERRED): a ternary model's keys and values are INT8 in table 3, and its

@@ -28,7 +28,8 @@ from .gpu import (
     step_bytes,
     weight_bytes,
 )
-from .machine import Machine, load_dram, parse_array
+from .machine import Machine
+from .machinefile import load_dram, parse_array
 from .paper import (
     BATCH,
     CONTEXT,

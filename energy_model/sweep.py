@@ -24,7 +24,8 @@ from . import area, datafile
 from .costs import CostTable, load_costs
 from .evaluation import FP16_BYTES, Workload, stored_bytes
 from .ledger import common_counts, run_pass
-from .machine import Dram, Machine, Static, load_dram, load_machine
+from .machine import Dram, Machine, Static
+from .machinefile import load_dram, load_machine
 from .tiers import Tier, weakest
 from .units import si
 

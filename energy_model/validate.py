@@ -18,7 +18,8 @@ from arch.workload import ModelShape, build_trace
 from . import datafile
 from .costs import Range, add_up, load_costs
 from .ledger import LINES, STATIC, run_pass
-from .machine import Machine, load_machine
+from .machine import Machine
+from .machinefile import load_machine
 from .tiers import Tier
 
 # Lines of the ledger that a measured figure includes.

@@ -6,7 +6,7 @@ from arch.errors import InputError
 from energy_model.compare import FAILS, HOLDS, NOMINALLY, SCALING_LAW, Measure, compare
 from energy_model.costs import Range, load_costs
 from energy_model.evaluation import Workload
-from energy_model.machine import load_machine
+from energy_model.machinefile import load_machine
 from energy_model.tiers import Tier
 from energy_model.units import JOULES
 

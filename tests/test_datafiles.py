@@ -17,7 +17,7 @@ from arch.models import find_model
 from energy_model.cli import main
 from energy_model.costs import load_costs
 from energy_model.datafile import DATA
-from energy_model.machine import load_machine
+from energy_model.machinefile import load_machine
 from energy_model.sweep import Evaluator, read_sweep
 from energy_model.tracefile import read_scalesim, read_trace
 

@@ -16,14 +16,8 @@ from arch.workload import Gemm, Layer, ModelShape, Trace, build_trace
 from energy_model.costs import Cost, CostTable, Energy, load_costs, price, shared_ratio
 from energy_model.evaluation import Workload, evaluate
 from energy_model.ledger import LINES, run_pass
-from energy_model.machine import (
-    Machine,
-    Sram,
-    Static,
-    hardware_names,
-    load_dram,
-    load_machine,
-)
+from energy_model.machine import Machine, Sram, Static
+from energy_model.machinefile import hardware_names, load_dram, load_machine
 from energy_model.tiers import Tier
 
 PAPER = load_costs("paper")

@@ -1,4 +1,4 @@
-"""energy_model.machine: time of a layer from cycles and from bytes."""
+"""energy_model.machine, machinefile: a layer's time from cycles and bytes; machines from files."""
 
 from pathlib import Path
 
@@ -11,14 +11,8 @@ from arch.timing import gemm_cycles
 from arch.workload import Gemm, Layer
 from energy_model.cli import main
 from energy_model.costs import load_costs
-from energy_model.machine import (
-    Dram,
-    Machine,
-    hardware_names,
-    load_dram,
-    load_machine,
-    parse_array,
-)
+from energy_model.machine import Dram, Machine
+from energy_model.machinefile import hardware_names, load_dram, load_machine, parse_array
 from energy_model.tiers import Tier
 
 SQUARE = Machine(name="square", array=parse_array("64x64x16/4"), dram=load_dram())

@@ -12,7 +12,8 @@ from arch.models import FIGURE3, MODELS, SIZES
 from arch.workload import ModelShape
 from energy_model.costs import Cost, CostTable, load_costs
 from energy_model.evaluation import Workload, evaluate, roofline
-from energy_model.machine import Machine, load_dram, load_machine, parse_array
+from energy_model.machine import Machine
+from energy_model.machinefile import load_dram, load_machine, parse_array
 from energy_model.report import build_report, headlines_over
 from energy_model.tiers import Tier
 

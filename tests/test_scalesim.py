@@ -15,7 +15,8 @@ from arch.timing import gemm_cycles
 from arch.workload import Gemm
 from energy_model import datafile, scalesim_bench
 from energy_model.cli import FORMATS, main
-from energy_model.machine import Machine, load_dram
+from energy_model.machine import Machine
+from energy_model.machinefile import load_dram
 from energy_model.scalesim import DATAFLOWS, TERMS, baseline_plan, crosscheck, cycles, explain
 
 TABLE = datafile.DATA / "scalesim.csv"

@@ -25,7 +25,7 @@ from energy_model.area import area_table, array_area
 from energy_model.cli import main
 from energy_model.costs import load_costs
 from energy_model.evaluation import Workload, evaluate
-from energy_model.machine import load_machine
+from energy_model.machinefile import load_machine
 from energy_model.pareto import pareto_front
 from energy_model.sweep import COLUMNS, FIGURES, PARAMETERS, Evaluator, fronts, read_sweep
 from energy_model.sweep_run import read_results, run_sweep

@@ -13,7 +13,7 @@ import pytest
 from arch.errors import InputError
 from energy_model import validate as module
 from energy_model.cli import FORMATS, main
-from energy_model.machine import load_machine
+from energy_model.machinefile import load_machine
 from energy_model.validate import predict, summaries, systems, validate
 
 DOCS = Path(__file__).parents[1] / "docs" / "validate.md"
