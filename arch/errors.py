@@ -1,5 +1,7 @@
 """What can go wrong that a user must be told in one line."""
 
+from collections.abc import Collection
+
 
 class InputError(ValueError):
     """Bad input from outside: its message is one line that names the thing and the value.
@@ -29,3 +31,9 @@ def require_int(name: str, value: object, *, low: int = 1, high: int | None = No
     if high is not None and value > high:
         raise InputError(f"{name} must be at most {high}, not {value}")
     return value
+
+
+def require_one_of(name: str, value: object, known: Collection[str]) -> None:
+    """Raise `InputError`, which names `name` and those known, where `value` is none of them."""
+    if value not in known:
+        raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}")

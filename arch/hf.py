@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import InputError, require_int
-from .workload import ModelShape
+from .model_shape import ModelShape
 
 _ACTIVATIONS = {
     "silu": "silu",

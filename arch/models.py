@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import InputError
-from .workload import ModelShape
+from .model_shape import ModelShape
 
 _CONFIG = "config.json of the 1bitLLM/bitnet_b1_58 checkpoints (arXiv 2402.17764)"
 _LLAMA = "INFERRED: dimensions of LLaMA (arXiv 2302.13971); arXiv 2402.17764 states none"

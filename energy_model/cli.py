@@ -15,8 +15,10 @@ from pathlib import Path
 from arch.counts import Counts
 from arch.errors import InputError, MismatchError, one_line, require_int
 from arch.hf import read_config
+from arch.model_shape import ModelShape
 from arch.models import MODELS, SIZES, find_model
-from arch.workload import BLOCK_DTYPES, DTYPES, KV_DTYPES, PHASES, ModelShape, build_trace
+from arch.trace import build_trace
+from arch.workload import BLOCK_DTYPES, DTYPES, KV_DTYPES, PHASES
 
 from . import datafile
 from .tracefile import (

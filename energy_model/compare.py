@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from arch.errors import InputError
+from arch.model_shape import ModelShape
 from arch.models import find_model
-from arch.workload import BLOCK_DTYPES, ModelShape
+from arch.workload import BLOCK_DTYPES
 
 from .costs import CostTable, Energy, Range, shared_ratio
 from .evaluation import Evaluation, Workload, evaluate

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from arch.counts import Counts
-from arch.errors import InputError
+from arch.errors import InputError, require_one_of
 
 from . import datafile
 from .tiers import Tier, weakest
@@ -210,8 +210,7 @@ class Cost:
         if not self.low <= self.nominal <= self.high:
             values = f"{self.low}, {self.nominal}, {self.high}"
             raise InputError(f"low, nominal and high must rise, which {values} do not")
-        if datafile.text("unit", self.unit) not in _UNITS:
-            raise InputError(f"unit must be one of {', '.join(_UNITS)}, not {self.unit!r}")
+        require_one_of("unit", datafile.text("unit", self.unit), _UNITS)
         datafile.text("source", self.source)
         datafile.tier("tier", self.tier)
 

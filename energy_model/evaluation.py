@@ -7,18 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from arch.counts import product_counts, scale_counts
-from arch.errors import InputError, require_int
+from arch.errors import InputError, require_int, require_one_of
+from arch.model_shape import ModelShape
 from arch.ternary import TRIT2, Packing
-from arch.workload import (
-    DTYPES,
-    KV_DTYPES,
-    MAX_CONTEXT,
-    PHASES,
-    Layer,
-    ModelShape,
-    Trace,
-    build_trace,
-)
+from arch.trace import MAX_CONTEXT, build_trace
+from arch.workload import DTYPES, KV_DTYPES, PHASES, Layer, Trace
 
 from .costs import CostTable, Energy, price
 from .ledger import Pass, run_pass
@@ -55,9 +48,7 @@ class Workload:
 
     def __post_init__(self):
         for name, known in (("phase", PHASES), ("kv", KV_DTYPES), ("head_weight", DTYPES)):
-            value = getattr(self, name)
-            if value not in known:
-                raise InputError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+            require_one_of(name, getattr(self, name), known)
         require_int("batch", self.batch, high=1 << 20)
         require_int("context", self.context, high=MAX_CONTEXT)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+from arch.model_shape import ModelShape
 from arch.ternary import TRIT2
-from arch.workload import ModelShape
 
 from . import datafile
 from .machine import Machine

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from arch.counts import Counts, scale_counts, vector_counts
-from arch.workload import ModelShape, Trace
+from arch.model_shape import ModelShape
+from arch.workload import Trace
 
 from .costs import CostTable, Energy, Range, add_up, price
 from .machine import WEIGHT_BITS, Machine

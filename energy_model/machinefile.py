@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from arch.config import ArrayConfig, preset
-from arch.errors import InputError
+from arch.errors import InputError, require_one_of
 from arch.ternary import PACKINGS, TRIT2, Packing
 
 from . import datafile
@@ -138,10 +138,7 @@ def _read_compute(content: datafile.Record, array: bool) -> Mapping[str, str]:
     fields = content.record("compute").only(optional=tuple(COMPUTE))
     formats = tuple(COMPUTE) if array else ("int8", "fp16")
     for dtype in fields:
-        if fields[dtype] not in formats:
-            raise InputError(
-                f"{fields.at(dtype)} must be one of {', '.join(formats)}, not {fields[dtype]!r}"
-            )
+        require_one_of(fields.at(dtype), fields[dtype], formats)
     return {**COMPUTE, **fields}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from arch.errors import InputError
-from arch.workload import ModelShape
+from arch.model_shape import ModelShape
 
 from . import datafile
 from .tiers import Tier

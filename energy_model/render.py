@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from rich.table import Table
 
-from arch.workload import ModelShape
+from arch.model_shape import ModelShape
 
 from . import machine_render, terminal
 from .costs import Range

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from arch.config import Dataflow
+from arch.model_shape import ModelShape
 from arch.models import MODELS
-from arch.workload import ModelShape
 
 from .costs import CostTable, Energy, Range, shared_ratio
 from .evaluation import Evaluation, LayerResult, Workload, evaluate

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from arch.counts import Counts, scale_counts
+from arch.model_shape import ModelShape
 from arch.models import find_model
-from arch.workload import Layer, ModelShape, build_trace
+from arch.trace import build_trace
+from arch.workload import Layer
 
 from .costs import load_costs, price
 from .evaluation import Evaluation, Workload, evaluate

@@ -18,7 +18,9 @@ from pathlib import Path
 
 from arch.config import ArrayConfig
 from arch.errors import InputError, require_int
-from arch.workload import BLOCK_DTYPES, Layer, ModelShape, Trace, build_trace
+from arch.model_shape import ModelShape
+from arch.trace import build_trace
+from arch.workload import BLOCK_DTYPES, Layer, Trace
 
 from . import area, datafile
 from .costs import CostTable, load_costs

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from arch.errors import InputError, require_int
-from arch.workload import Gemm, Layer, Trace, Vector, operand_dtypes
+from arch.trace import operand_dtypes
+from arch.workload import Gemm, Layer, Trace, Vector
 
 from . import datafile
 

@@ -11,9 +11,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
-from arch.errors import InputError
+from arch.errors import InputError, require_one_of
+from arch.model_shape import ModelShape
 from arch.models import find_model
-from arch.workload import ModelShape, build_trace
+from arch.trace import build_trace
 
 from . import datafile
 from .costs import Range, add_up, load_costs
@@ -168,9 +169,7 @@ def _system(name: str, record: datafile.Record, shapes: Mapping[str, ModelShape]
     texts = ("title", "source", "model", "hardware", "head", "scope", "published", "inferred")
     record.only(*texts, "context", "miss", optional=("rate", *QUANTITIES))
     text = {key: record.text(key) for key in (*texts, "miss")}
-    if text["scope"] not in SCOPES:
-        known = ", ".join(SCOPES)
-        raise InputError(f"{record.at('scope')} must be one of {known}, not {text['scope']!r}")
+    require_one_of(record.at("scope"), text["scope"], SCOPES)
     text["model"] = shapes.get(text["model"]) or find_model(text["model"])
     return System(
         name=name,

@@ -25,9 +25,10 @@ from rich.table import Table
 from arch import timing
 from arch.config import PRESETS, ArrayConfig
 from arch.errors import require_int
+from arch.model_shape import ModelShape
 from arch.ternary import Packing
 from arch.tiling import make_plan
-from arch.workload import Gemm, ModelShape
+from arch.workload import Gemm
 
 from .driver import Job
 from .harness import Machine, Run, compile_core

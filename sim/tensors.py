@@ -1,7 +1,7 @@
 """What every kind of checkpoint is read into: ternary matrices and other tensors, read late.
 
 Matrices have names of their own, `layers.{i}.attn.q` and so on for each kind that
-`arch.workload.ModelShape.linears` lists; all else keeps Hugging Face's names, whatever file it
+`arch.model_shape.ModelShape.linears` lists; all else keeps Hugging Face's names, whatever file it
 came from.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from arch.errors import InputError
 from arch.hf import model_shape
-from arch.workload import ModelShape
+from arch.model_shape import ModelShape
 
 from .golden.quantise import Quantised
 

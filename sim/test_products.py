@@ -9,9 +9,10 @@ import pytest
 from arch import timing
 from arch.config import PRESETS, ArrayConfig
 from arch.errors import MismatchError
+from arch.model_shape import ModelShape
 from arch.ternary import TRIT2, TRIT5
 from arch.tiling import make_plan
-from arch.workload import Gemm, ModelShape
+from arch.workload import Gemm
 from sim import products
 from sim.__main__ import main
 

@@ -24,7 +24,8 @@ from arch.counts import (
 from arch.models import find_model
 from arch.ternary import PACKINGS
 from arch.tiling import Plan
-from arch.workload import VECTOR_KINDS, Gemm, Layer, Vector, build_trace
+from arch.trace import build_trace
+from arch.workload import VECTOR_KINDS, Gemm, Layer, Vector
 
 
 def width(low, high):

@@ -15,7 +15,8 @@ from arch.config import preset
 from arch.counts import array_counts
 from arch.models import MODELS
 from arch.tiling import Plan
-from arch.workload import Gemm, build_trace
+from arch.trace import build_trace
+from arch.workload import Gemm
 from energy_model.cli import FORMATS, main
 from energy_model.tiers import Tier
 from energy_model.tracefile import read_trace

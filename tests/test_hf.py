@@ -11,7 +11,7 @@ import pytest
 
 from arch.errors import InputError
 from arch.hf import FAMILIES, read_config
-from arch.workload import build_trace
+from arch.trace import build_trace
 
 LLAMA2_7B = {
     "architectures": ["LlamaForCausalLM"],

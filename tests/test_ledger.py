@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from arch.config import ArrayConfig, Dataflow
 from arch.counts import Counts, array_counts
+from arch.model_shape import ModelShape
 from arch.models import MODELS
 from arch.tiling import make_plan
-from arch.workload import Gemm, Layer, ModelShape, Trace, build_trace
+from arch.trace import build_trace
+from arch.workload import Gemm, Layer, Trace
 from energy_model.costs import Cost, CostTable, Energy, load_costs, price, shared_ratio
 from energy_model.evaluation import Workload, evaluate
 from energy_model.ledger import LINES, run_pass

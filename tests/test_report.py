@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arch.errors import InputError
+from arch.model_shape import ModelShape
 from arch.models import FIGURE3, MODELS, SIZES
-from arch.workload import ModelShape
 from energy_model.costs import Cost, CostTable, load_costs
 from energy_model.evaluation import Workload, evaluate, roofline
 from energy_model.machine import Machine

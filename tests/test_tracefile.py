@@ -8,18 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arch.errors import InputError
+from arch.model_shape import ModelShape
 from arch.models import find_model
-from arch.workload import (
-    KV_DTYPES,
-    PHASES,
-    VECTOR_KINDS,
-    Gemm,
-    Layer,
-    ModelShape,
-    Trace,
-    Vector,
-    build_trace,
-)
+from arch.trace import build_trace
+from arch.workload import KV_DTYPES, PHASES, VECTOR_KINDS, Gemm, Layer, Trace, Vector
 from energy_model.tracefile import (
     read_scalesim,
     read_trace,

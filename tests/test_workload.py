@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arch.errors import InputError
+from arch.model_shape import ModelShape
 from arch.models import find_model
-from arch.workload import Gemm, Layer, ModelShape, Trace, Vector, build_trace
+from arch.trace import build_trace
+from arch.workload import Gemm, Layer, Trace, Vector
 
 LLAMA_7B = find_model("7b")
 # LLaMA-2-70B (arXiv 2307.09288): grouped-query attention, 8 key-value heads of 128 features.

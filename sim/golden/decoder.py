@@ -16,8 +16,9 @@ import numpy as np
 
 from arch.errors import InputError, require_int
 from arch.hf import model_shape, norm_epsilon, rope_theta
+from arch.model_shape import ModelShape
 from arch.ternary import check_trits
-from arch.workload import MAX_CONTEXT, ModelShape
+from arch.trace import MAX_CONTEXT
 
 from .linear import exact_float, rescale
 from .quantise import absmax_acts
@@ -44,7 +45,7 @@ class DecoderShape:
     Attributes
     ----------
     hidden, ffn, layers, heads, kv_heads, head_dim, vocab : int
-        As in `arch.workload.ModelShape`; head_dim is even.
+        As in `arch.model_shape.ModelShape`; head_dim is even.
     rope_theta : float
         Base of the rotary embedding.
     norm_epsilon : float
@@ -121,7 +122,7 @@ class DecoderShape:
 
     @cached_property
     def model(self) -> ModelShape:
-        """The same dimensions for `arch.workload`."""
+        """The same dimensions for `arch.trace`."""
         return ModelShape(
             name="decoder",
             hidden=self.hidden,
