@@ -1,34 +1,21 @@
-"""`python -m energy_model`: arguments in, tables out."""
+"""`python -m energy_model`: its commands, their options and help, and its exit status.
+
+What a command does is in `energy_model.commands`.
+"""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import dataclasses
-import io
-import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from arch.counts import Counts
-from arch.errors import InputError, MismatchError, one_line, require_int
-from arch.hf import read_config
-from arch.model_shape import ModelShape
-from arch.models import MODELS, SIZES, find_model
-from arch.trace import build_trace
+from arch.errors import InputError, MismatchError, one_line
+from arch.models import SIZES
 from arch.workload import BLOCK_DTYPES, DTYPES, KV_DTYPES, PHASES
 
-from . import datafile
-from .tracefile import (
-    TRACE_FORMATS,
-    read_scalesim,
-    read_trace,
-    trace_scalesim,
-    trace_yaml,
-    write_text,
-)
+from . import commands
+from .tracefile import TRACE_FORMATS
 
 FORMATS = ("table", "json", "csv", "markdown")
 
@@ -141,9 +128,9 @@ def _parser() -> argparse.ArgumentParser:
         description="What a ternary large language model costs in joules, bytes and seconds.",
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    report = commands.add_parser(
+    report = subparsers.add_parser(
         "report",
         help="BitNet b1.58 next to FP16 LLaMA",
         description=_REPORT,
@@ -169,9 +156,9 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw it too: .png, .svg, .pdf, ..."
     )
-    report.set_defaults(run=_report)
+    report.set_defaults(run=commands.write_report)
 
-    compare = commands.add_parser(
+    compare = subparsers.add_parser(
         "compare",
         help="two models on one machine; the paper's scaling law",
         description=_COMPARE,
@@ -192,9 +179,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_machine(compare)
     _add_format(compare)
-    compare.set_defaults(run=_compare)
+    compare.set_defaults(run=commands.compare_models)
 
-    trace = commands.add_parser(
+    trace = subparsers.add_parser(
         "trace",
         help="the matrix products of a model as a file",
         description=_TRACE,
@@ -219,9 +206,9 @@ def _parser() -> argparse.ArgumentParser:
         help="yaml (everything), or scalesim (its GEMM topology CSV: names and shapes) [yaml]",
     )
     output.add_argument("--out", type=Path, metavar="FILE", help="file to write [standard output]")
-    trace.set_defaults(run=_trace)
+    trace.set_defaults(run=commands.write_trace)
 
-    ledger = commands.add_parser(
+    ledger = subparsers.add_parser(
         "ledger",
         help="energy and time of a trace file",
         description=_LEDGER,
@@ -235,9 +222,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_machine(ledger)
     _add_format(ledger)
-    ledger.set_defaults(run=_ledger)
+    ledger.set_defaults(run=commands.price_trace)
 
-    reproduce = commands.add_parser(
+    reproduce = subparsers.add_parser(
         "reproduce",
         help="the BitNet papers' figures next to the model's",
         description=_REPRODUCE,
@@ -251,9 +238,9 @@ def _parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--check", action="store_true", help="exit with status 1 if a target is missed"
     )
-    reproduce.set_defaults(run=_reproduce)
+    reproduce.set_defaults(run=commands.reproduce_papers)
 
-    validate = commands.add_parser(
+    validate = subparsers.add_parser(
         "validate",
         help="measured accelerators, or SCALE-Sim's cycles, next to the model's",
         description=_VALIDATE,
@@ -264,10 +251,10 @@ def _parser() -> argparse.ArgumentParser:
         "--scalesim", action="store_true", help="cycles of SCALE-Sim instead, term by term"
     )
     _add_format(validate)
-    validate.set_defaults(run=_validate)
-    _add_sweep(commands)
+    validate.set_defaults(run=commands.validate_machines)
+    _add_sweep(subparsers)
 
-    counts = commands.add_parser(
+    counts = subparsers.add_parser(
         "counts",
         help="energy of counted actions",
         description=_COUNTS,
@@ -277,12 +264,12 @@ def _parser() -> argparse.ArgumentParser:
     counts.add_argument("file", metavar="FILE", help="JSON file, or - for standard input")
     _add_costs(counts)
     _add_format(counts)
-    counts.set_defaults(run=_counts)
+    counts.set_defaults(run=commands.price_counts)
     return parser
 
 
-def _add_sweep(commands) -> None:
-    sweep = commands.add_parser(
+def _add_sweep(subparsers) -> None:
+    sweep = subparsers.add_parser(
         "sweep",
         help="many machines and workloads; the Pareto front",
         description=_SWEEP,
@@ -311,7 +298,7 @@ def _add_sweep(commands) -> None:
     )
     _add_format(output, ("table", "json", "csv"))
     output.add_argument("--plot", type=Path, metavar="FILE", help="draw the front: .png, .svg, ...")
-    sweep.set_defaults(run=_sweep)
+    sweep.set_defaults(run=commands.sweep_machines)
 
 
 def _add_model(parser) -> None:
@@ -383,277 +370,3 @@ def _add_format(group, formats: tuple[str, ...] = FORMATS) -> None:
     group.add_argument(
         "--format", choices=formats, default="table", help=f"{', '.join(formats)} [table]"
     )
-
-
-def _report(options: argparse.Namespace) -> None:
-    from . import render
-    from .costs import load_costs
-    from .report import build_report
-
-    report = build_report(
-        _model(options),
-        workload=_workload(options),
-        machine=_machine(options),
-        costs=load_costs(options.costs),
-    )
-    if options.plot:
-        from .plot import plot_report
-
-        plot_report(report, options.plot)
-    with _standard_output_to(options.out):
-        if options.format == "json":
-            print(render.report_json(report))
-        elif options.format == "csv":
-            print(render.report_csv(report, layers=options.layers))
-        elif options.format == "html":
-            from .page import report_html
-
-            aside = ("run", "out", "plot")
-            given = {name: value for name, value in vars(options).items() if name not in aside}
-            print(report_html(report, given), end="")
-        else:
-            markdown = options.format == "markdown"
-            details = options.details or markdown
-            render.print_report(report, layers=options.layers, details=details, markdown=markdown)
-
-
-@contextlib.contextmanager
-def _standard_output_to(path: Path | None) -> Iterator[None]:
-    """Write what is printed to a file, where there is one."""
-    if path is None:
-        yield
-        return
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        yield
-    write_text(path, printed.getvalue())
-
-
-def _compare(options: argparse.Namespace) -> None:
-    from . import compare_render as render
-    from .compare import SCALING_LAW, SCALING_SOURCE, compare
-    from .costs import load_costs
-
-    if len(options.pair) not in (0, 2):
-        raise InputError(f"compare takes two models or none, not {len(options.pair)}")
-    rest = {
-        "workload": _workload(options),
-        "machine": _machine(options),
-        "costs": load_costs(options.costs),
-        "find": _find_model,
-    }
-    pairs = [tuple(options.pair)] if options.pair else SCALING_LAW
-    comparisons = [compare(first, second, **rest) for first, second in pairs]
-    source = None if options.pair else SCALING_SOURCE
-    if options.format == "json":
-        print(render.comparisons_json(comparisons, source))
-    elif options.format == "csv":
-        print(render.comparisons_csv(comparisons))
-    else:
-        render.print_comparisons(comparisons, source, markdown=options.format == "markdown")
-
-
-def _workload(options: argparse.Namespace):
-    from .evaluation import Workload
-
-    return Workload(
-        phase=options.phase,
-        batch=options.batch,
-        context=options.context,
-        kv=options.kv_cache,
-        head_weight=options.lm_head,
-    )
-
-
-def _machine(options: argparse.Namespace):
-    from .machine import Static
-    from .machinefile import load_machine
-
-    machine = load_machine(options.hardware)
-    if options.leakage is None:
-        return machine
-    watts = datafile.number("leakage", options.leakage)
-    return dataclasses.replace(machine, static=Static.given(watts))
-
-
-def _model(options: argparse.Namespace) -> ModelShape:
-    """The model of a size, of a name, or of a config file."""
-    if options.size is not None:
-        if options.size.lower() not in SIZES:
-            raise InputError(f"unknown size {options.size!r}; known: {', '.join(SIZES)}")
-        return find_model(options.size)
-    return _find_model(options.model)
-
-
-def _find_model(name: str) -> ModelShape:
-    """The model of a name, or of a config file; a known name is no path."""
-    path = Path(name)
-    if name.lower() not in MODELS and (path.suffix == ".json" or path.is_dir()):
-        return read_config(path)
-    return find_model(name)
-
-
-def _trace(options: argparse.Namespace) -> None:
-    model = _model(options)
-    trace = build_trace(
-        model,
-        weight=options.weight or model.weight,
-        phase=options.phase,
-        batch=options.batch,
-        context=options.context,
-        head_weight=options.lm_head,
-        kv=options.kv_cache,
-    )
-    text = trace_yaml(trace) if options.format == "yaml" else trace_scalesim(trace)
-    if options.out is None:
-        print(text, end="")
-    else:
-        write_text(options.out, text)
-    if options.context > (model.max_context or options.context):
-        print(
-            f"note: {model.name} is made for {model.max_context} tokens, not {options.context}",
-            file=sys.stderr,
-        )
-
-
-def _ledger(options: argparse.Namespace) -> None:
-    from . import ledger_render as render
-    from .costs import load_costs
-    from .ledger import run_pass
-
-    csv = options.file.suffix.lower() == ".csv"
-    if csv != (options.weight is not None):
-        raise InputError(
-            f"{options.file} states no number format: give --weight"
-            if csv
-            else f"{options.file} states its number formats: no --weight {options.weight}"
-        )
-    trace = read_scalesim(options.file, weight=options.weight) if csv else read_trace(options.file)
-    machine = _machine(options)
-    one, prices = run_pass(None, trace, machine), machine.prices(load_costs(options.costs))
-    if options.format == "json":
-        print(render.ledger_json(one, trace, prices))
-    elif options.format == "csv":
-        print(render.ledger_csv(one, prices))
-    else:
-        render.print_ledger(one, trace, prices, markdown=options.format == "markdown")
-
-
-def _reproduce(options: argparse.Namespace) -> None:
-    from . import reproduce_render as render
-    from .reproduce import assumptions, reproduce, targets
-
-    rows, notes = reproduce(), assumptions()
-    held = targets(rows)
-    if options.plots:
-        from .reproduce_plot import plot_figures
-
-        plot_figures(rows, options.plots)
-    if options.format == "json":
-        print(render.to_json(rows, notes))
-    elif options.format == "csv":
-        print(render.to_csv(rows))
-    elif options.format == "markdown":
-        print(render.markdown(rows, held, notes))
-    else:
-        render.print_tables(rows, held, notes)
-    missed = [
-        f"{target.name}: {target.reached}, not {target.limit}" for target in held if not target.met
-    ]
-    if options.check and missed:
-        raise MismatchError(f"missed {'; '.join(missed)}")
-
-
-def _validate(options: argparse.Namespace) -> None:
-    from . import validate_render as render
-
-    if options.scalesim:
-        from .scalesim import crosscheck
-
-        sheet = render.scalesim_sheet(crosscheck())
-    else:
-        from .validate import summaries, validate
-
-        sheet = render.validate_sheet(validate(), summaries(validate()))
-    render.print_sheet(sheet, options.format)
-
-
-def _sweep(options: argparse.Namespace) -> None:
-    from . import sweep_render as render
-    from .sweep import fronts, read_sweep
-    from .sweep_run import benchmark, run_sweep
-
-    if (options.backend == "dask") != (options.scheduler is not None):
-        raise InputError("--backend dask and --scheduler ADDRESS need each other")
-    if options.jobs is not None:
-        require_int("--jobs", options.jobs)
-    if options.plot:
-        render.check_plot(options.plot)
-    sweep = read_sweep(options.file, find_model=_find_model)
-    if options.benchmark:
-        speeds = benchmark(sweep, jobs=options.jobs)
-        if options.format == "json":
-            print(render.speeds_json(speeds))
-        else:
-            render.print_speeds(speeds)
-        return
-    out = options.out or Path("build", "sweep", f"{options.file.stem}.csv")
-    where = {"jobs": options.jobs, "scheduler": options.scheduler or ""}
-    try:
-        rows = run_sweep(sweep, out, backend=options.backend, **where)
-    except KeyboardInterrupt:
-        print("interrupted: the same command continues", file=sys.stderr)
-        sys.exit(130)
-    found = fronts(sweep, rows)
-    if options.plot:
-        render.plot_fronts(sweep, rows, found, options.plot)
-    if options.format == "json":
-        print(render.fronts_json(sweep, found))
-    elif options.format == "csv":
-        print(render.fronts_csv(found))
-    else:
-        render.print_fronts(sweep, rows, found, out)
-
-
-def _counts(options: argparse.Namespace) -> None:
-    from . import ledger_render as render
-    from .costs import load_costs, price
-
-    costs = load_costs(options.costs)
-    energy = price(_read_counts(options.file), costs)
-    if options.format == "json":
-        print(render.energy_json(energy, costs))
-    elif options.format == "csv":
-        print(render.energy_csv(energy, costs))
-    else:
-        render.print_energy(energy, costs, markdown=options.format == "markdown")
-
-
-def _read_counts(name: str) -> Counts:
-    """Action counts of a JSON file, or of standard input for "-"."""
-    where = "standard input" if name == "-" else name
-    try:
-        text = sys.stdin.read() if name == "-" else datafile.read_text(Path(name))
-        content = json.loads(text, object_pairs_hook=_unique)
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is not JSON: {error}") from None
-    counts = datafile.mapping(where, content)
-    if not counts:
-        raise InputError(f"{where} holds no counts")
-    return Counts(
-        **{
-            action: require_int(action, count, low=0, high=1 << 100)
-            for action, count in counts.items()
-        }
-    )
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict:
-    """A JSON object; a key that is there twice would otherwise hide the first."""
-    found: dict = {}
-    for key, value in pairs:
-        if key in found:
-            raise InputError(f"{key} is there twice")
-        found[key] = value
-    return found
