@@ -18,7 +18,7 @@ TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants mutate coverage prove fuzz lint presets floats browser demo speak soak products train report reproduce validate scalesim sweep bench docs clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants mutate coverage prove fuzz lint presets floats browser integrate demo speak soak products train report reproduce validate scalesim sweep bench docs clean
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -103,6 +103,10 @@ floats: $(STAMP)  ## floating-point baselines, 10 million pairs of operands each
 browser: $(STAMP)  ## the HTML report and docs/film.html in Chromium (installs 260 MB; 1 minute)
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[browser]'
 	$(PY) -m pytest tests/test_page.py tests/test_film_page.py
+
+integrate: $(STAMP)  ## the core in a design of FuseSoC's and in a SoC of LiteX's (installs 60 MB; 1 minute)
+	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[integrate]'
+	$(PY) -m pytest tests/test_integration.py
 
 demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (1 minute)
 	$(PY) -m sim demo

@@ -35,7 +35,8 @@ class Tritloom(LiteXModule):
         self.acts = acts = stream.Endpoint([("data", width["s_axis_acts_tdata"])])
         self.weights = weights = stream.Endpoint([("data", width["s_axis_weights_tdata"])])
         self.psums = psums = stream.Endpoint([("data", width["m_axis_psums_tdata"])])
-        self.control = bus = AXILiteInterface(data_width=32, address_width=width["s_axil_awaddr"])
+        # As wide as the SoC's own bus, or LiteX's bridges refuse it; the core reads the low bits.
+        self.control = bus = AXILiteInterface(data_width=32, address_width=32)
         self.irq = Signal()
 
         self.specials += Instance(
@@ -54,7 +55,7 @@ class Tritloom(LiteXModule):
             o_m_axis_psums_tlast=psums.last,
             o_m_axis_psums_tvalid=psums.valid,
             i_m_axis_psums_tready=psums.ready,
-            i_s_axil_awaddr=bus.aw.addr,
+            i_s_axil_awaddr=bus.aw.addr[: width["s_axil_awaddr"]],
             i_s_axil_awprot=bus.aw.prot,
             i_s_axil_awvalid=bus.aw.valid,
             o_s_axil_awready=bus.aw.ready,
@@ -65,7 +66,7 @@ class Tritloom(LiteXModule):
             o_s_axil_bresp=bus.b.resp,
             o_s_axil_bvalid=bus.b.valid,
             i_s_axil_bready=bus.b.ready,
-            i_s_axil_araddr=bus.ar.addr,
+            i_s_axil_araddr=bus.ar.addr[: width["s_axil_araddr"]],
             i_s_axil_arprot=bus.ar.prot,
             i_s_axil_arvalid=bus.ar.valid,
             o_s_axil_arready=bus.ar.ready,
