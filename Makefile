@@ -18,9 +18,9 @@ TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants mutate coverage prove fuzz lint presets floats browser integrate demo speak soak products train report reproduce validate scalesim sweep bench docs clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants mutate coverage coverage-python prove fuzz lint presets floats browser integrate demo speak soak products train report reproduce validate scalesim sweep bench docs clean
 help:  ## print this list
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version.split()[0])'
@@ -91,6 +91,9 @@ test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 coverage: $(STAMP)  ## lines and toggles of the core's RTL that its benches reach, tiny (2 minutes)
 	$(PY) -m sim.coverage
 
+coverage-python: $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP)  ## branches of our Python that the suite takes (30 minutes)
+	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive' --cov
+
 lint: $(STAMP)  ## ruff, check and format
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
@@ -104,7 +107,7 @@ browser: $(STAMP)  ## the HTML report and docs/film.html in Chromium (installs 2
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[browser]'
 	$(PY) -m pytest tests/test_page.py tests/test_film_page.py
 
-integrate: $(STAMP)  ## the core in a design of FuseSoC's and in a SoC of LiteX's (installs 60 MB; 1 minute)
+integrate: $(STAMP)  ## the core in a design of FuseSoC's and in a SoC of LiteX's (installs 30 MB; 1 minute)
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[integrate]'
 	$(PY) -m pytest tests/test_integration.py
 

@@ -124,7 +124,9 @@ def test_luts_are_counted_as_published_comparisons_do():
     assert fpga.count_luts(CELLS) == 100 + 2 * 20 + 6 * 3
 
 
-def test_table_divides_by_operations_and_marks_a_lower_bound():
+@pytest.fixture
+def placed():
+    """A module of four operations, placed with two seeds, of which one met its clock."""
     resources = dict.fromkeys(synth.RESOURCES, 0) | {"LUT": 100, "carry": 20, "FF": 50, "DSP": 2}
     synthesis = synth.Synthesis(
         top="x", target="ecp5", resources=resources, cells=CELLS, tool="Yosys 9", seconds=1.0
@@ -133,9 +135,12 @@ def test_table_divides_by_operations_and_marks_a_lower_bound():
         fpga.read_report(report("dut.a", "dut.b", achieved=90), seed=1),
         fpga.read_report(report("a", "b", achieved=120.4), seed=2),
     )
-    placed = fpga.Placement(
+    return fpga.Placement(
         synthesis=synthesis, macs_per_cycle=4, harness_luts=1, routes=routes, tool="router 1"
     )
+
+
+def test_table_divides_by_operations_and_marks_a_lower_bound(placed):
     heading, _, row, _, caption = fpga.markdown({"a design": placed}).splitlines()
     headings, cells = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (heading, row))
     assert dict(zip(headings, cells, strict=True)) == {
@@ -192,6 +197,31 @@ def without_nextpnr(monkeypatch):
     """For what must be told before nextpnr starts."""
     monkeypatch.setattr(fpga, "require_nextpnr", lambda: None)
     monkeypatch.setattr(fpga, "_RUNNER", "raise AssertionError")
+
+
+@pytest.mark.usefixtures("without_nextpnr")
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_area_places_every_design_without_dsps(form, placed, monkeypatch, tmp_path, capsys):
+    calls = []
+
+    def place(rtl, **options):
+        calls.append((rtl.config, options))
+        return placed
+
+    monkeypatch.setattr(area, "place", place)
+    assert main(["area", "--seeds", "3", "--out", str(tmp_path), "--format", form]) == 0
+    assert [config.lanes for config, _ in calls] == [
+        parameters.get("lanes", 1) for _, parameters in area.DESIGNS.values()
+    ]
+    assert all(options == {"seeds": 3, "dsp": False} for _, options in calls)
+    report = json.loads((tmp_path / "area.json").read_text())
+    assert list(report) == list(area.DESIGNS)
+    printed = capsys.readouterr().out
+    if form == "json":
+        assert json.loads(printed) == report
+    else:
+        # LUTs an operation, in a row each.
+        assert printed.count(" 39.5 ") == len(area.DESIGNS)
 
 
 @pytest.mark.parametrize(

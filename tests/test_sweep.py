@@ -501,6 +501,13 @@ def test_benchmark_counts_feasible_points_and_writes_nothing(tmp_path, capsys):
     assert os.listdir(tmp_path) == [path.name]
 
 
+def test_benchmark_prints_a_line_for_each_start(tmp_path, capsys):
+    assert main(["sweep", str(write(tmp_path)), "--benchmark", "--jobs", "1"]) == 0
+    (heading, *lines) = (line.split() for line in capsys.readouterr().out.splitlines() if line)
+    assert heading[:3] == ["Start", "Jobs", "Evaluations"]
+    assert [line[:3] for line in lines] == [["cold", "1", "48"], ["warm", "1", "48"]]
+
+
 @pytest.mark.parametrize("name", ["sweep", "sweep_random"])
 def test_examples_are_read_and_feasible(name):
     sweep = read_sweep(ROOT / "examples" / f"{name}.yaml", find_model=find_model)
