@@ -18,7 +18,7 @@ TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants mutate coverage coverage-python prove fuzz lint presets floats browser integrate demo speak soak products train report reproduce validate scalesim sweep bench docs clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants mutate coverage coverage-python prove fuzz killed lint presets floats browser integrate demo speak soak products train report reproduce validate scalesim sweep bench docs clean
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
@@ -84,6 +84,9 @@ prove: $(PROVE_STAMP)  ## properties of the RTL for all inputs, and a mutant of 
 
 fuzz: $(FUZZ_STAMP)  ## damaged model files into their readers, guided by coverage (10 minutes)
 	$(PY) -m tests.fuzz_readers --seconds 600
+
+killed: $(STAMP)  ## commands interrupted and killed at random points, speak too (5 minutes)
+	$(PY) -m pytest tests/test_killed.py tests/test_sweep.py -k "killed or signal or without_room or cut_short"
 
 test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 	$(PY) -m pytest -n 2 -m 'not slow and not exhaustive'

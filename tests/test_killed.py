@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+
+MODEL = str(Path(__file__).parents[1] / "examples" / "shakespeare" / "model")
 
 pytestmark = pytest.mark.slow
 
@@ -24,6 +27,7 @@ def command(name, folder):
         "verilog": ["hw", "verilog", "--preset", "tiny", "--out", "out"],
         "import": ["sim", "import", "layer.safetensors", "-o", "out", "--hex"],
         "layer": ["sim", "layer", "--weights", "layer.safetensors", "--preset", "tiny"],
+        "speak": ["sim", "speak", "--model", MODEL, "--prompt", "Ay", "--tokens", "2"],
     }[name]
     return {"args": [sys.executable, "-m", *arguments], "cwd": folder, "text": True}
 
@@ -42,7 +46,12 @@ def prepare(folder):
     return folder
 
 
-@pytest.fixture(scope="module", params=["verilog", "import", "layer"])
+# What speaks compiles the same way as what runs a layer: that it is killed too takes minutes.
+SPEAK = pytest.param("speak", marks=pytest.mark.exhaustive)
+COMPILING = ("layer", "speak")
+
+
+@pytest.fixture(scope="module", params=["verilog", "import", "layer", SPEAK])
 def undisturbed(request, tmp_path_factory):
     """(name, what it writes, what it prints, seconds, where it ran)."""
     folder = prepare(tmp_path_factory.mktemp("undisturbed"))
@@ -57,7 +66,7 @@ def test_after_a_signal_files_are_whole_or_absent_and_a_rerun_is_right(undisturb
     name, files, printed, seconds, _ = undisturbed
     folder = prepare(tmp_path)
     # A compilation takes its time.
-    times = 1 if name == "layer" else 3
+    times = 1 if name in COMPILING else 3
     for share in np.random.default_rng(sent).uniform(0.3, 0.95, times):
         process = subprocess.Popen(
             **command(name, folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -73,7 +82,7 @@ def test_after_a_signal_files_are_whole_or_absent_and_a_rerun_is_right(undisturb
     done = subprocess.run(**command(name, folder), capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert written(folder) == files
-    if name == "layer":
+    if name in COMPILING:
         assert figures(done.stdout) == figures(printed)
 
 
@@ -93,7 +102,7 @@ def test_objects_that_a_killed_compiler_cut_short_are_compiled_anew(undisturbed)
 
 def test_without_room_there_is_one_line_and_no_file(undisturbed, tmp_path):
     name, *_ = undisturbed
-    if name == "layer":
+    if name in COMPILING:
         pytest.skip("compiles, and the compiler says what it lacks")
 
     def no_room():
