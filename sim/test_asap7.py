@@ -11,7 +11,7 @@ import yaml
 
 from arch.counts import tree_adds
 from energy_model.costs import load_costs
-from sim import asap7, power
+from sim import asap7, asap7_costs, asap7_designs, asap7_price, power
 
 MINI = Path(__file__).parents[1] / "tests" / "data" / "mini.lib"
 
@@ -47,10 +47,10 @@ def made(design, femtojoules, *, operands, share=None, registers=0.0):
     splits = [
         split(factor * femtojoules * 1e-15, factor * registers * 1e-15) for factor in (0.5, 1, 2)
     ]
-    energy = asap7.Energy(
+    energy = asap7_price.Energy(
         operands=operands, zero_share=share, settled=report(*splits), glitching=report(*splits)
     )
-    return asap7.Priced(
+    return asap7_price.Priced(
         design=design,
         adders="chains",
         operations=design.config.macs_per_cycle,
@@ -74,12 +74,12 @@ def done():
         "FP16 MAC, FP32 sum": 900,
         "FP16 multiply to FP32": 380,
     }
-    ours = asap7.ternary(64, 8, clock_hz=1e9, carries=19)
+    ours = asap7_designs.ternary(64, 8, clock_hz=1e9, carries=19)
     return [
         made(ours, 9, operands="uniform", share=1 / 3, registers=8),
         *(
             made(
-                asap7.baseline(kind, clock_hz=1e9),
+                asap7_designs.baseline(kind, clock_hz=1e9),
                 each,
                 operands="uniform" if kind == "int8 MAC" else "normal",
             )
@@ -90,7 +90,7 @@ def done():
 
 def test_cost_table_gives_back_the_energies_that_it_comes_from(done, tmp_path):
     path = tmp_path / "costs.yaml"
-    path.write_text(yaml.safe_dump(asap7.costs(done, library="mini")))
+    path.write_text(yaml.safe_dump(asap7_costs.costs(done, library="mini")))
     table = load_costs(str(path))
 
     def nominal(action):
@@ -109,7 +109,7 @@ def test_cost_table_gives_back_the_energies_that_it_comes_from(done, tmp_path):
 
 def test_cost_table_needs_what_it_is_made_of(done):
     with pytest.raises(LookupError, match="FP16 MAC was not priced at 1000 MHz"):
-        asap7.costs([each for each in done if each.design.kind != "FP16 MAC"], library="mini")
+        asap7_costs.costs([each for each in done if each.design.kind != "FP16 MAC"], library="mini")
 
 
 def test_table_has_a_row_for_each_kind_of_operands(done):
@@ -123,9 +123,9 @@ def test_table_has_a_row_for_each_kind_of_operands(done):
 
 @pytest.mark.slow
 def test_design_is_mapped_simulated_and_priced(folder):
-    design = asap7.ternary(4, 2, clock_hz=None, carries=30, max_k=4096)
+    design = asap7_designs.ternary(4, 2, clock_hz=None, carries=30, max_k=4096)
     small = replace(design, priced=False)
-    priced = asap7.price(small, [MINI], folder=folder)
+    priced = asap7_price.price(small, [MINI], folder=folder)
     assert priced.area_um2 == pytest.approx(
         priced.logic_um2 + priced.register_um2 + priced.clock_um2
     )
@@ -134,8 +134,8 @@ def test_design_is_mapped_simulated_and_priced(folder):
 
 @pytest.mark.slow
 def test_baseline_is_the_smallest_of_its_forms(folder):
-    design = asap7.baseline("select and add", clock_hz=None)
-    priced = asap7.price(replace(design, priced=False), [MINI], folder=folder)
+    design = asap7_designs.baseline("select and add", clock_hz=None)
+    priced = asap7_price.price(replace(design, priced=False), [MINI], folder=folder)
     assert priced.adders in ("none", "trees", "chains")
     assert priced.operations == 1
 
@@ -166,8 +166,8 @@ def files():
 
 
 def test_energies_of_asap7_are_those_of_the_page(files, folder):
-    design = asap7.quick_designs()[-1]
-    priced = asap7.price(design, files, folder=folder)
+    design = asap7_designs.quick_designs()[-1]
+    priced = asap7_price.price(design, files, folder=folder)
     assert priced.area_um2 == pytest.approx(6.22, rel=0.02)
     assert priced.critical_ps <= 1000
     energy = priced.energy("uniform", 1 / 3)
