@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from . import terminal
 from .compare import Comparison
 from .machine_render import machine_dict, machine_text
-from .report import times
-from .units import si_range
+from .units import si_range, times
 
 
 def print_comparisons(

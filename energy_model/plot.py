@@ -12,9 +12,10 @@ from arch.errors import InputError
 
 from .costs import Range
 from .evaluation import roofline
+from .figures import Figure
 from .render import SYSTEMS
-from .report import Figure, Report, headlines_over, times
-from .units import si
+from .report import Report, headlines_over
+from .units import si, times
 
 LLAMA_COLOUR, BITNET_COLOUR = "#9aa5b1", "#d1495b"
 PAPER_COLOUR = "#3d85c6"

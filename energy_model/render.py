@@ -13,8 +13,9 @@ from arch.model_shape import ModelShape
 
 from . import machine_render, terminal
 from .costs import Range
-from .report import Figure, LayerRow, Report, times
-from .units import si, si_range
+from .figures import Figure
+from .report import LayerRow, Report
+from .units import si, si_range, times
 
 SYSTEMS = ("FP16 LLaMA", "BitNet b1.58")
 # Headers; one that starts with > stands over numbers.

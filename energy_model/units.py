@@ -30,6 +30,16 @@ def si_range(amount: Range, symbol: str) -> str:
     return f"{nominal} ({si(amount.low, symbol)} to {si(amount.high, symbol)})"
 
 
+def times(ratio: Range | None) -> str:
+    """A ratio such as 41.2x, and its range where there is one."""
+    if ratio is None:
+        return "-"
+    low, nominal, high = (
+        f"{value:.{2 if value < 10 else 1}f}x" for value in (ratio.low, ratio.nominal, ratio.high)
+    )
+    return nominal if low == high else f"{nominal} ({low} to {high})"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unit:
     """A quantity's `symbol`, and its `name` and `scale` where no SI prefix can be printed."""
