@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import liberty
-from .liberty import Library, Table
+from . import liberty_table, liberty_tree
+from .liberty import Library
+from .liberty_table import Table
 
 Edges = tuple[Table, Table]
 
@@ -73,7 +74,7 @@ def _energy(cell, groups) -> CellEnergy:
         )
         if not all(edges):
             continue
-        merged = tuple(liberty.merge(_applicable(tables), np.mean) for tables in edges)
+        merged = tuple(liberty_table.merge(_applicable(tables), np.mean) for tables in edges)
         if cell.pins[pin].output:
             caused[pin, related] = merged
         else:
@@ -100,44 +101,30 @@ def _at_rest(cell, pin, members):
 # Supply and ground, and each activity of a netlist, ask for the same cells.
 @functools.lru_cache(maxsize=4)
 def _groups(library, names) -> dict[str, list[_Group]]:
-    text = library.text
-    starts = [match.start() for match in re.finditer(r"^[ \t]*cell *\(", text, re.MULTILINE)]
-    ends = [*starts[1:], text.rstrip().rfind("}")]
-    blocks = [text[: starts[0]]]
-    for start, end in zip(starts, ends, strict=True):
-        if re.match(r"\s*cell *\( *\"?(\w+)", text[start:end])[1] in names:
-            blocks.append(text[start:end])
-    root = liberty.tree("".join([*blocks, "}\n"]))
-    templates = {
-        child.args[0]: liberty.axes(child)
-        for child in root.children
-        if child.id in ("lu_table_template", "power_lut_template")
-    }
-    return {
-        cell.args[0]: list(_cell_groups(cell, templates)) for cell in liberty.children(root, "cell")
-    }
+    head, cells = liberty_tree.cut(library.text)
+    kept = (text for name, text in cells if name in names)
+    root = liberty_tree.tree("".join([head, *kept, "}\n"]))
+    templates = liberty_table.templates(root)
+    return {cell.args[0]: list(_cell_groups(cell, templates)) for cell in root.each("cell")}
 
 
 def _cell_groups(cell, templates):
-    value = liberty.value
     grounds = {
-        rail.args[0]
-        for rail in liberty.children(cell, "pg_pin")
-        if value(rail, "pg_type").endswith("ground")
+        rail.args[0] for rail in cell.each("pg_pin") if rail.text("pg_type").endswith("ground")
     }
-    for pin in liberty.children(cell, "pin"):
-        if value(pin, "direction") == "internal":
+    for pin in cell.each("pin"):
+        if pin.text("direction") == "internal":
             continue
-        for group in liberty.children(pin, "internal_power"):
+        for group in pin.each("internal_power"):
             nodes = [
                 group.find(f"{edge}_power") or group.find("power") for edge in ("rise", "fall")
             ]
-            rise, fall = (node and liberty.table(node, templates) for node in nodes)
+            rise, fall = (node and liberty_table.table(node, templates) for node in nodes)
             yield _Group(
                 pin=pin.args[0],
-                related=value(group, "related_pin"),
-                when=value(group, "when"),
-                ground=value(group, "related_pg_pin") in grounds,
+                related=group.text("related_pin"),
+                when=group.text("when"),
+                ground=group.text("related_pg_pin") in grounds,
                 rise=rise,
                 fall=fall,
             )

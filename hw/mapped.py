@@ -14,7 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .liberty import Arc, Cell, Library, Table
+from .liberty import Arc, Cell, Library
+from .liberty_table import Table
 
 # Capacitance of a net's wires for each pin that it drives: 3 um at about 0.18 fF/um.
 WIRE_FF = 0.55

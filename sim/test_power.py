@@ -11,7 +11,7 @@ import pytest
 
 from arch.config import ArrayConfig
 from arch.errors import InputError, MismatchError
-from hw import internal_energy, liberty, stdcell
+from hw import internal_energy, liberty, liberty_tree, stdcell
 from hw.baselines.pe import Mac
 from hw.mapped import Instance, Netlist, Timer, Timing
 from hw.verilog import generate_hop, generate_pe
@@ -408,7 +408,8 @@ def public():
     wanted = {FLIP_FLOP, BUFFER, AND}
     cells = set()
     for file in files:
-        cells |= set(re.findall(r"^\s*cell *\( *\"?(\w+)", liberty.read_text(file), re.MULTILINE))
+        _, blocks = liberty_tree.cut(liberty_tree.read_text(file))
+        cells |= {name for name, _ in blocks}
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(liberty.EXCLUDED, "DFFHQx*")
         library = liberty.read(files, without=cells - wanted)

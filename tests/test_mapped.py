@@ -9,7 +9,7 @@ import pytest
 from arch.config import ArrayConfig
 from hw import liberty, stdcell
 from hw.baselines.pe import Mac
-from hw.liberty import Table
+from hw.liberty_table import Table
 from hw.mapped import Instance, Netlist, Timer
 from hw.verilog import generate_hop
 

@@ -1,0 +1,95 @@
+"""Liberty's tables: values over an input slew and an output load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .liberty_tree import Node, numbers
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Table:
+    """A value over input slew (ps) and output load (fF), or over one of them, or a constant."""
+
+    slews: np.ndarray
+    loads: np.ndarray
+    values: np.ndarray
+
+    def at(self, slew, load):
+        """Interpolated, beyond the table extrapolated; arrays of one shape or numbers."""
+        i, u = _place(self.slews, slew)
+        j, v = _place(self.loads, load)
+        values = self.values
+        if len(self.loads) == 1:
+            v = 0.0
+            right = j
+        else:
+            right = j + 1
+        down = i if len(self.slews) == 1 else i + 1
+        upper = values[i, j] * (1 - v) + values[i, right] * v
+        lower = values[down, j] * (1 - v) + values[down, right] * v
+        return upper * (1 - u) + lower * u
+
+
+def _place(axis, value):
+    """Index of the interval of an axis, and how far into it."""
+    if len(axis) == 1:
+        return np.zeros(np.shape(value), int), 0.0
+    index = np.clip(np.searchsorted(axis, value) - 1, 0, len(axis) - 2)
+    return index, (value - axis[index]) / (axis[index + 1] - axis[index])
+
+
+def templates(library: Node) -> dict[str, dict[str, list[float]]]:
+    """Name of each template of tables -> its variables -> their values."""
+    return {
+        child.args[0]: _axes(child)
+        for child in library.children
+        if child.id in ("lu_table_template", "power_lut_template")
+    }
+
+
+def _axes(node) -> dict[str, list[float]]:
+    axes = {}
+    for index in (1, 2):
+        variable = node.text(f"variable_{index}")
+        values = node.find(f"index_{index}")
+        if variable and values is not None:
+            axes[variable] = numbers(values.args)
+    return axes
+
+
+# Variables that stand for the slew of the pin itself; a constraint's second axis is the clock's.
+_SLEWS = ("input_net_transition", "input_transition_time", "constrained_pin_transition")
+
+
+def table(node: Node, templates: dict[str, dict[str, list[float]]]) -> Table:
+    """A table, by the axes of its template or its own."""
+    template = templates.get(node.args[0], {}) if len(node.args) else {}
+    axes = dict(template)
+    for index, variable in enumerate(template, start=1):
+        if (own := node.find(f"index_{index}")) is not None:
+            axes[variable] = numbers(own.args)
+    values = np.array(numbers(node.find("values").args))
+    values = values.reshape([len(axis) for axis in axes.values()] or [1])
+    names = list(axes)
+    if names and names[0] not in _SLEWS:
+        values, names = (values.T, names[::-1]) if len(names) == 2 else (values[None, :], names)
+        slews = axes[names[0]] if len(names) == 2 else [0.0]
+        loads = axes[names[-1]]
+    else:
+        slews = axes[names[0]] if names else [0.0]
+        loads = axes[names[1]] if len(names) == 2 else [0.0]
+    return Table(
+        slews=np.array(slews),
+        loads=np.array(loads),
+        values=values.reshape(len(slews), len(loads)),
+    )
+
+
+def merge(tables: list[Table], how) -> Table:
+    """One table of several over the same axes; a constant fits any."""
+    axes = max(tables, key=lambda table: table.values.size)
+    values = [np.broadcast_to(table.values, axes.values.shape) for table in tables]
+    return Table(slews=axes.slews, loads=axes.loads, values=how(values, axis=0))
