@@ -2,7 +2,7 @@
 
 The files are the user's. They may be several, and gzipped. Cells are cut out of the text, those
 that no use is made of are dropped, and the rest is one library: as text for Yosys, and parsed for
-timing (hw/mapped.py) and energy (hw/internal_energy.py).
+timing (hw/timer.py) and energy (hw/internal_energy.py).
 
 Units are those of the files that we know, ASAP7's: ps, fF, V, pW, and so fJ. Others are refused.
 """

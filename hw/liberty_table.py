@@ -33,6 +33,40 @@ class Table:
         return upper * (1 - u) + lower * u
 
 
+class Tables:
+    """Tables of one shape, side by side, looked up many at a time."""
+
+    def __init__(self):
+        self._index = {}
+        self._tables = []
+
+    def number(self, table: Table) -> int:
+        if id(table) not in self._index:
+            self._index[id(table)] = len(self._tables)
+            self._tables.append(table)
+        return self._index[id(table)]
+
+    def freeze(self):
+        self.slews = np.array([table.slews for table in self._tables])
+        self.loads = np.array([table.loads for table in self._tables])
+        self.values = np.array([table.values for table in self._tables])
+
+    def at(self, numbers, slew, load):
+        i, u = self._place(self.slews[numbers], slew)
+        j, v = self._place(self.loads[numbers], load)
+        values = self.values
+        upper = values[numbers, i, j] * (1 - v) + values[numbers, i, j + 1] * v
+        lower = values[numbers, i + 1, j] * (1 - v) + values[numbers, i + 1, j + 1] * v
+        return upper * (1 - u) + lower * u
+
+    @staticmethod
+    def _place(axes, values):
+        index = np.clip((values[:, None] > axes).sum(1) - 1, 0, axes.shape[1] - 2)
+        rows = np.arange(len(values))
+        low, high = axes[rows, index], axes[rows, index + 1]
+        return index, (values - low) / (high - low)
+
+
 def _place(axis, value):
     """Index of the interval of an axis, and how far into it."""
     if len(axis) == 1:

@@ -3,7 +3,7 @@
 Full adders are extracted first, because ABC does not know cells of two outputs: those of
 technology asic as they stand, and those that Yosys makes of multiplications (Booth's) and additions
 (`Adders`). Enables become clock gates. What is left is ABC's: it maps for area within the clock and
-buffers; `mapped.Timer` sizes.
+buffers; `timer.Timer` sizes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from . import asic, yosys
 from .liberty import Library
-from .mapped import Netlist, read_netlist
+from .netlist import Netlist, read_netlist
 from .verilog import Rtl
 
 # Registers with a common enable that are worth a clock gate.

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from hw import liberty, mapped, stdcell
+from hw import liberty, stdcell, timer
 from hw.files import write_files
 
 from .asap7_costs import costs
@@ -29,7 +29,7 @@ def as_json(done: Sequence[Priced]) -> str:
     """Everything as JSON."""
     told = {
         "tool": stdcell.tool(),
-        "wire_ff": mapped.WIRE_FF,
+        "wire_ff": timer.WIRE_FF,
         "excluded": liberty.EXCLUDED,
         "designs": [dataclasses.asdict(made) for made in done],
     }

@@ -1,6 +1,6 @@
 """Area, timing and energies of a design as standard cells.
 
-It is mapped to the user's library, sized for a clock and timed (hw/stdcell.py, hw/mapped.py), then
+It is mapped to the user's library, sized for a clock and timed (hw/stdcell.py, hw/timer.py), then
 simulated on operands, with the RTL as a witness, and its toggles priced (sim/power.py). Areas and
 energies are for one operation, a multiply-accumulate.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from hw import liberty, mapped, stdcell
+from hw import liberty, stdcell, timer
 from hw.verilog import generate_core, generate_hop
 
 from . import blocks, glitches, power
@@ -126,7 +126,7 @@ def price(
     *,
     folder: Path,
     without: Sequence[str] = (),
-    wire_ff: float = mapped.WIRE_FF,
+    wire_ff: float = timer.WIRE_FF,
 ) -> Priced:
     """Map a design, size it, time it; simulate it and price its toggles.
 
@@ -151,8 +151,8 @@ def price(
     tried = []
     for adders in stdcell.Adders if kind else [stdcell.Adders.CHAINS]:
         netlist = stdcell.map_cells(rtl, library, clock_ps=clock_ps, adders=adders, **left_out)
-        timer = mapped.Timer(netlist, wire_ff=wire_ff)
-        netlist, timing = timer.size(clock_ps) if clock_ps else (netlist, timer.time())
+        clocked = timer.Timer(netlist, wire_ff=wire_ff)
+        netlist, timing = clocked.size(clock_ps) if clock_ps else (netlist, clocked.time())
         late = max(0.0, timing.critical_ps - clock_ps) if clock_ps else 0.0
         tried.append((late, netlist.area_um2, adders, netlist, timing))
     *_, adders, netlist, timing = min(tried, key=lambda each: each[:2])

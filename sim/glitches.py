@@ -15,7 +15,8 @@ from itertools import pairwise
 import numpy as np
 
 from arch.errors import MismatchError
-from hw.mapped import CLOCK_SLEW_PS, Netlist, Timing
+from hw.netlist import Netlist
+from hw.timer import CLOCK_SLEW_PS, Timing
 
 from . import player, power
 

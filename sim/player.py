@@ -18,7 +18,7 @@ import numpy as np
 
 from arch.errors import InputError
 from hw.liberty import Library, verilog_models
-from hw.mapped import Netlist
+from hw.netlist import Netlist
 from hw.verilog import Rtl
 
 from . import verilator

@@ -36,7 +36,8 @@ import numpy as np
 
 from arch.errors import InputError, MismatchError
 from hw.internal_energy import CellEnergy, internal_energy
-from hw.mapped import CLOCK_SLEW_PS, WIRE_FF, Netlist, Timing
+from hw.netlist import Netlist
+from hw.timer import CLOCK_SLEW_PS, WIRE_FF, Timing
 from hw.verilog import Rtl
 
 from . import player
@@ -174,7 +175,10 @@ def energy(
     if not library.has_power:
         raise InputError(f"library {library.name} has no tables of internal energy")
     rails = [internal_energy(library, netlist.cells, ground=ground) for ground in (False, True)]
-    bare = timing.loads_ff - wire_ff * _fanout(netlist, len(timing.loads_ff))
+    fanout = np.zeros(len(timing.loads_ff))
+    for net, _ in netlist.driven():
+        fanout[net] += 1
+    bare = timing.loads_ff - wire_ff * fanout
     supply = internal_j(netlist, timing.loads_ff, timing.slews_ps, activity, rails[0])
     both = sum(
         internal_j(netlist, timing.loads_ff, timing.slews_ps, activity, tables, every=True)
@@ -202,18 +206,6 @@ def energy(
         nominal=nominal,
         high=high,
     )
-
-
-def _fanout(netlist, size):
-    """Pins of each net, those behind output ports included, as `hw.mapped.Timer` counts them."""
-    pins = np.zeros(size)
-    for bits in netlist.outputs.values():
-        np.add.at(pins, [net for net in bits if net >= 0], 1)
-    for instance in netlist.instances:
-        for name, net in instance.nets.items():
-            if net >= 0 and not instance.cell.pins[name].output:
-                pins[net] += 1
-    return pins
 
 
 def leakage_w(netlist: Netlist) -> np.ndarray:

@@ -13,7 +13,8 @@ from arch.config import ArrayConfig
 from arch.errors import InputError, MismatchError
 from hw import internal_energy, liberty, liberty_tree, stdcell
 from hw.baselines.pe import Mac
-from hw.mapped import Instance, Netlist, Timer, Timing
+from hw.netlist import Instance, Netlist
+from hw.timer import Timer, Timing
 from hw.verilog import generate_hop, generate_pe
 from sim import blocks, glitches, player, power, weights
 

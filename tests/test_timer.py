@@ -1,4 +1,4 @@
-"""hw.mapped and hw.stdcell: paths timed by hand, sizes, what a library makes of the RTL."""
+"""hw.timer and hw.stdcell: paths timed by hand, sizes, what a library makes of the RTL."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,8 @@ from arch.config import ArrayConfig
 from hw import liberty, stdcell
 from hw.baselines.pe import Mac
 from hw.liberty_table import Table
-from hw.mapped import Instance, Netlist, Timer
+from hw.netlist import Instance, Netlist
+from hw.timer import Timer
 from hw.verilog import generate_hop
 
 MINI = Path(__file__).parent / "data" / "mini.lib"

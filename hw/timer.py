@@ -1,4 +1,4 @@
-"""A design mapped to standard cells: its area, and how long its longest path is.
+"""How long the longest path of a mapped design is, and sizes of its cells that shorten it.
 
 Static timing by the library's tables, before placement: the load of a net is that of its pins and
 `WIRE_FF` for each of them; slews are propagated; the clock is ideal. Inputs come from, and outputs
@@ -7,122 +7,19 @@ go to, flip-flops like those inside, so that a block is as fast as it is between
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 
 from .liberty import Arc, Cell, Library
-from .liberty_table import Table
+from .liberty_table import Tables
+from .netlist import Instance, Netlist
 
 # Capacitance of a net's wires for each pin that it drives: 3 um at about 0.18 fF/um.
 WIRE_FF = 0.55
 CLOCK_SLEW_PS = 20.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Instance:
-    """A cell of the netlist; nets are numbers, by pin. Constants are negative."""
-
-    name: str
-    cell: Cell
-    nets: dict[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Netlist:
-    """Instances of library cells, and the nets between them.
-
-    Attributes
-    ----------
-    inputs, outputs : dict of str to list of int
-        Nets of each port, low bit first.
-    """
-
-    top: str
-    library: Library
-    instances: tuple[Instance, ...]
-    inputs: dict[str, list[int]]
-    outputs: dict[str, list[int]]
-
-    @property
-    def cells(self) -> Counter:
-        """Instances by cell."""
-        return Counter(instance.cell.name for instance in self.instances)
-
-    @property
-    def area_um2(self) -> float:
-        """Sum of the cells' areas."""
-        return sum(instance.cell.area_um2 for instance in self.instances)
-
-    def area_of(self, kind: str) -> float:
-        """Area of cells of a kind: `logic`, `flip-flop`, `clock gate`."""
-        return sum(i.cell.area_um2 for i in self.instances if i.cell.kind == kind)
-
-    @cached_property
-    def clock_nets(self) -> set[int]:
-        """Nets on clock pins, and those that clock gates drive."""
-        return {
-            net
-            for i in self.instances
-            for name, net in i.nets.items()
-            if i.cell.pins[name].clock or (i.cell.kind == "clock gate" and i.cell.pins[name].output)
-        }
-
-    @cached_property
-    def verilog(self) -> str:
-        """The netlist as text; net 7 is `n7`."""
-
-        def net(number):
-            return f"n{number}" if number >= 0 else f"1'b{-1 - number}"
-
-        ports = {"input": self.inputs, "output": self.outputs}
-        lines = [f"module {self.top}({', '.join([*self.inputs, *self.outputs])});"]
-        for direction, named in ports.items():
-            for name, bits in named.items():
-                lines.append(f"  {direction} [{len(bits) - 1}:0] {name};")
-        driven = {number for i in self.instances for number in i.nets.values() if number >= 0} | {
-            number for named in ports.values() for bits in named.values() for number in bits
-        }
-        lines += [f"  wire n{number};" for number in sorted(driven) if number >= 0]
-        for name, bits in self.inputs.items():
-            lines += [f"  assign n{bit} = {name}[{i}];" for i, bit in enumerate(bits)]
-        for name, bits in self.outputs.items():
-            lines += [f"  assign {name}[{i}] = {net(bit)};" for i, bit in enumerate(bits)]
-        for index, instance in enumerate(self.instances):
-            pins = ", ".join(f".{pin}({net(bit)})" for pin, bit in instance.nets.items())
-            lines.append(f"  {instance.cell.name} i{index}({pins});")
-        return "\n".join([*lines, "endmodule", ""])
-
-
-def read_netlist(top: str, described: dict, library: Library) -> Netlist:
-    """The netlist in what Yosys' `write_json` says of a flat module."""
-    constants = {"0": -1, "1": -2, "x": -1, "z": -1}
-
-    def number(bit):
-        return constants[bit] if isinstance(bit, str) else bit
-
-    instances = tuple(
-        Instance(
-            name=name,
-            cell=library.cells[cell["type"]],
-            nets={pin: number(bits[0]) for pin, bits in cell["connections"].items() if bits},
-        )
-        for name, cell in described["cells"].items()
-        if cell["type"] != "$scopeinfo"
-    )
-    ports = {"input": {}, "output": {}}
-    for name, port in described["ports"].items():
-        ports[port["direction"]][name] = [number(bit) for bit in port["bits"]]
-    return Netlist(
-        top=top,
-        library=library,
-        instances=instances,
-        inputs=ports["input"],
-        outputs=ports["output"],
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,40 +42,6 @@ class Timing:
     slews_ps: np.ndarray = field(repr=False)
 
 
-class _Tables:
-    """Tables of one shape, side by side, looked up many at a time."""
-
-    def __init__(self):
-        self._index = {}
-        self._tables = []
-
-    def number(self, table: Table) -> int:
-        if id(table) not in self._index:
-            self._index[id(table)] = len(self._tables)
-            self._tables.append(table)
-        return self._index[id(table)]
-
-    def freeze(self):
-        self.slews = np.array([table.slews for table in self._tables])
-        self.loads = np.array([table.loads for table in self._tables])
-        self.values = np.array([table.values for table in self._tables])
-
-    def at(self, numbers, slew, load):
-        i, u = self._place(self.slews[numbers], slew)
-        j, v = self._place(self.loads[numbers], load)
-        values = self.values
-        upper = values[numbers, i, j] * (1 - v) + values[numbers, i, j + 1] * v
-        lower = values[numbers, i + 1, j] * (1 - v) + values[numbers, i + 1, j + 1] * v
-        return upper * (1 - u) + lower * u
-
-    @staticmethod
-    def _place(axes, values):
-        index = np.clip((values[:, None] > axes).sum(1) - 1, 0, axes.shape[1] - 2)
-        rows = np.arange(len(values))
-        low, high = axes[rows, index], axes[rows, index + 1]
-        return index, (values - low) / (high - low)
-
-
 class Timer:
     """Static timing of a netlist without combinational loops, and sizes that meet a clock.
 
@@ -192,11 +55,11 @@ class Timer:
         self.netlist = netlist
         self._wire_ff = wire_ff
         self._instances = list(netlist.instances)
-        self._flip_flop = netlist.library.find("DFF*")
+        self._flip_flop = netlist.flip_flop
         nets = [net for i in netlist.instances for net in i.nets.values()]
         nets += [net for bits in netlist.inputs.values() for net in bits]
         self._size = 1 + max(nets)
-        self._tables = _Tables()
+        self._tables = Tables()
         for cell in netlist.library.cells.values():
             setups = [pin.setup for pin in cell.pins.values() if pin.setup is not None]
             for tables in [*setups, *(arc.delays + arc.slews for arc in cell.arcs)]:
@@ -217,16 +80,8 @@ class Timer:
 
     def _count_loads(self):
         self._load = np.zeros(self._size)
-        (data,) = (p for p in self._flip_flop.pins.values() if p.setup is not None)
-        for bits in self.netlist.outputs.values():
-            for net in bits:
-                if net >= 0:
-                    self._load[net] += data.capacitance_ff + self._wire_ff
-        for instance in self._instances:
-            for name, net in instance.nets.items():
-                pin = instance.cell.pins[name]
-                if not pin.output and net >= 0:
-                    self._load[net] += pin.capacitance_ff + self._wire_ff
+        for net, pin in self.netlist.driven():
+            self._load[net] += pin.capacitance_ff + self._wire_ff
 
     def _launch(self):
         """What starts and ends paths: flip-flops, and ports as if behind or in front of one."""
@@ -414,10 +269,10 @@ class Timer:
             # The longest paths, and those not far behind.
             self._enlarge(slack, slew, families, limit=0.7 * (clock_ps - worst))
         self._instances = best_instances
+        self.netlist = replace(self.netlist, instances=tuple(best_instances))
         self._count_loads()
         for index in self._rows_of:
             self._look_up(index)
-        self.netlist = replace(self.netlist, instances=tuple(best_instances))
         return self.netlist, self.time()
 
     def _enlarge(self, slack, slew, families, *, limit):
