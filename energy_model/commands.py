@@ -227,8 +227,9 @@ def validate_machines(options: argparse.Namespace) -> None:
 def sweep_machines(options: argparse.Namespace) -> None:
     """The results of a sweep into their file, and its Pareto front; or its speed."""
     from . import sweep_render as render
-    from .sweep import fronts, read_sweep
+    from .sweep import fronts
     from .sweep_run import benchmark, run_sweep
+    from .sweepfile import read_sweep
 
     if (options.backend == "dask") != (options.scheduler is not None):
         raise InputError("--backend dask and --scheduler ADDRESS need each other")

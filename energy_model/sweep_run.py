@@ -28,7 +28,8 @@ from typing import NamedTuple
 from arch.errors import InputError
 
 from . import area
-from .sweep import COLUMNS, FIGURES, Evaluator, Sweep
+from .sweep import COLUMNS, FIGURES, Sweep
+from .sweep_point import Evaluator
 from .tracefile import write_text
 
 BACKENDS = ("loky", "dask", "sequential")

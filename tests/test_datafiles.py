@@ -18,7 +18,8 @@ from energy_model.cli import main
 from energy_model.costs import load_costs
 from energy_model.datafile import DATA
 from energy_model.machinefile import load_machine
-from energy_model.sweep import Evaluator, read_sweep
+from energy_model.sweep_point import Evaluator
+from energy_model.sweepfile import read_sweep
 from energy_model.tracefile import read_scalesim, read_trace
 
 ROOT = Path(__file__).parents[1]

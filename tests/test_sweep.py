@@ -27,8 +27,10 @@ from energy_model.costs import load_costs
 from energy_model.evaluation import Workload, evaluate
 from energy_model.machinefile import load_machine
 from energy_model.pareto import pareto_front
-from energy_model.sweep import COLUMNS, FIGURES, PARAMETERS, Evaluator, fronts, read_sweep
+from energy_model.sweep import COLUMNS, FIGURES, PARAMETERS, fronts
+from energy_model.sweep_point import Evaluator
 from energy_model.sweep_run import read_results, run_sweep
+from energy_model.sweepfile import read_sweep
 
 ROOT = Path(__file__).parents[1]
 SMALL = """\
