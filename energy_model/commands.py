@@ -186,7 +186,9 @@ def price_trace(options: argparse.Namespace) -> None:
 def reproduce_papers(options: argparse.Namespace) -> None:
     """The papers' figures next to the model's; raises MismatchError for a missed target."""
     from . import reproduce_render as render
-    from .reproduce import assumptions, reproduce, targets
+    from .reproduce import reproduce
+    from .reproduce_assumptions import assumptions
+    from .reproduce_targets import targets
 
     rows, notes = reproduce(), assumptions()
     held = targets(rows)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from arch.counts import Counts, scale_counts
@@ -21,15 +20,7 @@ from arch.workload import Layer
 from .costs import load_costs, price
 from .evaluation import Evaluation, Workload, evaluate
 from .fit import DTYPES, predicted_ratios
-from .gpu import (
-    BATCH_STEP,
-    decode_fits,
-    decode_s,
-    load_a100,
-    load_pipeline,
-    step_bytes,
-    weight_bytes,
-)
+from .gpu import decode_s, load_a100, load_pipeline
 from .machine import Machine
 from .machinefile import load_dram, parse_array
 from .paper import (
@@ -78,7 +69,7 @@ class Comparison:
     digitised : bool
         Whether the published value is read off a figure's pixels, within 1 to 2 %.
     inferred : tuple of str
-        Keys of `assumptions` that the model's value rests on.
+        Keys of `reproduce_assumptions` that the model's value rests on.
     left_out : float or None
         The model's value by a fit that has not seen this size.
     """
@@ -118,23 +109,6 @@ class Comparison:
         return f"{self.model:.2f}" == f"{self.published:.2f}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """How near the model must come.
-
-    Attributes
-    ----------
-    name, limit, reached : str
-        What is held to what, and what came out.
-    met : bool
-    """
-
-    name: str
-    limit: str
-    reached: str
-    met: bool
-
-
 @functools.cache
 def reproduce() -> tuple[Comparison, ...]:
     """Every published value with the model's, in the papers' order."""
@@ -146,142 +120,6 @@ def reproduce() -> tuple[Comparison, ...]:
         *_table3(),
         *_one_bit_table(),
     )
-
-
-def assumptions() -> Mapping[str, str]:
-    """What the papers do not state, by key: all of it INFERRED."""
-    fits, pipeline, gpu, rule = decode_fits(), load_pipeline(), load_a100(), workspace_rule()
-    peaks = gpu.peaks.ops_per_s
-    batches = {row.system: row.published for row in _table3() if row.quantity == BATCH_SIZE}
-    model, batch = find_model("70b"), batches["llama"]
-    cache_gb = pipeline.cache_bytes(model, "fp16") / 1e9
-    bound = batch * gpu.dram.bytes_per_s / step_bytes(model, "fp16")
-    needed_gb = weight_bytes(model, "fp16") / 2e9 + batch * cache_gb
-    constants = ", ".join(
-        f"{SYSTEMS[system]} {fits[weight].bandwidth_share:g} of the peak bandwidth and "
-        f"{fits[weight].block_us:g} us a block"
-        for system, weight in DTYPES.items()
-    )
-    return {
-        "shapes": "figure 3's models have GPT-shaped blocks of 12 hidden^2 weights; its 3B is "
-        "hidden 2560 and 32 blocks, not LLaMA-3B's 3200 and 26",
-        "scope": "figure 3's end-to-end energy is arithmetic of the blocks alone, for "
-        f"{CONTEXT} tokens: full (not causal) attention in FP16, one FP16 multiply by a scale for "
-        "each input and output element of a ternary layer, every ternary addition at 8 bits; no "
-        "embedding, no output head, no memory traffic",
-        "dimensions": "7B, 13B and 70B have LLaMA's dimensions with multi-head attention (70B: "
-        "LLaMA-65B's); 3.9B is the 3B with 30 blocks",
-        "workspace": "memory holds ternary weights at 2 bits, FP16 embedding and output head, and "
-        f"{rule.base_gb:g} GB + {rule.per_1000_hidden_gb:g} GB for each 1000 of hidden size, "
-        f"2 constants {rule.source}",
-        "roofline": f"A100 latency: weights and FP16 head at a fitted share of "
-        f"{gpu.dram.bytes_per_s / 1e12:g} TB/s, and a fitted time for each block; 4 constants: "
-        f"{constants}. Keys and values of one sequence are left out, and a model on several GPUs "
-        "runs one stage after the other",
-        "cache": f"table 3: keys and values of {pipeline.context} tokens, FP16 for LLaMA, INT8 "
-        f"for BitNet b1.58 (in FP16, those of {batches['bitnet']:g} sequences would need "
-        f"{batches['bitnet'] * cache_gb:.0f} GB)",
-        "fitting": f"table 3: the largest batch is a multiple of {BATCH_STEP} and counts weights, "
-        f"keys and values, and {pipeline.sequence_workspace_gb:g} GB of workspace for each "
-        f"sequence (1 constant), in {pipeline.gpus} x {gpu.dram.bytes / 1e9:g} GB",
-        "stages": f"table 3: each of {pipeline.gpus} stages completes a batch in its part of the "
-        "latency, plus its keys and values at peak bandwidth, plus its operations at "
-        f"{peaks['fp16'] / 1e12:g} TFLOPS FP16 or {peaks['int8'] / 1e12:g} TOPS INT8, one after "
-        "the other. So a batch is in each stage, though memory counts the keys and values of one: "
-        f"the published throughput needs it, since reading FP16 weights for every {batch / 2:g} "
-        f"sequences would allow {bound:.0f} token/s at peak bandwidth; yet two batches of "
-        f"{batch:g} would need {needed_gb:.0f} GB of each GPU. The paper does not say which",
-        "formulas": f"arXiv 2310.11453, table 1: E_add = m (n - 1) p e_add and E_mul = m n p e_mul "
-        f"over GPT-shaped blocks and full attention, {CONTEXT} tokens; 1-bit has INT8 adds and "
-        "(m n + m p) FP16 multiplies in place of the products with weights, and FP16 attention; "
-        "no output head",
-    }
-
-
-def targets(comparisons: Iterable[Comparison]) -> tuple[Target, ...]:
-    """Every target, with the figure that it is held to."""
-    rows = tuple(comparisons)
-
-    def pick(figure: str, quantity: str | None = None, *, ratio: bool | None = None):
-        return [
-            row
-            for row in rows
-            if row.source == B158
-            and row.figure == figure
-            and quantity in (None, row.quantity)
-            and ratio in (None, row.system == RATIO)
-        ]
-
-    labels = [*pick(FIGURE3_LEFT, ratio=True), *pick(FIGURE3_RIGHT, ratio=True)]
-    joules = [*pick(FIGURE3_LEFT, ratio=False), *pick(FIGURE3_RIGHT, ratio=False)]
-    memory = [*pick(TABLE1, MEMORY), *pick(FIGURE2, MEMORY)]
-    latency = {
-        row.size: row for figure in (TABLE1, FIGURE2) for row in pick(figure, LATENCY, ratio=True)
-    }
-    rms = _rms(row.residual for row in latency.values())
-    left_out = _rms(row.left_out / row.published - 1 for row in latency.values())
-    batches = pick(TABLE3, BATCH_SIZE, ratio=False)
-    cells = [row for row in rows if row.source == ONE_BIT]
-    others = [
-        f"{row.label} {row.model:.4f} for {row.published:.2f}"
-        for row in cells
-        if not row.same_when_rounded
-    ]
-    same = len(cells) - len(others)
-    constants = 2 * len(decode_fits())
-    off = max(abs(row.difference) for row in labels)
-    (speedup,) = pick(TABLE3, THROUGHPUT, ratio=True)
-    wrong = [f"{row.model:g} for {row.published:g}" for row in batches if row.difference]
-    return (
-        Target(
-            name="figure 3, ratio labels",
-            limit="within 0.1",
-            reached=f"{off:.2f} at most",
-            met=off <= 0.1,
-        ),
-        _within("figure 3, joules", joules, 0.03),
-        _within("table 1 and figure 2, memory and its ratios", memory, 0.08),
-        Target(
-            name=f"table 1 and figure 2, latency ratios of {len(latency)} sizes",
-            limit="within 8 % rms with at most 4 constants",
-            reached=f"{100 * rms:.1f} % rms with {constants}; "
-            f"{100 * left_out:.1f} % rms where the fit leaves the size out",
-            met=rms <= 0.08 and constants <= 4,
-        ),
-        Target(
-            name="table 3, largest batches",
-            limit="exact",
-            reached=", ".join(wrong) or "exact",
-            met=not wrong,
-        ),
-        _within(
-            "table 3, throughput",
-            pick(TABLE3, THROUGHPUT, ratio=False),
-            0.06,
-            f"; their ratio {100 * speedup.residual:+.1f} %",
-        ),
-        Target(
-            name="table 1 of arXiv 2310.11453",
-            limit="at least 34 of 36 cells to their two decimals",
-            reached="; ".join([f"{same} of {len(cells)}", *others]),
-            met=same >= 34 and len(cells) == 36,
-        ),
-    )
-
-
-def _within(name: str, rows: list[Comparison], limit: float, more: str = "") -> Target:
-    worst = max(rows, key=lambda row: abs(row.residual))
-    return Target(
-        name=name,
-        limit=f"within {100 * limit:.0f} %",
-        reached=f"{100 * worst.residual:+.1f} % at most ({worst.label}){more}",
-        met=abs(worst.residual) <= limit,
-    )
-
-
-def _rms(errors: Iterable[float]) -> float:
-    squares = [error * error for error in errors]
-    return math.sqrt(sum(squares) / len(squares))
 
 
 @functools.cache

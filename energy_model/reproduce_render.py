@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from . import terminal
-from .reproduce import Comparison, Target
+from .reproduce import Comparison
+from .reproduce_targets import Target
 from .tiers import Tier
 
 _MARKS = (

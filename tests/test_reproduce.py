@@ -9,14 +9,20 @@ from pathlib import Path
 import pytest
 
 from arch.models import FIGURE3, MODELS
-from energy_model import fit, reproduce, reproduce_render
+from energy_model import (
+    fit,
+    reproduce,
+    reproduce_assumptions,
+    reproduce_render,
+    reproduce_targets,
+)
 from energy_model.cli import main
 from energy_model.gpu import decode_fits, load_pipeline
 from energy_model.paper import FITTED, published_series
 from energy_model.tiers import Tier
 
 ROWS = reproduce.reproduce()
-TARGETS = {target.name: target for target in reproduce.targets(ROWS)}
+TARGETS = {target.name: target for target in reproduce_targets.targets(ROWS)}
 ROOT = Path(__file__).parents[1]
 
 
@@ -69,7 +75,7 @@ def spoilt(name):
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_rows_that_are_off_miss_their_target_and_no_other(name):
-    assert [t.name for t in reproduce.targets(spoilt(name)) if not t.met] == [name]
+    assert [t.name for t in reproduce_targets.targets(spoilt(name)) if not t.met] == [name]
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -240,7 +246,7 @@ def test_all_one_bit_cells_but_two_come_out_as_printed():
 
 
 def test_every_assumption_is_printed_and_referred_to(capsys):
-    notes = reproduce.assumptions()
+    notes = reproduce_assumptions.assumptions()
     used = {key for row in ROWS for key in row.inferred}
     assert used == set(notes)
     out = run(capsys)[1]
