@@ -23,14 +23,17 @@ from arch.ports import Port, clock_ports, core_ports
 
 from . import array, asic, lint, pe, registers, row, stationary, unpacker, yosys
 from .baselines import pe as baselines
-from .board import Fifo, Loader, Receiver, Top, Transmitter, fifo_ram, top_ports
+from .board import Top, top_ports
 from .core import Core
 from .delay import Delay, delay_name
+from .fifo import Fifo, fifo_ram
 from .files import write_files
+from .loader import Loader
 from .popcount import LEAF, Popcount, popcount_name
 from .ram import Ram
 from .row import Row, Stack, halves, stack_name
 from .sequencer import Loads, Sequencer, act_buffer
+from .uart import Receiver, Transmitter
 
 # Modules that are Verilog already.
 Written = Ram | asic.Gate

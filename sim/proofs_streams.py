@@ -9,7 +9,7 @@ from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal, Value
 
 from arch.board import FIFO_BYTES
 from arch.config import ArrayConfig
-from hw.board import Fifo, fifo_ram
+from hw.fifo import Fifo, fifo_ram
 from hw.verilog import emit, generate_core
 
 from .formal import Design, Statements
