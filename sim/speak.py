@@ -20,7 +20,8 @@ from arch.errors import InputError, MismatchError, require_int
 
 from . import model_folder
 from .driver import Job
-from .golden.decoder import Decoder, DecoderShape, generate, golden_product
+from .golden.decoder import Decoder, generate, golden_product
+from .golden.decoder_shape import DecoderShape
 from .harness import Machine
 from .layer import run_checked, show_energy
 from .model_folder import ModelFolder

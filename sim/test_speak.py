@@ -16,7 +16,8 @@ from arch.tiling import make_plan
 from arch.workload import Gemm
 from sim import speak
 from sim.__main__ import SPEAKER, main
-from sim.golden.decoder import Decoder, DecoderShape, generate, golden_product
+from sim.golden.decoder import Decoder, generate, golden_product
+from sim.golden.decoder_shape import DecoderShape
 from sim.model_folder import open_folder
 
 CONFIG = ArrayConfig(rows=1, cols=4, lanes=4, max_k=512)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from arch.errors import InputError
-from sim.golden.decoder import Decoder, DecoderShape, attend, generate, golden_product, rotate
+from sim.golden.attention import attend, rotate
+from sim.golden.decoder import Decoder, generate, golden_product
+from sim.golden.decoder_shape import DecoderShape
 from sim.golden.linear import ternary_gemm
 from sim.golden.quantise import absmax_acts
 

@@ -9,159 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from arch.errors import InputError, require_int
-from arch.hf import model_shape, norm_epsilon, rope_theta
-from arch.model_shape import ModelShape
 from arch.ternary import check_trits
-from arch.trace import MAX_CONTEXT
 
+from .attention import attend, rotate
+from .decoder_shape import ACTIVATIONS, DecoderShape
 from .linear import exact_float, rescale
 from .quantise import absmax_acts
 
 # (name of a ternary matrix, acts int8 (m, k)) -> psums (m, n), integers
 Product = Callable[[str, np.ndarray], np.ndarray]
-
-
-def _silu(x: np.ndarray) -> np.ndarray:
-    return x / (1 + np.exp(-x))
-
-
-def _relu2(x: np.ndarray) -> np.ndarray:
-    return np.square(np.maximum(x, 0))
-
-
-_ACTIVATIONS = {"silu": _silu, "relu2": _relu2}
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecoderShape:
-    """Dimensions and constants of a BitNet decoder.
-
-    Attributes
-    ----------
-    hidden, ffn, layers, heads, kv_heads, head_dim, vocab : int
-        As in `arch.model_shape.ModelShape`; head_dim is even.
-    rope_theta : float
-        Base of the rotary embedding.
-    norm_epsilon : float
-        What RMSNorm adds to the mean of the squares.
-    activation : "silu" or "relu2"
-        Of the gated feed-forward: SwiGLU, or squared ReLU.
-    tied : bool
-        Whether the output head is the input embedding.
-    max_context : int
-        Most tokens in the KV cache.
-    """
-
-    hidden: int
-    ffn: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocab: int
-    rope_theta: float
-    norm_epsilon: float
-    activation: str
-    tied: bool
-    max_context: int
-
-    def __post_init__(self):
-        require_int("max_context", self.max_context, high=MAX_CONTEXT)
-        if self.activation not in _ACTIVATIONS:
-            known = " or ".join(_ACTIVATIONS)
-            raise InputError(f"activation must be {known}, not {self.activation!r}")
-        for name in ("rope_theta", "norm_epsilon"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} must be above 0 and finite, not {getattr(self, name)!r}")
-        if self.model.head_dim % 2:
-            raise InputError(f"head_dim must be even, not {self.head_dim}")
-
-    @classmethod
-    def from_config(cls, config: Mapping) -> DecoderShape:
-        """The decoder that the content of a `config.json` of Hugging Face's BitNet describes.
-
-        Raises
-        ------
-        InputError
-            Names the key that is missing or wrong, or asks for what this decoder does not compute.
-        """
-        model = model_shape("decoder", config)
-        if config["model_type"] != "bitnet":
-            raise InputError(f"model_type must be bitnet, not {config['model_type']!r}")
-        if model.max_context is None:
-            raise InputError("has no max_position_embeddings")
-        quantisation = config.get("quantization_config") or {}
-        for name, asked in (
-            ("a bias", model.biases),
-            ("a sliding window", model.window),
-            ("a soft cap", model.capped),
-            ("a norm inside its linear layers", quantisation.get("use_rms_norm")),
-        ):
-            if asked:
-                raise InputError(f"asks for {name}, which this decoder does not have")
-        return cls(
-            hidden=model.hidden,
-            ffn=model.ffn,
-            layers=model.layers,
-            heads=model.heads,
-            kv_heads=model.kv_heads,
-            head_dim=model.head_dim,
-            vocab=model.vocab,
-            rope_theta=rope_theta(config),
-            norm_epsilon=norm_epsilon(config),
-            activation=model.activation,
-            tied=model.tied,
-            max_context=model.max_context,
-        )
-
-    @cached_property
-    def model(self) -> ModelShape:
-        """The same dimensions for `arch.trace`."""
-        return ModelShape(
-            name="decoder",
-            hidden=self.hidden,
-            ffn=self.ffn,
-            layers=self.layers,
-            heads=self.heads,
-            kv_heads=self.kv_heads,
-            head_dim=self.head_dim,
-            vocab=self.vocab,
-            activation=self.activation,
-            tied=self.tied,
-            max_context=self.max_context,
-            sub_norms=True,
-            source="a decoder's shape",
-        )
-
-    def matrices(self) -> dict[str, tuple[int, int]]:
-        """(k, n) of each ternary matrix by its name, in the order of execution."""
-        return {
-            f"layers.{layer}.{kind}": (k, n)
-            for layer in range(self.layers)
-            for kind, k, n in self.model.linears()
-        }
-
-    def floats(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each float tensor by the name that Hugging Face gives it."""
-        shapes = {"model.embed_tokens.weight": (self.vocab, self.hidden)}
-        for layer in range(self.layers):
-            for norm, width in (
-                ("input_layernorm", self.hidden),
-                ("self_attn.attn_sub_norm", self.model.q_features),
-                ("post_attention_layernorm", self.hidden),
-                ("mlp.ffn_sub_norm", self.ffn),
-            ):
-                shapes[f"model.layers.{layer}.{norm}.weight"] = (width,)
-        shapes["model.norm.weight"] = (self.hidden,)
-        if not self.tied:
-            shapes["lm_head.weight"] = (self.vocab, self.hidden)
-        return shapes
 
 
 class Decoder:
@@ -288,7 +148,7 @@ class Decoder:
         block = f"model.layers.{layer}"
         h = self._norm(f"{block}.post_attention_layernorm", x)
         gate, up = self._linears(layer, h, "ffn.gate", "ffn.up")
-        y = _ACTIVATIONS[self.shape.activation](gate) * up
+        y = ACTIVATIONS[self.shape.activation](gate) * up
         (y,) = self._linears(layer, self._norm(f"{block}.mlp.ffn_sub_norm", y), "ffn.down")
         return y
 
@@ -312,62 +172,6 @@ def rms_norm(x: np.ndarray, weight: np.ndarray, *, epsilon: float) -> np.ndarray
     """Each token of x (m, width) over the root of its mean square, times weight (width)."""
     square = np.mean(x * x, axis=-1, keepdims=True)
     return weight * (x * (1 / np.sqrt(square + np.float32(epsilon))))
-
-
-def rotate(x: np.ndarray, positions: np.ndarray, *, theta: float) -> np.ndarray:
-    """Rotary position embedding.
-
-    Parameters
-    ----------
-    x : ndarray of float32, shape (m, heads, head_dim)
-        Queries or keys. Element i of a head's first half and element i of its second are the
-        coordinates that turn by position / theta**(2 i / head_dim) radians.
-    positions : ndarray of int, shape (m,)
-    theta : float
-
-    Returns
-    -------
-    ndarray of float32, as x
-
-    Notes
-    -----
-    Source: arXiv 2104.09864, with the pairs of GPT-NeoX. Angles are products of float32, as where
-    models are trained; at large positions they are off by more than an ulp of their sine.
-    """
-    half = x.shape[-1] // 2
-    frequencies = theta ** (-np.arange(half) / half)
-    angles = positions.astype(np.float32)[:, None, None] * frequencies.astype(np.float32)
-    cos, sin = np.cos(angles), np.sin(angles)
-    first, second = x[..., :half], x[..., half:]
-    return np.concatenate((first * cos - second * sin, second * cos + first * sin), axis=-1)
-
-
-def attend(queries: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Causal attention of the last m of t tokens, heads / kv_heads query heads to a key head.
-
-    Parameters
-    ----------
-    queries : ndarray of float32, shape (m, heads, head_dim)
-    keys, values : ndarray of float32, shape (t, kv_heads, head_dim)
-
-    Returns
-    -------
-    ndarray of float32, shape (m, heads * head_dim)
-    """
-    (m, heads, head_dim), (t, kv_heads, _) = queries.shape, keys.shape
-    group = heads // kv_heads
-    # Query heads that share a key head are further rows of one product.
-    q = queries.reshape(m, kv_heads, group, head_dim).transpose(1, 2, 0, 3)
-    q = q.reshape(kv_heads, group * m, head_dim)
-    scores = (q @ keys.transpose(1, 2, 0)) * np.float32(head_dim**-0.5)
-    scores = scores.reshape(kv_heads, group, m, t)
-    future = np.arange(t) > np.arange(t - m, t)[:, None]
-    scores = np.where(future, np.float32(-np.inf), scores)
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    weights /= weights.sum(axis=-1, keepdims=True)
-    y = weights.reshape(kv_heads, group * m, t) @ values.transpose(1, 0, 2)
-    y = y.reshape(kv_heads, group, m, head_dim).transpose(2, 0, 1, 3)
-    return y.reshape(m, heads * head_dim)
 
 
 def golden_product(trits: Mapping[str, np.ndarray]) -> Product:
