@@ -236,22 +236,22 @@ def place_all(options: argparse.Namespace) -> tuple[Path, ...]:
 def _place(options, measure):
     from rich.console import Console
 
-    from . import fpga
+    from . import fpga_render, nextpnr
 
     require_int("seeds", options.seeds)
-    fpga.require_nextpnr()
+    nextpnr.require_nextpnr()
     # Shows on a terminal alone.
     with Console(stderr=True).status("generating") as status:
         name, placements, more = measure(status.update)
     texts = {
-        f"{name}.json": fpga.as_json(placements) + "\n",
-        f"{name}.md": fpga.markdown(placements),
+        f"{name}.json": fpga_render.as_json(placements) + "\n",
+        f"{name}.md": fpga_render.markdown(placements),
     }
     files = write_files(options.out, texts | more)
     if options.format == "json":
         print(texts[f"{name}.json"], end="")
         return ()
-    fpga.show(placements)
+    fpga_render.show(placements)
     return files
 
 

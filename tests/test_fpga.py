@@ -1,4 +1,4 @@
-"""hw.fpga, hw.area: what nextpnr reports; a harness that hides nothing and adds nothing; boards."""
+"""hw.fpga, hw.nextpnr, hw.harness, hw.area: reports, a harness that hides nothing, and boards."""
 
 import dataclasses
 import itertools
@@ -14,7 +14,7 @@ from arch.board import BOARDS
 from arch.config import ArrayConfig, Dataflow
 from arch.errors import InputError
 from arch.ports import Port
-from hw import area, fpga, synth, yosys
+from hw import area, fpga, fpga_render, harness, nextpnr, synth, yosys
 from hw.__main__ import main
 from hw.verilog import Rtl, generate, generate_pe
 
@@ -54,7 +54,7 @@ def harness_registers(inputs, outputs):
 @pytest.mark.parametrize("outputs", [1, 4, 5, 21])
 def test_every_port_of_the_module_has_a_register_of_its_own_in_the_harness(outputs, tmp_path):
     rtl = module("assign y = 0;", rst=1, narrow=1, wide=9, y=outputs)
-    (tmp_path / "harness.v").write_text(fpga.harness(rtl))
+    (tmp_path / "harness.v").write_text(harness.harness(rtl))
     netlist = tmp_path / "harness.json"
     yosys.run(
         f"read_verilog {tmp_path / 'harness.v'}\nsynth_ecp5 -top harness\nwrite_json {netlist}"
@@ -106,8 +106,8 @@ def report(*cells, achieved=250.0):
     ],
 )
 def test_report_tells_fmax_cells_and_where_the_critical_path_lies(cells, in_harness):
-    route = fpga.read_report(report(*cells), seed=3)
-    assert route == fpga.Route(
+    route = nextpnr.read_report(report(*cells), seed=3)
+    assert route == nextpnr.Route(
         seed=3,
         fmax_hz=250e6,
         path_from=cells[0],
@@ -132,8 +132,8 @@ def placed():
         top="x", target="ecp5", resources=resources, cells=CELLS, tool="Yosys 9", seconds=1.0
     )
     routes = (
-        fpga.read_report(report("dut.a", "dut.b", achieved=90), seed=1),
-        fpga.read_report(report("a", "b", achieved=120.4), seed=2),
+        nextpnr.read_report(report("dut.a", "dut.b", achieved=90), seed=1),
+        nextpnr.read_report(report("a", "b", achieved=120.4), seed=2),
     )
     return fpga.Placement(
         synthesis=synthesis, macs_per_cycle=4, harness_luts=1, routes=routes, tool="router 1"
@@ -141,7 +141,7 @@ def placed():
 
 
 def test_table_divides_by_operations_and_marks_a_lower_bound(placed):
-    heading, _, row, _, caption = fpga.markdown({"a design": placed}).splitlines()
+    heading, _, row, _, caption = fpga_render.markdown({"a design": placed}).splitlines()
     headings, cells = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (heading, row))
     assert dict(zip(headings, cells, strict=True)) == {
         "design": "a design",
@@ -161,7 +161,7 @@ def test_table_divides_by_operations_and_marks_a_lower_bound(placed):
         "Gop/s": "0.482",
     }
     assert caption.startswith("MEASURED: Yosys 9, router 1, LFE5U-85F, speed grade 6")
-    (told,) = json.loads(fpga.as_json({"a design": placed})).values()
+    (told,) = json.loads(fpga_render.as_json({"a design": placed})).values()
     assert (told["luts"], told["fmax_hz"], told["operations_per_s"]) == (158, 120.4e6, 481.6e6)
 
 
@@ -195,8 +195,8 @@ def test_page_shows_the_designs():
 @pytest.fixture
 def without_nextpnr(monkeypatch):
     """For what must be told before nextpnr starts."""
-    monkeypatch.setattr(fpga, "require_nextpnr", lambda: None)
-    monkeypatch.setattr(fpga, "_RUNNER", "raise AssertionError")
+    monkeypatch.setattr(nextpnr, "require_nextpnr", lambda: None)
+    monkeypatch.setattr(nextpnr, "_RUNNER", "raise AssertionError")
 
 
 @pytest.mark.usefixtures("without_nextpnr")
@@ -255,7 +255,7 @@ def test_another_nextpnr_is_called_with_its_options_and_named_in_the_report(monk
     )
     other.chmod(0o755)
     monkeypatch.setenv("NEXTPNR_ECP5", f"{other} --parallel-refine")
-    assert fpga._tool() == "nextpnr-other --parallel-refine (0.99-1)"
+    assert nextpnr.tool() == "nextpnr-other --parallel-refine (0.99-1)"
     with pytest.raises(InputError, match=r"gives up: ERROR: called with --parallel-refine --85k "):
         fpga.place(generate(ArrayConfig(rows=1, cols=1, lanes=1)), seeds=1)
 
@@ -340,8 +340,8 @@ def test_board_s_bitstream_has_its_pins_and_memories(tmp_path, capsys):
     assert not told["routes"][0]["in_harness"]
     assert told["routes"][0]["cells"]["TRELLIS_IO"] == 8
     # Read back by a tool that knows the device and nothing of the design.
-    unpack = (*fpga._packaged("ecpunpack"), f"{name}.bit", "back.config")
-    fpga._run(tmp_path, "ecpunpack", *unpack)
+    unpack = (*nextpnr.packaged("ecpunpack"), f"{name}.bit", "back.config")
+    nextpnr.run(tmp_path, "ecpunpack", *unpack)
     back = (tmp_path / "back.config").read_text()
     assert ".device LFE5U-85F\n" in back
     assert "Part: LFE5U-85F-6CABGA381" in back
@@ -409,7 +409,7 @@ def test_module_that_is_faster_than_its_harness_is_told_apart():
     rtl = module(registers, a=40, y=40)
     (route,) = fpga.place(rtl, seeds=1).routes
     # Of the module there is no LUT.
-    assert route.cells["TRELLIS_COMB"] == fpga.harness_luts(rtl) == 15
+    assert route.cells["TRELLIS_COMB"] == harness.harness_luts(rtl) == 15
     assert route.in_harness
     # No design of ours comes near, so the harness never decides.
     assert route.fmax_hz > 450e6
