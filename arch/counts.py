@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from .tiling import Plan, StationaryPlan
-from .workload import Gemm, Layer, Trace, Vector
+from .workload import Gemm, Layer, Vector
 
 
 class Counts(Mapping):
@@ -148,14 +148,6 @@ def vector_counts(vector: Vector) -> Counts:
         "add_fp16": add_fp16,
     }
     return Counts(**{action: count for action, count in counts.items() if count})
-
-
-def arithmetic_counts(trace: Trace) -> Counts:
-    """Arithmetic of a trace's matrix products: every product and every scale."""
-    total = Counts()
-    for layer in trace:
-        total = total + product_counts(layer) + scale_counts(layer)
-    return total
 
 
 def tree_adds(lanes: int, act_bits: int) -> dict[int, int]:

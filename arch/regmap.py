@@ -16,7 +16,6 @@ WORD_BITS = 32
 WORD_BYTES = 4
 # Descriptors that may wait while a run is under way.
 QUEUE_DEPTH = 4
-COUNTER_BITS = 64
 
 
 class Access(enum.StrEnum):

@@ -32,7 +32,6 @@ from .sweep import COLUMNS, FIGURES, Sweep
 from .sweep_point import Evaluator
 from .tracefile import write_text
 
-BACKENDS = ("loky", "dask", "sequential")
 SUFFIXES = (".csv", ".parquet")
 # Points of a chunk: a fraction of a second, so that little is lost and little is spent on sending.
 CHUNK = 512

@@ -1,4 +1,4 @@
-"""Operands as words for the ports of a hop, or of a PE: a beat in every cycle, tile after tile."""
+"""Operands as words for the ports of a hop: a beat in every cycle, tile after tile."""
 
 from __future__ import annotations
 
@@ -38,36 +38,6 @@ def hop_words(
         "acts_west": streams.pack_fields(acts.reshape(beats, -1), config.act_bits),
         "control_west": control.astype(np.uint8)[:, None],
         "trits_north": streams.pack_fields(codes, weight_bits or 2),
-    }
-
-
-def pe_words(
-    acts: np.ndarray, weights: np.ndarray, *, act_bits: int, weight_bits: int, latency: int
-) -> dict[str, np.ndarray]:
-    """A beat in every cycle for a PE of hw/baselines, whose acts are registered outside.
-
-    Parameters
-    ----------
-    acts, weights : array of int, shape (tiles, slices, lanes)
-        Words as they are on the ports, of so many bits.
-    latency : int
-        Cycles from acts to the accumulator: `config.tree_stages`.
-    """
-    tiles, slices, _ = acts.shape
-    beats = tiles * slices
-    slice_ = np.tile(np.arange(slices), tiles)
-
-    def later(bits, cycles):
-        return np.pad(bits.astype(np.uint8), (cycles, 0))[:beats, None]
-
-    packed = streams.pack_fields(acts.reshape(beats, -1), act_bits)
-    return {
-        "take": np.ones((beats, 1), np.uint8),
-        "acts": np.concatenate([np.zeros_like(packed[:1]), packed[:-1]]),
-        "trits_north": streams.pack_fields(weights.reshape(beats, -1), weight_bits),
-        "valid": later(np.ones(beats), 1 + latency),
-        "first": later(slice_ == 0, 1 + latency),
-        "load": later(slice_ == slices - 1, 2 + latency),
     }
 
 
@@ -121,7 +91,7 @@ def demo_tiles(*, tiles: int, lanes: int, cols: int, seed: int = 0):
 def half_tiles(
     *, tiles: int, slices: int, lanes: int = 1, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(acts, weights) of `pe_words`, FP16: normal, of deviation 1 and 0.02."""
+    """(acts, weights), FP16: normal, of deviation 1 and 0.02."""
     rng = np.random.default_rng(seed)
     each = (rng.normal(0, deviation, (tiles, slices, lanes)) for deviation in (1, 0.02))
     acts, values = (np.float16(numbers).view(np.uint16) for numbers in each)
