@@ -1,10 +1,12 @@
 """sim.asap7: what its cost table adds up to, what it chooses, and what it refuses."""
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -119,6 +121,39 @@ def test_table_has_a_row_for_each_kind_of_operands(done):
     assert len(rows) == 3
     assert {len(row) for row in rows} == {len(asap7.COLUMNS)}
     assert asap7.markdown([twice, bare]).count("\n") == 5
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_run_writes_what_was_priced(quick, done, monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def measure(designs, files, *, progress, without, **_):
+        asked.extend(designs)
+        for each in done:
+            progress(each)
+        return done
+
+    monkeypatch.setattr(asap7, "measure", measure)
+    asap7.run([MINI], out=tmp_path, folder=tmp_path, quick=quick, half_drive=False, jobs=1)
+    files = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    # The quick run prices too little for a table of costs.
+    extra = set() if quick else {"costs_asap7.yaml", "asap7.svg"}
+    assert set(files) == {"asap7.json", "asap7.md", *extra}
+    assert asked == (
+        asap7_designs.quick_designs()
+        if quick
+        else [*asap7_designs.table_designs(), *asap7_designs.search_designs()]
+    )
+    designs = json.loads(files["asap7.json"])["designs"]
+    # One energy each, in fJ an operation.
+    wanted = {each.design.name: f"{each.energies[0].nominal_j * 1e15:.3g}" for each in done}
+    assert [design["area_um2"] for design in designs] == [1.0] * len(done)
+    lines = [line.split("|")[1:-1] for line in files["asap7.md"].splitlines()[2:]]
+    assert {line[0].strip(): line[7].strip() for line in lines} == wanted
+    assert next(iter(wanted)) in capsys.readouterr().out
+    if not quick:
+        assert load_costs(str(tmp_path / "costs_asap7.yaml")).joules("mul_fp16").nominal > 0
+        assert ElementTree.fromstring(files["asap7.svg"]).tag.endswith("svg")
 
 
 @pytest.mark.slow
