@@ -33,7 +33,33 @@ def hits(folder):
     return read(target / "seed-1" / "coverage.dat", DESIGN)
 
 
+def test_points_of_a_file_are_those_of_its_lines_over_all_instances(tmp_path):
+    def line(number, kind, what, instance, count):
+        # As Verilator 5.040 writes them.
+        fields = {"f": "dut.v", "l": number, "n": 5, "t": kind, "page": f"v_{kind}/tritloom_dut"}
+        fields |= {"o": what, "h": instance}
+        return "C '" + "".join(f"\1{key}\2{value}" for key, value in fields.items()) + f"' {count}"
+
+    lines = [
+        "# SystemC::Coverage-3",
+        line(4, "toggle", "up:0->1", "tritloom_dut.a", 2),
+        line(4, "toggle", "up:0->1", "tritloom_dut.b", 3),
+        line(4, "toggle", "stuck:0->1", "tritloom_dut.a", 0),
+        line(8, "branch", "if", "tritloom_dut.a", 7),
+    ]
+    file = tmp_path / "coverage.dat"
+    file.write_text("\n".join(lines))
+    # The module starts on line 5 of the file, and its name is counted from there.
+    assert read(file, DESIGN) == {
+        Point("toggle", "tritloom_dut", "up:0->1"): 5,
+        Point("toggle", "tritloom_dut", "stuck:0->1"): 0,
+        Point("branch", "tritloom_dut", "3:5 if"): 7,
+    }
+
+
+# Compiling Verilator's runtime with counters takes a minute: for `make coverage`.
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_points_of_a_small_design_are_those_counted_by_hand(hits):
     toggles = {point.what: count for point, count in hits.items() if point.kind == "toggle"}
     # Ten edges of the clock: up is 1 after the first, 0 after the last.
