@@ -91,7 +91,7 @@ killed: $(STAMP)  ## commands interrupted and killed at random points, speak too
 test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 	$(PY) -m pytest -n 2 -m 'not slow and not exhaustive'
 
-coverage: $(STAMP)  ## lines and toggles of the core's RTL that its benches reach, tiny (3 minutes)
+coverage: $(STAMP)  ## lines and toggles of the core's RTL that its benches reach, and crosses, tiny (6 minutes)
 	$(PY) -m pytest -q sim/test_coverage.py && $(PY) -m sim.coverage
 
 coverage-python: $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP)  ## branches of our Python that the suite takes (30 minutes)

@@ -1,13 +1,16 @@
 """Runs inside the simulator: the core from AXI to AXI, driven by cocotbext-axi, beside its model.
 
 Started by `sim.runner`; what to run comes in the environment variable TRITLOOM_RUN as JSON:
-`config`, `seed` and `gemms`.
+`config`, `seed` and `gemms`. Where `crosses` is set, crosses.json then tells what was hit of
+`sim.crosses`; the RTL has to be compiled with `sim.runner.COVERAGE`, which shows the registers.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from pathlib import Path
 
 import cocotb
 import numpy as np
@@ -21,13 +24,15 @@ from arch.counts import core_counters
 from arch.ternary import PACKINGS
 from arch.tiling import make_plan
 from arch.workload import Gemm
-from sim import streams
+from sim import crosses, streams
 from sim.driver import Job
 from sim.golden.core import CoreModel, Inputs
 from sim.lockstep import VALUES, operands
 from sim.scenarios import CORE_SCENARIOS
 
 PERIOD_NS = 2
+# Of all tests.
+HITS = Counter()
 
 
 class BusWatch:
@@ -66,6 +71,7 @@ class Bench:
 
     def __init__(self, dut, run, rng, shares, *, lockstep=False):
         self.dut, self.config, self.rng = dut, ArrayConfig(**run["config"]), rng
+        self.shares = dict(shares)
         # No test goes on for ever: a few times what the slowest one takes.
         self.limit = 10_000 + 2_500 * len(run["gemms"])
         cocotb.start_soon(Clock(dut.clk, PERIOD_NS, "ns").start())
@@ -76,16 +82,25 @@ class Bench:
         self.psums = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis_psums"), **bus)
         for side, share in shares.items():
             if share < 1:
-                getattr(self, side).set_pause_generator(self._pauses(share))
+                getattr(self, side).set_pause_generator(self._pauses(side))
         # From the reset on, and only where packets are whole.
         self.model = CoreModel(self.config) if lockstep else None
         self.bus = BusWatch(dut, self.config)
+        self.sampler = crosses.Sampler(self.config, HITS) if run.get("crosses") else None
         self.cycle = self.first = self.last = self.held = 0
-        cocotb.start_soon(self._watch())
+        cocotb.start_soon(self._watch_to_the_end())
 
-    def _pauses(self, share):
+    def _pauses(self, side):
         while True:
-            yield bool(self.rng.random() >= share)
+            yield bool(self.rng.random() >= self.shares[side])
+
+    async def _watch_to_the_end(self):
+        try:
+            await self._watch()
+        finally:
+            # The test is over.
+            if self.sampler:
+                Path("crosses.json").write_text(json.dumps([[*key, n] for key, n in HITS.items()]))
 
     async def _watch(self):
         """Cycle numbers of the first beat in since `first` was cleared, and of the last row out.
@@ -105,6 +120,8 @@ class Bench:
                 ]
                 for signal in ("valid", "ready")
             )
+            if self.sampler:
+                self._sample(valid, ready)
             if self.model:
                 self._compare(valid, ready)
             taken = [offered and accepted for offered, accepted in zip(valid, ready, strict=True)]
@@ -115,6 +132,26 @@ class Bench:
             self.held += ready[0] > valid[0] and not self.acts.idle()
             self.held += ready[1] > valid[1] and not self.weights.idle()
             self.held += valid[2] > ready[2]
+
+    def _sample(self, valid, ready):
+        dut, registers = self.dut, self.dut.registers
+        waiting = int(registers.level.value)
+        errors = {
+            name
+            for name in crosses.ERRORS
+            if getattr(registers, f"field_error_{name.lower()}").value
+        }
+        if dut.registers_soft_reset.value:
+            errors.add(crosses.RESET)
+        self.sampler.cycle(
+            valid=valid,
+            ready=ready,
+            busy=bool(dut.registers_busy.value) or waiting > 0,
+            waiting=waiting,
+            packing=list(PACKINGS)[int(dut.unpacker_packing.value)],
+            errors=frozenset(errors),
+            under_way=self.model and self.model.under_way,
+        )
 
     def _compare(self, valid, ready):
         """Every output of the streams in this cycle is the model's."""

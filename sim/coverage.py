@@ -1,4 +1,4 @@
-"""Line and toggle coverage of the core's RTL under the benches, module by module.
+"""Line and toggle coverage of the core's RTL under the benches, and of crosses (`sim.crosses`).
 
 `make coverage` runs the core's bench and the registers' on the preset tiny, compiled with
 Verilator's counters, and adds them up over all instances of a module. A point is a line or a
@@ -9,6 +9,7 @@ reason.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
@@ -24,11 +25,12 @@ from arch.errors import MismatchError
 from hw import registers
 from hw.verilog import emit, generate_core
 
-from .coverage_excluded import EXCLUDED, Excluded
-from .runner import COVERAGE, TOP, lockstep
+from . import crosses
+from .coverage_excluded import EXCLUDED, EXCLUDED_BINS, Excluded
+from .runner import COVERAGE, TOP, build, run_bench
 from .scenarios import BUS_SCENARIOS, CORE_SCENARIOS, CORE_TESTS
 
-# Of what is not excluded.
+# Of the points that are not excluded. Bins are to be hit, all of them.
 LEAST = 0.98
 OUT = Path("build/coverage")
 # Instead of 32,768, so that a run passes all addresses of the act buffer.
@@ -43,9 +45,10 @@ class Point:
     Attributes
     ----------
     kind : str
-        line, branch or toggle.
+        line, branch or toggle; or bin.
     module, what : str
-        What: `net[bit]:0->1` of a toggle, else the line in its module and Verilator's label.
+        What: `net[bit]:0->1` of a toggle, else the line in its module and Verilator's label. Of a
+        bin: its cross and itself.
     """
 
     kind: str
@@ -111,60 +114,110 @@ def _registers_verilog(config):
     return emit(modules, top=TOP)[0]
 
 
-def _measure(config, verilog, gemms, module, tests, folder):
-    failed = lockstep(
-        config,
-        gemms,
-        seed=1,
-        simulator="verilator",
-        folder=folder,
-        verilog=verilog,
-        module=module,
-        tests=tests,
-        options=COVERAGE,
-    )
+def _run(config, verilog, gemms, module, tests, folder, **more):
+    """Run a bench; the folder of what it leaves."""
+    target = build(config, simulator="verilator", folder=folder, verilog=verilog, options=COVERAGE)
+    run = {"config": dataclasses.asdict(config), "gemms": gemms, "seed": 1, **more}
+    failed = run_bench(target, top=TOP, bench=module, run=run, tests=tests, simulator="verilator")
     if failed:
         raise MismatchError(failed)
-    # The build's name holds a hash; the last one written is this run's.
-    file = max(folder.glob("*/seed-1/coverage.dat"), key=lambda file: file.stat().st_mtime_ns)
-    return read(file, verilog)
+    return target / "seed-1"
 
 
-def measure(dataflow: Dataflow, folder: Path) -> Counter:
-    """Hits of the core of the preset tiny, but for MAX_K, its registers' own bench included."""
+def _bins(folder):
+    return Counter({tuple(key): n for *key, n in json.loads((folder / "crosses.json").read_text())})
+
+
+def all_bins(hits: Counter) -> Counter:
+    """Hits of each bin as a `Point`, zeros too; of (cross, bin)."""
+    return Counter(
+        {
+            Point("bin", cross, name): hits[cross, name]
+            for cross in crosses.CROSSES
+            for name in crosses.bins(cross)
+        }
+    )
+
+
+def missed(hits: Counter, entries: list[Excluded]) -> list[Point]:
+    """Points that are neither hit nor excluded."""
+    return [
+        point
+        for point, count in hits.items()
+        if not count and not any(excluded(point, entry) for entry in entries)
+    ]
+
+
+def measure(dataflow: Dataflow, folder: Path) -> tuple[Counter, Counter, Counter]:
+    """Hits of the core of the preset tiny, but for MAX_K, its registers' own bench included.
+
+    Then those of the bins: of the core's bench, and with `sim.crosses_bench` after it.
+    """
     config = PRESETS["tiny"].replace(dataflow=dataflow, max_k=MAX_K, buffer_tokens=4)
     tile = (config.rows, config.slices_per_tile * config.lanes, config.cols)
     gemms = [(1, 1, 1), tuple(side + 1 for side in tile), (5, MAX_K, 5), (4, MAX_K - 1, 1)]
     verilog = generate_core(config, name="dut").verilog
     tests = len(CORE_SCENARIOS) + CORE_TESTS
-    hits = _measure(config, verilog, gemms, "sim.core_bench", tests, folder)
+    left = _run(config, verilog, gemms, "sim.core_bench", tests, folder, crosses=True)
+    hits, first = read(left / "coverage.dat", verilog), _bins(left)
+    entries = [entry for entry in EXCLUDED_BINS if dataflow in entry.dataflows]
+    wanted = [(point.module, point.what) for point in missed(all_bins(first), entries)]
+    more = {"crosses": True, "wanted": wanted}
+    both = first + _bins(_run(config, verilog, [], "sim.crosses_bench", 2, folder, **more))
     # Nine tests under every scenario of the bus, and one.
     tests, verilog = 9 * len(BUS_SCENARIOS) + 1, _registers_verilog(config)
-    for point, count in _measure(config, verilog, [], "sim.registers_bench", tests, folder).items():
+    left = _run(config, verilog, [], "sim.registers_bench", tests, folder)
+    for point, count in read(left / "coverage.dat", verilog).items():
         name = REGISTERS if point.module == TOP else f"tritloom_{point.module}"
         here = Point(point.kind, name, point.what)
         if here in hits:
             hits[here] += count
-    return hits
+    return hits, all_bins(first), all_bins(both)
+
+
+def report_bins(dataflow: Dataflow, first: Counter, hits: Counter, console: Console) -> dict:
+    """Print the bins of each cross, and those missed; the same for the JSON.
+
+    Raises
+    ------
+    MismatchError
+        As of `check`.
+    """
+    entries = [entry for entry in EXCLUDED_BINS if dataflow in entry.dataflows]
+    found = check(hits, entries)
+    left = missed(hits, entries)
+    table = Table("cross", "core's bench", "hit", "bins", "excluded", title=f"{dataflow}, crosses")
+    document = {}
+    for (_, cross), (hit, bins, out) in found.items():
+        before = sum(1 for point in first if point.module == cross and first[point])
+        lost = [point.what for point in left if point.module == cross]
+        document[cross] = {"core_bench": before, "hit": hit, "bins": bins, "excluded": out}
+        document[cross]["missed"] = lost
+        table.add_row(cross, *map(str, (before, hit, bins, out)))
+    console.print(table)
+    for point in left:
+        print(f"{dataflow} missed: {point.module}: {point.what}")
+    return document
 
 
 def main() -> int:
-    """Measure either dataflow, print a table, write build/coverage; 1 below 98 per cent."""
+    """Measure either dataflow, print tables, write build/coverage; 1 below the bounds.
+
+    Or where a bench fails, or an entry of the lists is wrong.
+    """
     OUT.mkdir(parents=True, exist_ok=True)
-    document, console, low = {}, Console(), False
+    document, of_bins, console, low = {}, {}, Console(), False
     for dataflow in Dataflow:
-        hits = measure(dataflow, OUT / "sim")
         entries = [entry for entry in EXCLUDED if dataflow in entry.dataflows]
         try:
+            hits, first, both = measure(dataflow, OUT / "sim")
             found = check(hits, entries)
+            of_bins[str(dataflow)] = report_bins(dataflow, first, both, console)
         except MismatchError as error:
             print(f"coverage: {error}", file=sys.stderr)
             return 1
-        missed = [
-            f"{point.kind} {point.module} {point.what}"
-            for point, count in hits.items()
-            if not count and not any(excluded(point, entry) for entry in entries)
-        ]
+        low |= any(numbers["missed"] for numbers in of_bins[str(dataflow)].values())
+        lost = [f"{point.kind} {point.module} {point.what}" for point in missed(hits, entries)]
         table = Table("module", "kind", "hit", "points", "excluded", title=str(dataflow))
         sums = Counter()
         for (kind, module), numbers in sorted(found.items()):
@@ -172,7 +225,7 @@ def main() -> int:
             for name, number in zip(("hit", "points", "excluded"), numbers, strict=True):
                 sums[kind, name] += number
         console.print(table)
-        document[str(dataflow)] = {"missed": missed}
+        document[str(dataflow)] = {"missed": lost}
         for kind in ("line", "branch", "toggle"):
             share = sums[kind, "hit"] / sums[kind, "points"]
             low |= share < LEAST
@@ -182,6 +235,7 @@ def main() -> int:
                 f"{dataflow} {kind}: {share:.2%} of {numbers['points']}, {numbers['excluded']}"
                 " excluded"
             )
+    (OUT / "crosses.json").write_text(json.dumps(of_bins, indent=1))
     (OUT / "rtl.json").write_text(json.dumps(document, indent=1))
     return int(low)
 

@@ -1,4 +1,4 @@
-"""Points of the core's RTL that no run hits, with the reason of each."""
+"""Points of the core's RTL and bins of its crosses that no run hits, with the reason of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Excluded:
     Attributes
     ----------
     module, what : str
-        `what` is a regular expression of all of a point's name: `net[bit]:0->1`.
+        `what` is a regular expression of all of a point's name: `net[bit]:0->1`, or the bin in the
+        cross `module`.
     reason : str
     dataflows : tuple of Dataflow
     """
@@ -60,4 +61,25 @@ EXCLUDED = [
     Excluded("tritloom_dut_totals", rf"(read|write)_data{UPPER}", LONG),
     Excluded(REGISTERS, rf"counter{UPPER}", LONG),
     Excluded(REGISTERS, r"field_status_runs_done\[([7-9]|1\d)\]:.*", "128 runs and more"),
+]
+
+# Of `sim.crosses`.
+EXCLUDED_BINS = [
+    Excluded("parts of k", r".*part=(first|middle|last)", "a tile has all of k", OUTPUT_STATIONARY),
+    Excluded(
+        "tiles",
+        r".* k=whole .* slices=one .*",
+        "a whole tile has as many slices as rows, two",
+        WEIGHT_STATIONARY,
+    ),
+    Excluded(
+        "errors",
+        r"error=QUEUE_OVERFLOW .* waiting=(none|some)",
+        "only a full queue overflows",
+    ),
+    Excluded(
+        "errors",
+        r"error=ACTS_EARLY stalls=acts(\+.*)? .*",
+        "after a packet that ended early none is asked for in the next cycle, in which it is told",
+    ),
 ]

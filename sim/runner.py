@@ -33,8 +33,9 @@ BLOCKS = re.compile(r"^module (\w+_(?:hop|row|byte_lanes_16|byte_lanes_256|popco
 CELL_BLOCKS = re.compile(r"^module (\w+_(?:pe|byte_lanes_16|byte_lanes_256|popcount_1024))\b", re.M)
 LARGE = re.compile(r"_byte_lanes_256\(|CCU2C.* lane_63_0 |_full_adder full_adder_\d{3} ", re.DOTALL)
 UNPACKER = "dut_unpacker"
-# Verilator's counters; a bench then leaves its `coverage.dat` beside its results.
-COVERAGE = ("--coverage-line", "--coverage-toggle")
+# Verilator's counters, and signals inside the core for the sampling of crosses; a bench then
+# leaves its `coverage.dat` beside its results.
+COVERAGE = ("--coverage-line", "--coverage-toggle", "--public-depth", "2")
 
 
 @contextlib.contextmanager
@@ -130,7 +131,6 @@ def lockstep(
     module: str = "sim.lockstep",
     tests: int = len(SCENARIOS),
     only: str | None = None,
-    options: tuple[str, ...] = (),
 ) -> str:
     """Run a bench inside the simulator; what failed, or "" where all its tests ran and passed.
 
@@ -143,10 +143,8 @@ def lockstep(
         The bench, and the number of tests that must have run.
     only : str, optional
         Regular expression of the tests to run; all by default.
-    options : tuple of str, optional
-        Of Verilator, beside ours.
     """
-    target = build(config, simulator=simulator, folder=folder, verilog=verilog, options=options)
+    target = build(config, simulator=simulator, folder=folder, verilog=verilog)
     return run_bench(
         target,
         top=TOP,

@@ -1,12 +1,19 @@
 """Coverage of a design whose points are counted by hand, and a list that is checked."""
 
+import json
 from collections import Counter
 
 import pytest
+from rich.console import Console
 
+from arch.config import ArrayConfig, Dataflow
 from arch.errors import MismatchError
-from sim.coverage import Point, check, read
-from sim.coverage_excluded import Excluded
+from arch.ternary import PACKINGS
+from arch.tiling import make_plan
+from arch.workload import Gemm
+from sim import coverage, crosses
+from sim.coverage import Point, all_bins, check, missed, read, report_bins
+from sim.coverage_excluded import EXCLUDED_BINS, Excluded
 from sim.runner import COVERAGE, TOP, compile_rtl, run_bench
 
 # `flag` is held at 0 by the bench below, so `stuck` never toggles and one branch is never taken.
@@ -89,3 +96,68 @@ def test_what_is_excluded_is_not_counted():
 def test_an_entry_that_is_hit_or_about_nothing_is_refused(what, complaint):
     with pytest.raises(MismatchError, match=complaint):
         check(POINTS, [Excluded("m", what, "constant")])
+
+
+def test_cycles_written_by_hand_hit_the_bins_of_their_moments():
+    config = ArrayConfig(rows=2, cols=2, lanes=4)
+    # Two tiles of one token; the second has one feature of two. 5 of 8 input features: two slices.
+    plan, hits = make_plan(config, Gemm(1, 5, 3)), Counter()
+    one, two = ((plan, PACKINGS["trit5"], tile) for tile in plan)
+    sampler = crosses.Sampler(config, hits)
+    busy = {"busy": True, "waiting": 4, "packing": "trit2", "errors": frozenset()}
+    error = frozenset({"QUEUE_OVERFLOW"})
+    # Not busy; acts wanted; then psums that wait, and a tile that goes on to its end; an error of
+    # the cycle before, which stays and counts once.
+    sampler.cycle(valid=[0, 0, 0], ready=[1, 1, 0], **busy | {"busy": False})
+    sampler.cycle(valid=[0, 1, 0], ready=[1, 1, 1], under_way=one, **busy)
+    sampler.cycle(valid=[0, 1, 1], ready=[0, 0, 0], under_way=two, **busy | {"errors": error})
+    sampler.cycle(valid=[1, 1, 1], ready=[0, 1, 0], **busy | {"errors": error, "waiting": 1})
+    shape = "tokens=short k=short features={} slices=several product=several"
+    assert hits == {
+        ("tiles", f"packing=trit5 stalls=acts {shape.format('whole')}"): 1,
+        ("tiles", f"packing=trit5 stalls=psums {shape.format('short')}"): 2,
+        ("parts of k", "packing=trit5 stalls=acts part=all"): 1,
+        ("parts of k", "packing=trit5 stalls=psums part=all"): 2,
+        ("errors", "error=QUEUE_OVERFLOW stalls=acts waiting=full"): 1,
+        ("errors by packing", "error=QUEUE_OVERFLOW packing=trit2"): 1,
+    }
+    assert {name for _, name in hits} <= {name for c in crosses.CROSSES for name in crosses.bins(c)}
+
+
+def all_but_excluded(dataflow):
+    entries = [entry for entry in EXCLUDED_BINS if dataflow in entry.dataflows]
+    hits = all_bins(Counter())
+    hits.update(missed(hits, entries))
+    return hits
+
+
+@pytest.mark.parametrize("dataflow", Dataflow)
+def test_an_excluded_bin_that_is_hit_is_refused(dataflow):
+    hits = all_but_excluded(dataflow)
+    hits[next(point for point, count in hits.items() if not count)] = 1
+    with pytest.raises(MismatchError, match="it was hit"):
+        report_bins(dataflow, hits, hits, Console(quiet=True))
+
+
+@pytest.mark.parametrize("open_bins", [0, 1])
+def test_a_bin_that_is_open_is_named_and_sets_the_status(open_bins, monkeypatch, capsys, tmp_path):
+    lost = [Point("bin", "errors", "error=ILLEGAL_CODE stalls=psums waiting=full")][:open_bins]
+
+    def measure(dataflow, folder):
+        points = Counter(Point(kind, "m", "1") for kind in ("line", "branch", "toggle"))
+        bins = all_but_excluded(dataflow)
+        return points, bins, bins | dict.fromkeys(lost, 0)
+
+    monkeypatch.setattr(coverage, "OUT", tmp_path)
+    monkeypatch.setattr(coverage, "EXCLUDED", [])
+    monkeypatch.setattr(coverage, "measure", measure)
+    assert coverage.main() == open_bins
+    document = json.loads((tmp_path / "crosses.json").read_text())
+    printed = capsys.readouterr().out
+    for dataflow in Dataflow:
+        numbers = document[str(dataflow)]["errors"]
+        assert numbers["missed"] == [point.what for point in lost]
+        assert numbers["hit"] == numbers["bins"] - open_bins
+        for point in lost:
+            assert f"{dataflow} missed: errors: {point.what}" in printed
+    assert printed.count("missed") == 2 * open_bins

@@ -15,7 +15,7 @@ import numpy as np
 
 from arch.config import ArrayConfig, Dataflow
 from arch.ternary import TRIT5, Packing
-from arch.tiling import Plan, StationaryPlan
+from arch.tiling import Plan, StationaryPlan, Tile
 
 from . import array, stationary, unpacker
 
@@ -53,6 +53,8 @@ class _Beat:
 
     Attributes
     ----------
+    plan, packing, tile
+        What it is of.
     kept : int
         Its place among the group's acts.
     fresh : bool
@@ -62,6 +64,9 @@ class _Beat:
     pass_last, run_last : bool
     """
 
+    plan: Plan | StationaryPlan
+    packing: Packing
+    tile: Tile
     kept: int
     fresh: bool
     ports: dict
@@ -70,7 +75,7 @@ class _Beat:
     acts: np.ndarray | None = None
 
 
-def beats_of(plan: Plan | StationaryPlan) -> list[_Beat]:
+def beats_of(plan: Plan | StationaryPlan, packing: Packing) -> list[_Beat]:
     """The beats of acts of a run in their order."""
     beats = []
     for tile in plan:
@@ -82,7 +87,7 @@ def beats_of(plan: Plan | StationaryPlan) -> list[_Beat]:
             first, count, ports = 0, tile.slices, {"acts_tokens": tile.tokens}
         for i in range(count):
             last = {"acts_last": i == count - 1}
-            beats.append(_Beat(first + i, tile.n0 == 0, ports | last))
+            beats.append(_Beat(plan, packing, tile, first + i, tile.n0 == 0, ports | last))
     each = len(beats) // plan.token_groups
     if isinstance(plan, Plan):
         for beat in beats[each - 1 :: each]:
@@ -119,6 +124,14 @@ class CoreModel:
     def push(self, plan: Plan | StationaryPlan, packing: Packing):
         """A descriptor that the queue offers from this cycle on."""
         self._queue.append((plan, packing))
+
+    @property
+    def under_way(self) -> tuple[Plan | StationaryPlan, Packing, Tile] | None:
+        """What the array's next beat of acts is of; None where no run has one left."""
+        for beat in (self._staged, self._read, self._asked, self._next):
+            if beat is not None:
+                return beat.plan, beat.packing, beat.tile
+        return None
 
     def step(self, inputs: Inputs) -> Outputs:
         """Outputs of this cycle for its inputs; then the clock rises."""
@@ -204,7 +217,7 @@ class CoreModel:
         walked = self._ahead if self._streamed else self._walked
         started = first is not None and walked and ended and not self._started
         if started:
-            self._run = iter(beats_of(first[0]))
+            self._run = iter(beats_of(*first))
             self._next = next(self._run)
         if slice_taken and not self._streamed:
             self._loads[0] -= 1
