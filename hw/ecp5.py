@@ -148,7 +148,7 @@ def dot_product(m: Module, config: ArrayConfig, *, acts: Value, trits: Value):
     bits, nodes = config.act_bits, []
     chains = config.lanes // config.chain_lanes
     for first in range(chains):
-        node, luts = _first_lane(m, config, first, acts, trits)
+        node, luts = _first_lane(config, first, acts, trits)
         spare, luts = luts[: config.hosted_selects], luts[config.hosted_selects :]
         if config.select_stages:
             node = register(node, f"selected_{first}")
@@ -193,7 +193,7 @@ def dot_product(m: Module, config: ArrayConfig, *, acts: Value, trits: Value):
     return nodes[0]
 
 
-def _first_lane(m, config, lane, acts, trits):
+def _first_lane(config, lane, acts, trits):
     """(operand, carry) of the lane that a chain starts from, and the LUTs that make it."""
     bits = config.act_bits
     act, trit = acts.word_select(lane, bits), trits.word_select(lane, 2)

@@ -247,7 +247,7 @@ def _cell(node, templates) -> Cell:
             setup=_setup(pin, templates),
         )
         if output:
-            arcs += _arcs(pin, pin_name, templates, clocked=flip_flop is not None)
+            arcs += _arcs(pin, pin_name, templates)
     inverting = flip_flop is not None and _inverting(node, flip_flop)
     return Cell(
         name=name,
@@ -303,7 +303,7 @@ def _setup(pin, templates) -> tuple[Table, Table] | None:
     return tuple(merge(tables, np.max) for tables in edges) if all(edges) else None
 
 
-def _arcs(pin, name, templates, *, clocked: bool) -> Iterator[Arc]:
+def _arcs(pin, name, templates) -> Iterator[Arc]:
     """Arcs to an output: the worst over conditions, for each input and pair of edges."""
     found = defaultdict(lambda: ([], [], [], []))
     # A clock gate's output follows its clock, whose edge is all that matters here.

@@ -389,8 +389,9 @@ def test_halves_are_words_of_16_bits():
     assert np.std(played) == pytest.approx(1, rel=0.1)
     held = words["trits_north"][:, :2].copy().view(np.float16).ravel()
     assert np.std(held) == pytest.approx(0.02, rel=0.1)
-    assert np.flatnonzero(words["first"]).tolist() == [4, 504]
-    assert np.flatnonzero(words["load"]).tolist() == [504]
+    control = words["control_west"].ravel()
+    assert np.flatnonzero(control & 2).tolist() == [0, 500]
+    assert np.flatnonzero(control & 4).tolist() == [499, 999]
 
 
 def test_word_that_does_not_fit_is_refused(library, folder):
