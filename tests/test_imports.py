@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,28 @@ def sources():
 @pytest.mark.parametrize("path", sources(), ids=str)
 def test_imports_point_the_right_way(path):
     assert wrong_imports((ROOT / path).read_text(), path) == []
+
+
+def require_no_circle(files):
+    """Raises CycleError where modules, by path from the root, import each other."""
+    graph = {
+        ".".join(path.with_suffix("").parts): {
+            module for _, module, _ in imported(ast.parse(source), path)
+        }
+        for path, source in files.items()
+    }
+    TopologicalSorter(graph).prepare()
+
+
+def test_imports_go_in_no_circle():
+    require_no_circle({path: (ROOT / path).read_text() for path in sources() if not is_test(path)})
+
+
+@pytest.mark.parametrize("back", ["from hw import a", "def f():\n    from .a import x"])
+def test_planted_circle_is_caught(back):
+    sources = {"hw/a.py": "from . import b", "hw/b.py": "from .c import x", "hw/c.py": back}
+    with pytest.raises(CycleError, match=r"hw\.a"):
+        require_no_circle({Path(path): source for path, source in sources.items()})
 
 
 def test_every_package_is_walked():
