@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from arch.errors import InputError
+
 from . import liberty_table, liberty_tree
 from .liberty import Library
 from .liberty_table import Table
@@ -51,13 +53,24 @@ class _Group:
 def internal_energy(
     library: Library, names: Iterable[str], *, ground: bool = False
 ) -> dict[str, CellEnergy]:
-    """Tables of some cells, of the supply or of ground."""
+    """Tables of some cells, of the supply or of ground.
+
+    Raises
+    ------
+    InputError
+        The library's tables cannot be read.
+    """
     names = tuple(sorted(set(names)))
-    parsed = _groups(library, names)
-    return {
-        name: _energy(library.cells[name], [g for g in parsed[name] if g.ground == ground])
-        for name in names
-    }
+    try:
+        parsed = _groups(library, names)
+        return {
+            name: _energy(library.cells[name], [g for g in parsed[name] if g.ground == ground])
+            for name in names
+        }
+    except (ValueError, IndexError) as error:
+        raise InputError(
+            f"library {library.name}: internal energy cannot be parsed: {error}"
+        ) from None
 
 
 def _energy(cell, groups) -> CellEnergy:

@@ -175,6 +175,8 @@ def read(files: Sequence[Path], *, without: Iterable[str] = ()) -> Library:
             raise InputError(f"{file} is no Liberty file with cells")
         head = own if head is None else head + _missing_templates(own, head)
         for name, block in cells:
+            if not name:
+                raise InputError(f"{file} has a cell without a name")
             if name in blocks:
                 raise InputError(f"{file} has cell {name} again")
             blocks[name] = block
@@ -184,7 +186,7 @@ def read(files: Sequence[Path], *, without: Iterable[str] = ()) -> Library:
         if not any(fnmatch(name, pattern) for pattern in dropped)
     }
     if not kept:
-        raise InputError(f"no cell of {', '.join(map(str, files))} is left to use")
+        raise InputError(f"no cell of {_named(files)} is left to use")
     text = head + "".join(kept.values()) + "}\n"
     return _parse(text, files)
 
@@ -203,8 +205,9 @@ def _missing_templates(text: str, head: str) -> str:
 def _parse(text, files) -> Library:
     try:
         root = tree(text)
+        axes = templates(root)
     except (ValueError, IndexError) as error:
-        raise InputError(f"{files[0]} cannot be parsed: {error}") from None
+        raise InputError(f"{_named(files)} cannot be parsed: {error}") from None
     for unit, value in _UNITS.items():
         found = root.find(unit)
         stated = "" if found is None else (found.value or ",".join(found.args)).replace(" ", "")
@@ -212,18 +215,28 @@ def _parse(text, files) -> Library:
             raise InputError(f"{files[0]}: {unit} must be {value}, not {stated or 'missing'}")
     conditions = {}
     for name in ("nom_voltage", "nom_temperature"):
-        if (found := root.find(name)) is None:
-            raise InputError(f"{files[0]} does not state {name}")
-        conditions[name] = float(found.value)
-    axes = templates(root)
-    cells = (_cell(child, axes) for child in root.each("cell"))
+        try:
+            conditions[name] = float(root.text(name))
+        except ValueError:
+            raise InputError(f"{files[0]} does not state {name}") from None
+    cells = {}
+    for child in root.each("cell"):
+        name = " ".join(child.args)
+        try:
+            cells[name] = _cell(child, axes)
+        except (ValueError, IndexError) as error:
+            raise InputError(f"{_named(files)}: cell {name} cannot be parsed: {error}") from None
     return Library(
         name=root.args[0],
         voltage_v=conditions["nom_voltage"],
         temperature_c=conditions["nom_temperature"],
-        cells={cell.name: cell for cell in cells},
+        cells=cells,
         text=text,
     )
+
+
+def _named(files) -> str:
+    return ", ".join(map(str, files))
 
 
 _EDGES = {"positive_unate": (0, 1), "negative_unate": (1, 0)}

@@ -105,7 +105,9 @@ def table(node: Node, templates: dict[str, dict[str, list[float]]]) -> Table:
     for index, variable in enumerate(template, start=1):
         if (own := node.find(f"index_{index}")) is not None:
             axes[variable] = numbers(own.args)
-    values = np.array(numbers(node.find("values").args))
+    if (stated := node.find("values")) is None:
+        raise ValueError(f"{node.id} has no values")
+    values = np.array(numbers(stated.args))
     values = values.reshape([len(axis) for axis in axes.values()] or [1])
     names = list(axes)
     if names and names[0] not in _SLEWS:

@@ -25,7 +25,7 @@ def cut(text: str) -> tuple[str, list[tuple[str, str]]]:
     """What stands before the cells of a file, and (name, text) of each cell."""
     starts = [match.start() for match in re.finditer(r"^[ \t]*cell *\(", text, re.MULTILINE)]
     blocks = [text[a:b] for a, b in pairwise([*starts, text.rstrip().rfind("}")])]
-    names = (re.match(r"\s*cell *\( *\"?(\w+)", block)[1] for block in blocks)
+    names = (re.match(r"\s*cell *\( *\"?(\w*)", block)[1] for block in blocks)
     return text[: starts[0]] if starts else text, list(zip(names, blocks, strict=True))
 
 
@@ -79,6 +79,8 @@ def tree(text: str) -> Node:
             inside = False
         elif sign == ":":
             colon = True
+        elif inside:
+            raise ValueError("parentheses do not match")
         elif sign == "{":
             group = Node(words[0], args or [], "", [])
             stack[-1].children.append(group)

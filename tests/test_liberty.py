@@ -1,6 +1,8 @@
 """hw.liberty: a library of round numbers, cut, damaged and split; tables, models, exclusions."""
 
 import gzip
+import random
+import re
 from itertools import product
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from arch.errors import InputError
 from hw import liberty
+from hw.internal_energy import internal_energy
 
 MINI = Path(__file__).parent / "data" / "mini.lib"
 
@@ -80,6 +83,17 @@ def test_smallest_cell_that_fits_is_found(library):
         (lambda text: text[: text.index("cell (")], "is no Liberty file with cells"),
         (lambda text: text + text[text.index("  cell (INV") :], "has cell INVx1 again"),
         (lambda text: "# a page", "is no Liberty file with cells"),
+        (
+            lambda text: text.replace("nom_voltage : 1.0;", "nom_voltage : x;"),
+            "does not state nom_v",
+        ),
+        (lambda text: text.replace("cell (INVx1)", "cell ()"), "has a cell without a name"),
+        (lambda text: text.replace("cell (INVx1)", "cell (INVx1"), "parentheses do not match"),
+        (lambda text: text.replace("area : 1;", "area : x;", 1), "cell INVx1 cannot be parsed: "),
+        (
+            lambda text: text.replace("cell_rise (delay) { values", "cell_rise (delay) { value"),
+            "has no values",
+        ),
     ],
 )
 def test_damage_is_named_in_a_line(change, message, tmp_path):
@@ -89,6 +103,26 @@ def test_damage_is_named_in_a_line(change, message, tmp_path):
         liberty.read([file])
     assert "\n" not in str(raised.value)
     assert str(file) in str(raised.value)
+
+
+def refusal(file):
+    """What is said of a library that is refused; nothing of one that is read."""
+    try:
+        library = liberty.read([file])
+        internal_energy(library, library.cells)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_random_damage_is_read_or_refused_in_a_line(seed, tmp_path):
+    rng, text = random.Random(seed), MINI.read_text()
+    hit = rng.choice(list(re.finditer(r"[\w.]+|[^\w\s]", text)))
+    spoilt = rng.choice(["", "x", "(", "}", '"', hit[0] * 2])
+    file = tmp_path / "bad.lib"
+    file.write_text(text[: hit.start()] + spoilt + text[hit.end() :])
+    assert "\n" not in refusal(file)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
