@@ -313,8 +313,10 @@ class Bench:
 @cocotb.test()
 @SCENARIOS
 async def every_address_reads_its_reset_value(dut, scenario):
-    """After reset; misaligned addresses answer an error, and a write there changes nothing."""
+    """After reset; a write without strobes changes nothing, and one that is misaligned neither."""
     bench = await Bench(dut, scenario, 0).start()
+    for address in range(0, 1 << regmap.ADDRESS_BITS, 4):
+        await bench.write_checked(address, 0xFFFFFFFF, strobes=0)
     await bench.read_all()
     for address in (1, 2, 3, 0x41, 0x4E, 0xFF):
         await bench.read_checked(address)
@@ -360,7 +362,12 @@ async def random_traffic_answers_as_the_page_says(dut, scenario):
         assert int(dut.irq.value) == model.irq
         assert int(dut.descriptor_valid.value) == bool(model.queue)
         assert bench.soft_resets == model.soft_resets
+    await bench.event(*EVENTS, beat=7)
     await bench.read_all()
+    for _, name, bit in EVENTS:
+        await bench.write_checked(regmap.offset(name), 1 << bit)
+        await bench.read_checked(regmap.offset("ERROR"))
+        await bench.read_checked(regmap.offset("EVENT"))
 
 
 @cocotb.test()
@@ -434,6 +441,11 @@ async def full_queue_keeps_its_descriptors_and_reports(dut, scenario):
     assert bench.model.words["ERROR"] == OVERFLOW
     await bench.read_checked(regmap.offset("ERROR"))
     assert int(dut.irq.value) == 1
+    # What is in the registers now is in none of the four: the one in front differs in every bit.
+    for name, word in (("M", ~1), ("K", ~1), ("N", ~4)):
+        await bench.write_checked(regmap.offset(name), word & 0xFFFFFFFF)
+    await bench.write_checked(regmap.offset("OPTIONS"), 0)
+    await bench.write_checked(regmap.offset("K"), bench.config.max_k)
     await bench.write_checked(regmap.offset("ERROR"), OVERFLOW)
     await ClockCycles(dut.clk, 1)
     assert int(dut.irq.value) == 0
@@ -459,18 +471,20 @@ async def queue_streams_in_order_while_it_is_filled(dut, scenario):
             await RisingEdge(dut.clk)
 
     cocotb.start_soon(take_all())
-    await bench.write(regmap.offset("K"), bench.config.max_k)
-    await bench.write(regmap.offset("N"), 7)
-    for m in range(1, 100):
-        await bench.write(regmap.offset("M"), m)
-        while (await bench.read(regmap.offset("STATUS")))[1] & 2:
-            pass
-        await bench.write(regmap.offset("PUSH"), 1)
-        pushed.append((m, bench.config.max_k, 7, 0))
+    # A single bit makes a size more than 0, and k too large.
+    for bit in range(32):
+        for m, k, n in ((1 << bit, 1, 1 << 31 - bit), (1, 1 << bit, 1)):
+            for name, size in (("M", m), ("K", k), ("N", n)):
+                await bench.write(regmap.offset(name), size)
+            while (await bench.read(regmap.offset("STATUS")))[1] & 2:
+                pass
+            await bench.write(regmap.offset("PUSH"), 1)
+            if k <= bench.config.max_k:
+                pushed.append((m, k, n, 0))
     while (await bench.read(regmap.offset("STATUS")))[1] & 1:
         pass
     assert bench.taken == pushed
-    assert await bench.read(regmap.offset("ERROR")) == (OKAY, 0)
+    assert await bench.read(regmap.offset("ERROR")) == (OKAY, BAD)
 
 
 @cocotb.test()
