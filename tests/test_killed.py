@@ -1,5 +1,6 @@
 """Commands interrupted, killed and out of room leave nothing that could be taken for a whole."""
 
+import re
 import resource
 import signal
 import subprocess
@@ -102,18 +103,18 @@ def test_objects_that_a_killed_compiler_cut_short_are_compiled_anew(undisturbed)
 
 def test_without_room_there_is_one_line_and_no_file(undisturbed, tmp_path):
     name, *_ = undisturbed
-    if name in COMPILING:
-        pytest.skip("compiles, and the compiler says what it lacks")
+    # Those that compile shall come as far as the compiler.
+    room = 500_000 if name in COMPILING else 4096
 
     def no_room():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
     done = subprocess.run(
         **command(name, prepare(tmp_path)), capture_output=True, preexec_fn=no_room
     )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "File too large" in done.stderr
+    assert re.match(r"(hw|sim): .*(File too large|File size limit exceeded)", done.stderr)
     assert written(tmp_path) == {}
-    hidden = [path.name for path in tmp_path.iterdir()]
-    assert sorted(hidden) in (["layer.safetensors"], ["layer.safetensors", "out"])
+    assert {path.name for path in tmp_path.iterdir()} <= {"layer.safetensors", "out", "build"}
+    assert not list(tmp_path.glob("build/**/built"))
