@@ -77,6 +77,10 @@ def array(**changes):
             {"technology": "asic", "select_stages": 1},
             "select_stages must be 0 with technology asic, not 1",
         ),
+        (
+            {"technology": "ecp5", "lanes": 1, "input_stages": 0},
+            "input_stages must be 1 with technology ecp5 and 1 lane, not 0",
+        ),
         ({"carries_per_stage": 1}, "carries_per_stage must be at least 2, not 1"),
         (
             {"technology": "asic", "dataflow": "weight-stationary"},
@@ -99,6 +103,52 @@ def test_bad_parameter_is_named_with_its_value(changes, message):
 @pytest.mark.parametrize("name", ["rows", "cols", "lanes"])
 def test_smallest_odd_and_largest_sides_are_accepted(name, value):
     assert getattr(array(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("act_bits", 2, 16),
+        ("max_k", 1, 2**30),
+        ("cols_per_hop", 1, None),
+        ("input_stages", 0, 1),
+        ("levels_per_stage", 1, None),
+        ("select_stages", 0, 1),
+        ("lanes_per_chain", 1, 1024),
+        ("lanes_per_stage", 1, None),
+        ("hosted_selects", 0, None),
+        # A full adder's sum takes as long as two carries.
+        ("carries_per_stage", 2, None),
+        ("buffer_tokens", 1, 65536),
+    ],
+)
+def test_parameter_is_taken_up_to_its_ends_and_no_further(name, least, most):
+    assert getattr(array(**{name: least}), name) == least
+    with pytest.raises(InputError, match=f"^{name} must be at least {least}, not {least - 1}$"):
+        array(**{name: least - 1})
+    if most is not None:
+        assert getattr(array(**{name: most}), name) == most
+        with pytest.raises(InputError, match=f"^{name} must be at most {most}, not {most + 1}$"):
+            array(**{name: most + 1})
+
+
+@pytest.mark.parametrize(
+    "changes", [{"lanes": 2}, {"select_stages": 1}, {"input_stages": 1}, {"technology": "generic"}]
+)
+def test_a_register_in_front_of_ecp5_s_selects_is_for_one_lane_alone(changes):
+    assert array(**{"technology": "ecp5", "lanes": 1, "input_stages": 0} | changes)
+
+
+@pytest.mark.parametrize("clock_hz", [1e-3, 1, 9.99e11])
+def test_clock_is_below_a_terahertz(clock_hz):
+    assert array(clock_hz=clock_hz).clock_hz == clock_hz
+    with pytest.raises(InputError, match=r"^clock_hz must be a number of hertz above 0, not 1000"):
+        array(clock_hz=1e12)
+
+
+def test_clock_unless_stated_is_that_of_the_published_rate():
+    # docs/speak.md: 9,005 cycles a token are 55,525 tokens a second.
+    assert array().clock_hz == pytest.approx(9005 * 55525, rel=1e-4)
 
 
 def test_replace_validates_and_follows():

@@ -15,6 +15,7 @@ from arch.config import ArrayConfig
 from arch.counts import (
     Counts,
     array_counts,
+    core_counters,
     product_counts,
     scale_counts,
     tree_adds,
@@ -22,9 +23,10 @@ from arch.counts import (
 )
 from arch.models import find_model
 from arch.ternary import PACKINGS
-from arch.tiling import Plan
+from arch.tiling import Plan, make_plan
 from arch.trace import build_trace
 from arch.workload import VECTOR_KINDS, Gemm, Layer, Vector
+from sim import streams
 
 
 def width(low, high):
@@ -122,6 +124,24 @@ def test_weight_traffic_is_the_packed_size_of_the_stream(packing):
     streams = [packing.pack(np.zeros((8, 40))) for _token_group in range(2)]
     traffic = array_counts(plan, bits_per_trit=packing.bits_per_trit)["weight_dram_bits"]
     assert traffic == 8 * sum(stream.size for stream in streams)
+
+
+@pytest.mark.parametrize("dataflow", ["output-stationary", "weight-stationary"])
+@pytest.mark.parametrize("gemm", [Gemm(1, 1, 1), Gemm(7, 40, 11), Gemm(6, 30, 8)])
+def test_counters_of_the_core_count_the_beats_that_stream(dataflow, gemm):
+    config = ArrayConfig(rows=2, cols=4, lanes=5, buffer_tokens=3, dataflow=dataflow)
+    plan, rng = make_plan(config, gemm), np.random.default_rng(gemm.k)
+    trits = rng.integers(-1, 1, (gemm.n, gemm.k), endpoint=True)
+    acts = streams.slice_acts(plan, np.ones((gemm.m, gemm.k), int))
+    beats_of = getattr(streams, f"{dataflow.replace('-', '_')}_beats")
+    beats = beats_of(plan, acts, streams.slice_trits(plan, trits))
+    streamed = np.array([beat["trits"] for beat in beats["trits"]])
+    assert core_counters(plan, nonzero=int((trits != 0).sum())) == {
+        "BUSY": len(beats["acts"]),
+        "TRITS": streamed.size,
+        "ZERO_TRITS": (streamed == 0).sum(),
+        "ILLEGAL_CODES": 0,
+    }
 
 
 @pytest.mark.parametrize("act_bits", [2, 8, 16])

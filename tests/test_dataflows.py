@@ -1,5 +1,6 @@
 """arch.dataflows: the comparison and the page that shows it."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,27 @@ def test_very_few_input_features_are_for_stationary_weights_because_outputs_must
 def test_equal_costs_leave_the_default():
     same = costs(1, 272, 6912)[Dataflow.WEIGHT_STATIONARY]
     assert winner(dict.fromkeys(Dataflow, same)) == (Dataflow.OUTPUT_STATIONARY, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("cycles", "cycles"),
+        ("weight_bytes", "weight traffic"),
+        ("held_bytes", "memory on chip"),
+    ],
+)
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_a_hundredth_more_is_a_draw_and_a_little_more_than_that_is_not(what, reason, scale):
+    same = costs(1, 272, 6912)[Dataflow.WEIGHT_STATIONARY]
+
+    def against(value):
+        pair = (dataclasses.replace(same, **{what: v * scale}) for v in (value, 1000))
+        return winner(dict(zip(Dataflow, pair, strict=True)))
+
+    assert against(1010) == against(990.1) == (Dataflow.OUTPUT_STATIONARY, "nothing")
+    assert against(1011) == (Dataflow.WEIGHT_STATIONARY, reason)
+    assert against(989) == (Dataflow.OUTPUT_STATIONARY, reason)
 
 
 def test_weights_cross_once_for_each_buffer_of_tokens():

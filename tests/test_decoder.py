@@ -358,6 +358,16 @@ def test_attention_agrees_with_loops(kv_heads, m, t):
     np.testing.assert_allclose(attended, attended_by_loops(queries, keys, values), atol=1e-5)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_scores_of_any_size_and_sign_become_weights(sign):
+    # Scores of 500 and 501, or their negatives, whose exponentials no float32 holds.
+    queries = np.full((1, 1, 4), 10, np.float32)
+    keys = sign * np.array([[[25] * 4], [[25.05] * 4]], np.float32)
+    values = np.array([[[0.0] * 4], [[1.0] * 4]], np.float32)
+    share = 1 / (1 + math.exp(-sign))
+    np.testing.assert_allclose(attend(queries, keys, values), [[share] * 4], rtol=1e-4)
+
+
 # ---- the decoder by itself
 
 
@@ -394,6 +404,7 @@ def test_golden_product_is_that_of_ternary_gemm(k):
     trits = np.ones((2, k), np.int8)
     trits[1, ::3] = -1
     acts = np.full((2, k), -128, np.int8)
+    acts[0, 0] = -127  # so that the largest sum is odd, and no float32 beyond 2**24
     acts[1, 1:] = np.random.default_rng(k).integers(-128, 128, k - 1)
     psums = golden_product({"w": trits})("w", acts)
     assert psums.dtype == np.int64
@@ -509,6 +520,7 @@ def test_draws_follow_the_softmax_and_the_seed():
         ({"count": 0}, "count must be at least 1, not 0"),
         ({"seed": -1}, "seed must be at least 0, not -1"),
         ({"temperature": -1.0}, "temperature must be a finite number from 0, not -1.0"),
+        ({"temperature": math.inf}, "temperature must be a finite number from 0, not inf"),
         ({"temperature": math.nan}, "temperature must be a finite number from 0, not nan"),
         ({"temperature": "hot"}, "temperature must be a finite number from 0, not 'hot'"),
         ({"count": 15}, "the context must be at most 16 tokens, not 17"),

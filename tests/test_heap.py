@@ -92,3 +92,22 @@ def test_adders_are_as_few_as_the_bits_allow(lanes):
     assert plan.count("full") - (bits_in - bits_out) <= 1
     assert plan.count("half") == 0
     assert plan.count("inverter") <= lanes / 4
+
+
+@pytest.mark.parametrize(("lanes", "act_bits", "units"), SHAPES)
+def test_bits_say_what_they_are_and_weigh_what_adders_make_of_them(lanes, act_bits, units):
+    plan = schedule(lanes, act_bits, units)
+    inputs = [bit for bit in plan.bits if bit.lane != -1]
+    # Every bit of every lane at its weight, and a one for each negation but the first lane's.
+    assert sorted((bit.lane, bit.index, bit.column) for bit in inputs) == sorted(
+        [(lane, i, i) for lane in range(lanes) for i in range(act_bits)]
+        + [(lane, -1, 0) for lane in range(1, lanes)]
+    )
+    assert all((bit.stage, bit.time) == (0, 0) for bit in inputs)
+    made = {index for step in plan.steps for index in step.outputs}
+    assert {i for i, bit in enumerate(plan.bits) if bit.lane == -1} == made
+    for step in plan.steps:
+        (column,) = {plan.bits[index].column for index in step.inputs}
+        columns = [plan.bits[index].column for index in step.outputs]
+        assert columns == [column, column + 1][: len(columns)]
+    assert [plan.bits[index].column for index in plan.total] == list(range(len(plan.total)))

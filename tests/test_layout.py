@@ -36,6 +36,12 @@ def test_beat_has_a_quarter_of_the_positions_in_bytes(positions, wanted):
     assert layout.beat_bytes(positions) == wanted
 
 
+@pytest.mark.parametrize("positions", [0, -1])
+def test_a_pass_without_positions_is_rejected(positions):
+    with pytest.raises(InputError, match=f"positions must be at least 1, not {positions}"):
+        layout.pass_beats(5, positions, TRIT5)
+
+
 @BOTH
 @pytest.mark.parametrize("positions", [1, 2, 3, 4, 5, 6, 7, 8, 20])
 @pytest.mark.parametrize("slices", [1, 3, 4, 5, 6, 10, 11, 20])

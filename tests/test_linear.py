@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from arch.errors import InputError
-from sim.golden.linear import bit_linear, rescale, ternary_gemm
+from sim.golden.linear import bit_linear, exact_float, rescale, ternary_gemm
 from sim.golden.quantise import absmax_acts, absmean_trits, sign_trits
 
 
@@ -232,3 +232,20 @@ def test_rescale_applies_each_tokens_own_scale():
 def test_bit_linear_rejects_acts_that_are_not_finite(value):
     with pytest.raises(InputError, match=rf"acts must be finite in float32, .*\[0, 1\] is {value}"):
         bit_linear([[1.0, value]], absmean_trits([[1.0, 2.0]]))
+
+
+@pytest.mark.parametrize(
+    ("largest", "kind"),
+    [
+        (0, np.float32),
+        (128 * 131072, np.float32),
+        (128 * 131072 + 1, np.float64),
+        (2**53, np.float64),
+    ],
+)
+def test_the_narrowest_float_that_holds_every_integer_is_taken(largest, kind):
+    assert exact_float(largest) is kind
+    # The last two integers are told apart in it, and the next one of an odd pair would not be.
+    assert largest == 0 or kind(largest) - kind(largest - 1) == 1
+    with pytest.raises(InputError, match=r"sums of up to 9007199254740993 exceed 2\*\*53"):
+        exact_float(2**53 + 1)

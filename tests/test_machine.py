@@ -80,6 +80,26 @@ def test_run_time_operands_are_not_padded():
     assert stored.dram_bytes - made.dram_bytes == 2 * (112 * 64 - 100 * 10)
 
 
+@pytest.mark.parametrize(("kv", "bits"), [("fp16", 16), ("int8", 8), ("int4", 4)])
+@pytest.mark.parametrize("machine", [SQUARE, load_machine("a100")], ids=lambda m: m.name)
+def test_a_cache_is_read_at_its_bits_beside_acts_and_psums_of_16(machine, kv, bits):
+    made = machine.run(layer(3, 100, 10, weight=kv, stationary=False))
+    assert 8 * made.dram_bytes == bits * 100 * 10 + 16 * (3 * 100 + 3 * 10)
+
+
+@pytest.mark.parametrize(
+    ("weight", "weight_bits", "act_bits", "peak"),
+    [("ternary", 2, 8, 624e12), ("fp16", 16, 16, 312e12)],
+)
+def test_a_roofline_moves_each_operand_once_and_computes_at_its_peak(
+    weight, weight_bits, act_bits, peak
+):
+    once = load_machine("a100").run(layer(3, 100, 10, weight=weight))
+    bits = weight_bits * 100 * 10 + act_bits * 3 * 100 + 16 * 3 * 10
+    assert 8 * once.dram_bytes == bits
+    assert once.compute_s == pytest.approx(2 * 3 * 100 * 10 / peak, rel=1e-12)
+
+
 def test_context_longer_than_a_psum_allows_still_fits_the_fp16_array():
     assert SQUARE.run(layer(1, 1 << 20, 128, weight="fp16", stationary=False)).cycles > 1 << 16
 

@@ -215,6 +215,21 @@ def test_stream_widths_follow_the_configuration(config, widths):
     assert len(by_name) == len(ports.core_ports(config)) == 2 + 3 * 4 + 19 + 1
 
 
+def test_other_ports_are_as_wide_as_amba_has_them():
+    # AXI4-Lite of 32 bits, with PROT and RESP of AXI; TLAST, handshakes, clock and reset are wires.
+    wide = {"wdata": 32, "rdata": 32, "wstrb": 4, "awprot": 3, "arprot": 3, "bresp": 2, "rresp": 2}
+    for port in ports.core_ports(TINY):
+        kind = port.name.rpartition("_")[-1]
+        if kind not in ("tdata", "awaddr", "araddr"):
+            assert port.width == wide.get(kind, 1), port.name
+
+
+def test_addresses_reach_every_register_and_no_more_than_twice_as_far():
+    (width,) = {port.width for port in ports.axil_ports() if port.name.endswith("addr")}
+    last = max(register.offset for register in regmap.REGISTERS)
+    assert 2 ** (width - 1) <= last < 2**width
+
+
 def test_psum_wider_than_its_stream_is_refused():
     with pytest.raises(InputError, match="46 bits wide, and the stream carries 32"):
         ports.core_ports(TINY.replace(act_bits=16, max_k=1 << 29))

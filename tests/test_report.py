@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from arch.errors import InputError
 from arch.model_shape import ModelShape
 from arch.models import FIGURE3, MODELS, SIZES
-from energy_model.costs import Cost, CostTable, load_costs
+from energy_model.costs import Cost, CostTable, Range, load_costs
 from energy_model.evaluation import Workload, evaluate, roofline
 from energy_model.machine import Machine
 from energy_model.machinefile import load_dram, load_machine, parse_array
-from energy_model.report import build_report, headlines_over
+from energy_model.report import Figure, build_report, headlines_over
 from energy_model.tiers import Tier
+from energy_model.units import JOULES
 
 PAPER = load_costs("paper")
 LARGE = Machine(name="large", array=load_machine("large").array, dram=load_dram())
@@ -291,6 +292,65 @@ def test_a_spread_in_the_costs_is_a_spread_in_the_figures():
     assert arithmetic.tier == Tier.PROJECTED
 
 
+@pytest.mark.parametrize("more_is_better", [False, True])
+def test_a_ratio_of_separate_ranges_is_the_extreme_over_their_corners(more_is_better):
+    figure = Figure(
+        key="x",
+        label="x",
+        unit=JOULES,
+        llama=Range(low=6, nominal=10, high=12),
+        bitnet=Range(low=2, nominal=2.5, high=3),
+        tier=Tier.DERIVED,
+        more_is_better=more_is_better,
+    )
+    corners = [
+        bitnet / llama if more_is_better else llama / bitnet
+        for llama in (6, 12)
+        for bitnet in (2, 3)
+    ]
+    nominal = 2.5 / 10 if more_is_better else 10 / 2.5
+    assert figure.ratio == Range(low=min(corners), nominal=nominal, high=max(corners))
+
+
+@pytest.mark.parametrize("zero", ["llama", "bitnet"])
+def test_a_ratio_to_nothing_is_none(zero):
+    sides = {"llama": Range.point(2), "bitnet": Range.point(3), zero: Range(nominal=1, high=2)}
+    assert Figure(key="x", label="x", unit=JOULES, tier=Tier.DERIVED, **sides).ratio is None
+
+
+def test_a_line_that_no_action_is_on_is_no_part():
+    # Acts and psums stay in 100 MB of SRAM; without it they cross.
+    large = dataclasses.replace(LARGE, sram=dataclasses.replace(LARGE.sram, bytes=1e8))
+    kept, crossing = (
+        {part.key for part in report_of("700m", machine=machine).figure("system_decode").parts}
+        for machine in (large, LARGE)
+    )
+    assert crossing - kept == {"acts", "psums"}
+    assert kept <= crossing
+
+
+@pytest.mark.parametrize(
+    ("context", "largest", "shown"),
+    [
+        (512, ("weights", "weights"), True),
+        # Less than half of BitNet's energy, and still its largest line.
+        (3500, ("weights", "weights"), False),
+        (4096, ("weights", "kv_cache"), False),
+    ],
+)
+def test_a_headline_says_what_weights_allow_where_they_are_most(context, largest, shown):
+    (decode,) = report_of("7b", phase="decode", context=context).headlines
+    assert tuple(key for key, _ in decode.largest) == largest
+    assert (min(share for _, share in decode.largest) > 0.5) is (context != 3500)
+    (_, llama), (_, bitnet) = decode.largest
+    begins = f"decode: DRAM, weights: {llama:.0%} of LLaMA's energy, {bitnet:.0%} of BitNet's"
+    if largest[0] != largest[1]:
+        begins = f"decode: most is DRAM, weights in LLaMA ({llama:.0%}), DRAM, key-value cache in "
+    assert decode.text.startswith(begins)
+    # 16 bits a weight, or 2.
+    assert decode.text.endswith("; at most 8.0x at 2 bits a weight") is shown
+
+
 def test_costs_that_lack_an_operation_are_rejected():
     entries = {a: c for a, c in PAPER.entries.items() if a != "mul_fp16"}
     with pytest.raises(InputError, match="costs 'cut' have no mul_fp16, which 7b needs"):
@@ -305,11 +365,24 @@ def test_costs_that_lack_an_operation_are_rejected():
         ({"batch": 1.5}, "batch must be an integer, not 1.5"),
         ({"context": -1}, "context must be at least 1, not -1"),
         ({"context": 10**30}, "context must be at most"),
+        ({"batch": 1048577}, "batch must be at most 1048576, not 1048577"),
     ],
 )
 def test_wrong_work_is_rejected(work, message):
     with pytest.raises(InputError, match=message):
         Workload(**work)
+
+
+@pytest.mark.parametrize(("kv", "bits"), [("fp16", 16), ("int8", 8), ("int4", 4)])
+def test_a_cache_takes_its_bits_for_each_key_and_value(kv, bits):
+    work = Workload(phase="decode", batch=3, context=100, kv=kv)
+    done = evaluate(MODELS["700m"], weight="ternary", workload=work, machine=LARGE, costs=PAPER)
+    # Keys and values of 24 blocks and 1536 features.
+    assert done.cache_bytes == 2 * 24 * 1536 * 3 * 100 * bits / 8
+
+
+def test_a_million_sequences_are_within_reach():
+    assert Workload(batch=1 << 20).batch == 1048576
 
 
 MOE = ModelShape(
@@ -337,6 +410,14 @@ def test_experts_cost_what_they_compute_and_what_they_store(batch, tied):
     assert done.arithmetic.total_j.nominal == pytest.approx(macs * 0.5e-12)
     assert done.block_bytes == 2 * model.block_weights
     assert done.embedding_bytes + done.head_bytes == 2 * model.embedding_weights
+    for result in done.layers:
+        # A layer that a decode step has not takes nothing of it, and all others something.
+        time = result.time
+        if not time.count:
+            assert (time.cycles, time.dram_bytes, time.compute_s, time.dram_s) == (0, 0, 0, 0)
+            assert (time.latency_s, result.memory_bytes) == (0, 0)
+        else:
+            assert min(time.cycles, time.dram_bytes, result.memory_bytes) > 0
     used = sum(r.time.cycles > 0 for r in done.layers if r.layer.name.startswith("expert.up"))
     assert used == (2 if batch == 5 else 1)  # 2, 6 or 10 assignments to 8 experts
 

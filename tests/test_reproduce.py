@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,58 @@ def test_table_3_agrees_with_the_model_by_hand(system, weight_gb, tera, batch):
     assert throughput.model == pytest.approx(batch / stage_s, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("system", "weight", "tera"), [("llama", "fp16", 312), ("bitnet", "ternary", 624)]
+)
+def test_a_further_sequence_takes_a_stage_its_cache_and_its_operations(system, weight, tera):
+    pipeline, model = load_pipeline(), MODELS["70b"]
+    first, second = (pipeline.stage_s(model, weight, batch) for batch in (0, 1000))
+    # Keys and values of 512 tokens, in two bytes or one; two operations a weight.
+    cache = 2 * 80 * 8192 * 512 * (2 if system == "llama" else 1)
+    each_s = (cache / 2.039e12 + 2 * (PARAMETERS + HEAD) / (tera * 1e12)) / 2
+    assert (second - first) / 1000 == pytest.approx(each_s, rel=1e-9)
+
+
+def test_the_assumption_on_stages_has_the_numbers_that_a_hand_finds():
+    text = reproduce_assumptions.assumptions()["stages"]
+    # A token reads all weights of the blocks and the head in FP16; a batch is 16 tokens.
+    bound = 16 * 2.039e12 / (2 * (PARAMETERS + HEAD))
+    assert f"would allow {bound:.0f} token/s" in text
+    # Half of the weights, embedding and head, and two batches of which each GPU holds half.
+    needed_gb = (2 * PARAMETERS + 4 * HEAD) / 2e9 + 16 * CACHE_GB["llama"]
+    assert f"would need {needed_gb:.0f} GB of each GPU" in text
+    in_fp16 = 176 * CACHE_GB["llama"]
+    assert f"would need {in_fp16:.0f} GB)" in reproduce_assumptions.assumptions()["cache"]
+
+
+def test_what_targets_reach_is_what_the_rows_are_off():
+    # A size that both table 1 and figure 2 have counts once.
+    latency = {row.size: row for row in rows_of(quantity="latency", system="ratio")}.values()
+    off = [row.model / row.published - 1 for row in latency]
+    unseen = [row.left_out / row.published - 1 for row in latency]
+    reached = TARGETS["table 1 and figure 2, latency ratios of 6 sizes"].reached
+    for errors in (off, unseen):
+        assert f"{100 * math.hypot(*errors) / math.sqrt(len(errors)):.1f} %" in reached
+    labels = [r for r in ROWS if r.figure.startswith("figure 3") and r.system == "ratio"]
+    worst = max(abs(row.model - row.published) for row in labels)
+    assert TARGETS["figure 3, ratio labels"].reached == f"{worst:.2f} at most"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_target_within_a_share_is_missed_on_either_side(sign):
+    name = "table 1 and figure 2, memory and its ratios"
+    for error, met in ((0.0799, True), (0.0801, False)):
+        rows = [
+            dataclasses.replace(row, model=row.published * (1 + sign * error))
+            if row.quantity == "memory"
+            else row
+            for row in ROWS
+        ]
+        (target,) = (t for t in reproduce_targets.targets(rows) if t.name == name)
+        assert target.met is met
+        assert target.reached.startswith(f"{100 * sign * error:+.1f} % at most")
+
+
 PICOJOULES = {
     "7 nm": {"mul32": 1.31, "add32": 0.38, "mul16": 0.34, "add16": 0.16, "add8": 0.007},
     "45 nm": {"mul32": 3.7, "add32": 0.9, "mul16": 1.1, "add16": 0.4, "add8": 0.03},
@@ -253,6 +306,35 @@ def test_every_assumption_is_printed_and_referred_to(capsys):
     for number, text in enumerate(notes.values(), 1):
         assert f"[{number}] INFERRED {text}." in out
     assert not any(line != line.rstrip() for line in out.splitlines())
+
+
+def test_only_values_read_off_figures_are_digitised():
+    digitised = {(row.figure, row.system == "ratio") for row in ROWS if row.digitised}
+    assert digitised
+    assert all(figure.startswith("figure") and not ratio for figure, ratio in digitised)
+
+
+def test_guessed_models_are_named_as_shapes_in_figure_3_and_as_dimensions_elsewhere():
+    for row in rows_of():
+        if row.size:
+            shapes = row.figure.startswith("figure 3")
+            model = MODELS[f"figure3-{row.size}" if shapes else row.size]
+            named = [key for key in row.inferred if key in ("shapes", "dimensions")]
+            assert named == ["shapes" if shapes else "dimensions"] * model.inferred
+
+
+def test_a_label_that_is_a_tenth_off_is_within_a_tenth():
+    for off, met in ((0.1, True), (0.1001, False), (-0.1, True)):
+        rows = [
+            dataclasses.replace(row, published=0.0, model=off)
+            if row.figure.startswith("figure 3") and row.system == "ratio"
+            else row
+            for row in ROWS
+        ]
+        labels = next(
+            t for t in reproduce_targets.targets(rows) if t.name == "figure 3, ratio labels"
+        )
+        assert labels.met is met
 
 
 def test_a_fitted_figure_is_no_better_than_inferred():

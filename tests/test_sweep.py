@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from arch.config import ArrayConfig, preset
 from arch.errors import InputError
 from arch.models import find_model
-from energy_model import sweep_run
+from energy_model import datafile, sweep_run, sweepfile
 from energy_model.area import area_table, array_area
 from energy_model.cli import main
 from energy_model.costs import load_costs
@@ -186,6 +186,25 @@ def test_area_grows_with_every_part(dataflow):
 def test_adder_areas_lie_on_the_line_between_two_published_ones():
     # The 16 bit adder is published too, in the same table, and not in use: 67 um2.
     assert area_table().operator_um2("add_int16") == pytest.approx(67, rel=0.05)
+
+
+def test_a_dram_is_as_fast_and_as_large_as_a_point_says(tmp_path):
+    text = (
+        "parameters: {model: 700m, dram_bytes_per_s: [1.0e+11, 2.0e+11], dram_bytes: [1, 1.0e+12]}"
+    )
+    small, slow, too_small, fast = sorted(as_rows(read(tmp_path, text)), key=lambda r: r["point"])
+    assert small["infeasible"].endswith("has 1 B")
+    assert too_small["infeasible"].endswith("has 1 B")
+    assert slow["dram_s"] == pytest.approx(2 * fast["dram_s"], rel=1e-12)
+    assert slow["dram_s"] == pytest.approx(slow["dram_bytes_moved"] / 1e11, rel=1e-12)
+
+
+def test_a_random_sweep_of_2_to_the_62_combinations_is_too_large(tmp_path):
+    path = write(tmp_path, "method: random\nsamples: 3\nseed: 5\nparameters: {}\n")
+    content = datafile.read_yaml(path)
+    assert sweepfile._random(content, "random", 2**62 - 1) == (3, 5)
+    with pytest.raises(InputError, match="4611686018427387904 combinations: too many"):
+        sweepfile._random(content, "random", 2**62)
 
 
 def test_a_front_holds_points_of_one_task_that_no_other_beats(tmp_path):

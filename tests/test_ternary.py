@@ -226,3 +226,14 @@ def test_packed_bytes_and_bits_per_trit_agree_with_packing(packing, trits):
     assert packing.packed_bytes(trits) == size
     whole = packing.trits_per_byte * 60
     assert packing.bits_per_trit == 8 * packing.pack(np.zeros(whole)).size / whole
+
+
+@pytest.mark.parametrize("packing", [TRIT2, TRIT5, BASE3], ids=lambda packing: packing.name)
+def test_none_to_all_of_the_trits_are_unpacked_and_no_other_number(packing):
+    trits = np.resize([1, -1, 0], (2, 2 * packing.trits_per_byte))
+    packed = packing.pack(trits)
+    for k in range(2 * packing.trits_per_byte + 1):
+        assert packing.unpack(packed, k).tolist() == trits[:, :k].tolist()
+    for k in (-1, 2 * packing.trits_per_byte + 1):
+        with pytest.raises(InputError, match=f"k must be between 0 and .*, not {k}"):
+            packing.unpack(packed, k)

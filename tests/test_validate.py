@@ -13,6 +13,7 @@ import pytest
 from arch.errors import InputError
 from energy_model import validate as module
 from energy_model.cli import FORMATS, main
+from energy_model.costs import Range
 from energy_model.machinefile import load_machine
 from energy_model.validate import predict, summaries, systems, validate
 
@@ -160,6 +161,44 @@ def test_summary_counts_and_means_by_hand():
     verdicts = [row.verdict for row in validate() if row.quantity == "tokens_per_s" and row.ratio]
     assert verdicts.count("misses") == rates.count - rates.near
     assert verdicts.count("within 1.25x") == rates.close
+
+
+@pytest.mark.parametrize(
+    ("predicted", "verdict", "close", "near"),
+    [
+        (800, "within 1.25x", 1, 1),
+        (1250, "within 1.25x", 1, 1),
+        (799, "within 2x", 0, 1),
+        (1251, "within 2x", 0, 1),
+        (500, "within 2x", 0, 1),
+        (2000, "within 2x", 0, 1),
+        (499, "misses", 0, 0),
+        (2001, "misses", 0, 0),
+    ],
+)
+def test_limits_belong_to_what_they_limit(predicted, verdict, close, near):
+    row = module.Row(
+        system=BY_NAME["tom_rom_2b"],
+        quantity="tokens_per_s",
+        measured=1000,
+        predicted=Range.point(predicted),
+    )
+    assert (row.verdict, row.missed) == (verdict, not close)
+    energy = dataclasses.replace(row, quantity="mj_per_token")
+    for summary in summaries([row, energy]):
+        assert (summary.count, summary.close, summary.near) == (1, close, near)
+
+
+@pytest.mark.parametrize(("measured", "predicted"), [(None, 5), (5, None), (None, None)])
+def test_without_both_there_is_no_ratio_and_a_miss_where_nothing_is_predicted(measured, predicted):
+    row = module.Row(
+        system=BY_NAME["tom_rom_2b"],
+        quantity="tokens_per_s",
+        measured=measured,
+        predicted=predicted and Range.point(predicted),
+    )
+    assert (row.ratio, row.factor, row.verdict) == (None, None, "")
+    assert row.missed is (predicted is None)
 
 
 @pytest.mark.parametrize("form", [f for f in FORMATS if f in ("table", "markdown")])
