@@ -18,7 +18,7 @@ TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants mutate coverage coverage-python prove fuzz killed lint presets floats browser integrate demo speak soak products train report reproduce validate scalesim sweep bench docs clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants mutate mutate-formulas coverage coverage-python prove fuzz killed lint presets floats browser integrate demo speak soak products train report reproduce validate scalesim sweep bench docs clean
 help:  ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
@@ -78,6 +78,9 @@ mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
 
 mutate: $(STAMP)  ## 200 random faults of the netlist, of which the benches must catch 98 % (25 minutes)
 	$(PY) -m sim mutate --faults 200 --seed 1
+
+mutate-formulas: $(FPGA_STAMP) $(TORCH_STAMP)  ## 300 random faults of formulas, of which the unit tests must catch 90 % (15 to 25 minutes)
+	$(PY) -m tests.formula_mutants --count 300 --seed 1
 
 prove: $(PROVE_STAMP)  ## properties of the RTL for all inputs, and a mutant of each (3 minutes)
 	$(PY) -m sim prove
