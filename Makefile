@@ -79,7 +79,7 @@ mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
 mutate: $(STAMP)  ## 200 random faults of the netlist, of which the benches must catch 98 % (25 minutes)
 	$(PY) -m sim mutate --faults 200 --seed 1
 
-mutate-formulas: $(FPGA_STAMP) $(TORCH_STAMP)  ## 300 random faults of formulas, of which the unit tests must catch 90 % (15 to 25 minutes)
+mutate-formulas: $(FPGA_STAMP) $(TORCH_STAMP)  ## 300 random faults of formulas, of which the unit tests must catch 90 % (20 minutes)
 	$(PY) -m tests.formula_mutants --count 300 --seed 1
 
 prove: $(PROVE_STAMP)  ## properties of the RTL for all inputs, and a mutant of each (3 minutes)
