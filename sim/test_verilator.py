@@ -46,3 +46,11 @@ def test_where_no_line_names_an_error_the_end_is_shown(tmp_path):
     with (tmp_path / "lock").open("w") as lock, pytest.raises(verilator.BuildError) as raised:
         verilator._run(["sh", "-c", f"{NOISE}; echo the end >&2; exit 1"], None, lock)
     assert str(raised.value).endswith("the end\n")
+
+
+def test_a_sum_of_more_terms_than_the_stack_holds_is_read(tmp_path):
+    terms = "\n+ ".join(["a"] * 40_000)
+    (tmp_path / "dut.v").write_text(
+        f"module dut(input [31:0] a, output [31:0] b);\nassign b = {terms};\nendmodule\n"
+    )
+    assert verilator.lint(tmp_path / "dut.v", top="dut") == []

@@ -29,6 +29,10 @@ _ERRORS = re.compile(r"error:|fatal:|Error|\*\*\* |Killed")
 _AROUND_LINES = 3
 _SHOWN_CHARACTERS = 6000
 
+# Verilator calls itself for each part of an expression, and large arrays have long ones: with the
+# usual stack it ends without a word. The wheel's script lifts the limit as well.
+_DEEP = ("sh", "-c", 'ulimit -s "$(ulimit -H -s)"; exec "$@"', "sh")
+
 
 class BuildError(RuntimeError):
     """Verilator or the compiler failed; the first line says of what."""
@@ -126,6 +130,7 @@ def lint(*sources: Path, top: str) -> list[str]:
     """
     done = subprocess.run(
         [
+            *_DEEP,
             str(_root() / "bin" / "verilator_bin"),
             *("--lint-only", "-Wall", "--top-module", top),
             *map(str, sources),
@@ -138,14 +143,15 @@ def lint(*sources: Path, top: str) -> list[str]:
     # The last error counts the others.
     found = re.findall(r"^%(?!Error: Exiting due to).*", done.stderr + done.stdout, re.MULTILINE)
     if done.returncode and not found:
-        raise RuntimeError(f"verilator failed: {(done.stdout + done.stderr)[-2000:]}")
+        printed = (done.stdout + done.stderr)[-2000:]
+        raise RuntimeError(f"verilator failed, status {done.returncode}: {printed}")
     return found
 
 
 def _run(command, variables, lock):
     # A compiler may outlive us when we are killed: it keeps the lock, and the folder its own.
     done = subprocess.run(
-        command,
+        [*_DEEP, *command],
         env=variables,
         capture_output=True,
         text=True,
