@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Iterable
 
 from arch import regmap
 from arch.config import ArrayConfig
@@ -20,10 +21,14 @@ from arch.ternary import PACKINGS, Packing
 from arch.tiling import Plan, StationaryPlan, Tile
 
 STREAMS = ("acts", "weights", "psums")
-STALLS = tuple(
-    "+".join(itertools.compress(STREAMS, stalled)) or "none"
-    for stalled in itertools.product((0, 1), repeat=3)
-)
+
+
+def stall_name(stalled: Iterable[int]) -> str:
+    """Which of the streams stall, as a value of a bin."""
+    return "+".join(itertools.compress(STREAMS, stalled)) or "none"
+
+
+STALLS = tuple(map(stall_name, itertools.product((0, 1), repeat=3)))
 RESET = "SOFT_RESET"
 ERRORS = tuple(field.name for field in regmap.register("ERROR").fields)
 WHOLE = ("whole", "short")
@@ -143,8 +148,7 @@ class Sampler:
             self._before = None
             return
         acts, weights = (ready[i] and not valid[i] for i in (0, 1))
-        stalled = acts, weights, valid[2] and not ready[2]
-        stalls = "+".join(itertools.compress(STREAMS, stalled)) or "none"
+        stalls = stall_name((acts, weights, valid[2] and not ready[2]))
         level = "none" if not waiting else "full" if waiting == regmap.QUEUE_DEPTH else "some"
         self._before = stalls, level, packing
         if self._tile:
