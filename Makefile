@@ -80,44 +80,44 @@ mutate: $(STAMP)  ## 200 random faults of the netlist, of which the benches must
 	$(PY) -m sim mutate --faults 200 --seed 1
 
 mutate-formulas: $(FPGA_STAMP) $(TORCH_STAMP)  ## 300 random faults of formulas, of which the unit tests must catch 90 % (20 minutes)
-	$(PY) -m tests.formula_mutants --count 300 --seed 1
+	$(PY) -m tests.tools.formula_mutants --count 300 --seed 1
 
 prove: $(PROVE_STAMP)  ## properties of the RTL for all inputs, and a mutant of each (3 minutes)
 	$(PY) -m sim prove
 
 fuzz: $(FUZZ_STAMP)  ## damaged model files into their readers, guided by coverage (10 minutes)
-	$(PY) -m tests.fuzz_readers --seconds 600
+	$(PY) -m tests.tools.fuzz_readers --seconds 600
 
 killed: $(STAMP)  ## commands interrupted and killed at random points, speak too (5 minutes)
-	$(PY) -m pytest tests/test_killed.py tests/test_sweep.py -k "killed or signal or without_room or cut_short"
+	$(PY) -m pytest tests/test_killed.py tests/energy_model/test_sweep.py -k "killed or signal or without_room or cut_short"
 
 test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 	$(PY) -m pytest -n 2 -m 'not slow and not exhaustive'
 
 coverage: $(STAMP)  ## lines and toggles of the core's RTL that its benches reach, and crosses, tiny (6 minutes)
-	$(PY) -m pytest -q sim/test_coverage.py && $(PY) -m sim.coverage
+	$(PY) -m pytest -q sim/coverage/test_coverage.py && $(PY) -m tritloom.sim.coverage.measure
 
 coverage-python: $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP)  ## branches of our Python that the suite, prove and coverage take (30 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive' --cov --cov-report= --cov-fail-under=0
-	$(PY) -m coverage run -m sim prove && $(PY) -m coverage run -m sim.coverage
+	$(PY) -m coverage run -m sim prove && $(PY) -m coverage run -m tritloom.sim.coverage.measure
 	$(PY) -m coverage combine --quiet --append && $(PY) -m coverage report
 
 lint: $(STAMP)  ## ruff, check and format
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
 presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (17 minutes)
-	$(PY) -m pytest tests/test_lint.py sim/test_core.py -k "warned_of or presets_run"
+	$(PY) -m pytest tests/hw/test_lint.py sim/bench/test_core.py -k "warned_of or presets_run"
 
 floats: $(STAMP)  ## floating-point baselines, 10 million pairs of operands each, against NumPy (1 minute)
-	$(PY) -m pytest sim/test_floating.py
+	$(PY) -m pytest sim/bench/test_floating.py
 
 browser: $(STAMP)  ## the HTML report and docs/film.html in Chromium (installs 260 MB; 1 minute)
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[browser]'
-	$(PY) -m pytest tests/test_page.py tests/test_film_page.py
+	$(PY) -m pytest tests/energy_model/test_page.py tests/sim/test_film_page.py
 
 integrate: $(STAMP)  ## the core in a design of FuseSoC's and in a SoC of LiteX's (installs 30 MB; 1 minute)
 	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[integrate]'
-	$(PY) -m pytest tests/test_integration.py
+	$(PY) -m pytest tests/hw/test_integration.py
 
 demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (1 minute)
 	$(PY) -m sim demo
@@ -151,7 +151,7 @@ $(SCALESIM)/.installed:
 	touch $@
 
 scalesim: $(STAMP) $(SCALESIM)/.installed  ## our cycles and time beside those of PyPI's scalesim (3 to 5 minutes)
-	$(PY) -m energy_model.scalesim_bench $(SCALESIM)/bin/python
+	$(PY) -m tritloom.energy_model.validate.scalesim_bench $(SCALESIM)/bin/python
 
 sweep: $(STAMP)  ## Pareto front of the machines in SWEEP=examples/sweep.yaml (seconds)
 	$(PY) -m energy_model sweep $(SWEEP)

@@ -110,7 +110,7 @@ class Board:
     baud : int
         Of the UART: 8 bits, no parity, 1 stop bit.
     pins : dict of str to Pin
-        By port of the top (`hw.board.Top`).
+        By port of the top (`hw.board.top.Top`).
     system : str
         How the device is configured, as in a constraints file.
     source : str

@@ -253,7 +253,7 @@ class ArrayConfig:
         """Width of the tree's two's complement sum.
 
         One bit a level is enough: a negated act enters as its complement, in the range of an act,
-        and of the ones that complete the negations one stays outside the sum (see hw/pe.py).
+        and of the ones that complete the negations one stays outside the sum (see hw/array/pe.py).
         """
         return self.act_bits + self.tree_levels
 
@@ -301,7 +301,7 @@ def _ecp5(*, rows: int) -> ArrayConfig:
 
 
 # Each comment states the result: multiply-accumulates a cycle, and cycles from the last beat of a
-# tile to its first psum. tests/test_config.py recomputes both.
+# tile to its first psum. tests/arch/test_config.py recomputes both.
 PRESETS = {
     # 16 a cycle, 6 cycles latency
     "tiny": ArrayConfig(rows=2, cols=2, lanes=4),

@@ -1,4 +1,4 @@
-"""What happens how often. Counts know no joules; `energy_model.costs` knows no dataflow.
+"""What happens how often. Counts know no joules; `energy_model.costs.table` knows no dataflow.
 
 An action is a string that a cost table can price:
 

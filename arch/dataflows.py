@@ -1,5 +1,6 @@
-"""Which dataflow wins when, from the formulas: `python -m arch.dataflows` prints the table.
+"""Which dataflow wins when, from the formulas of `arch.timing` and `arch.counts`.
 
+`python -m tritloom.arch.dataflows` prints the table.
 The table is the one of docs/dataflows.md; a test holds that page up to date.
 """
 

@@ -1,6 +1,6 @@
 """A carry-save heap: the order in which full adders sum the bits of a dot product, and its stages.
 
-The gateware (hw/asic.py) builds what `schedule` plans, so stages and adders are counted here.
+The gateware (hw/parts/asic.py) builds what `schedule` plans, so stages and adders are counted here.
 
 Each lane brings its act, its complement or zero. A sign bit enters as its complement, which is the
 same plus a constant: with a power of two of lanes the constants add up to what the inverted top bit

@@ -2,7 +2,8 @@
 
 All streams are ready here. Backpressure on the psum stream adds its length at most, and a beat that
 arrives late its lateness. The co-simulation
-(`sim/test_array.py`, `sim/test_stationary.py`) holds each formula equal to the RTL.
+(`sim/bench/test_array.py`, `sim/bench/test_weight_stationary.py`) holds each formula equal to the
+RTL.
 
 `drain_latency`, `tile_period` and `drain_gap` are of the output-stationary array, `preload`,
 `stationary_period` and `pass_latency` of the weight-stationary one.

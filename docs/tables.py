@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from arch.config import preset
-from arch.ports import core_ports
-from energy_model import datafile
-from energy_model.costs import CostTable, estimates, load_costs
+from tritloom.arch.config import preset
+from tritloom.arch.ports import core_ports
+from tritloom.energy_model.costs import datafile
+from tritloom.energy_model.costs.table import CostTable, estimates, load_costs
 
 # The preset whose widths `ports` shows.
 PRESET = "base"

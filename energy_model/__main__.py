@@ -2,6 +2,6 @@
 
 import sys
 
-from .cli import main
+from tritloom.energy_model.cli import main
 
 sys.exit(main())

@@ -10,12 +10,12 @@ import os
 import sys
 from pathlib import Path
 
-from arch.errors import InputError, MismatchError, one_line
-from arch.models import SIZES
-from arch.workload import BLOCK_DTYPES, DTYPES, KV_DTYPES, PHASES
+from tritloom.arch.errors import InputError, MismatchError, one_line
+from tritloom.arch.models.known import SIZES
+from tritloom.arch.workload import BLOCK_DTYPES, DTYPES, KV_DTYPES, PHASES
+from tritloom.energy_model.trace.file import TRACE_FORMATS
 
 from . import commands
-from .tracefile import TRACE_FORMATS
 
 FORMATS = ("table", "json", "csv", "markdown")
 

@@ -15,22 +15,27 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from arch.counts import Counts
-from arch.errors import InputError, MismatchError, require_int
-from arch.hf import read_config
-from arch.model_shape import ModelShape
-from arch.models import MODELS, SIZES, find_model
-from arch.trace import build_trace
-
-from . import datafile
-from .tracefile import read_scalesim, read_trace, trace_scalesim, trace_yaml, write_text
+from tritloom.arch.counts import Counts
+from tritloom.arch.errors import InputError, MismatchError, require_int
+from tritloom.arch.models.huggingface import read_config
+from tritloom.arch.models.known import MODELS, SIZES, find_model
+from tritloom.arch.models.shape import ModelShape
+from tritloom.arch.models.trace import build_trace
+from tritloom.energy_model.costs import datafile
+from tritloom.energy_model.trace.file import (
+    read_scalesim,
+    read_trace,
+    trace_scalesim,
+    trace_yaml,
+    write_text,
+)
 
 
 def write_report(options: argparse.Namespace) -> None:
     """A report of BitNet b1.58 next to FP16 LLaMA, and its plot."""
-    from . import render
-    from .costs import load_costs
-    from .report import build_report
+    from tritloom.energy_model.costs.table import load_costs
+    from tritloom.energy_model.report import sheets as render
+    from tritloom.energy_model.report.report import build_report
 
     report = build_report(
         _model(options),
@@ -39,7 +44,7 @@ def write_report(options: argparse.Namespace) -> None:
         costs=load_costs(options.costs),
     )
     if options.plot:
-        from .plot import plot_report
+        from tritloom.energy_model.report.plot import plot_report
 
         plot_report(report, options.plot)
     with _standard_output_to(options.out):
@@ -48,7 +53,7 @@ def write_report(options: argparse.Namespace) -> None:
         elif options.format == "csv":
             print(render.report_csv(report, layers=options.layers))
         elif options.format == "html":
-            from .page import report_html
+            from tritloom.energy_model.report.page import report_html
 
             aside = ("run", "out", "plot")
             given = {name: value for name, value in vars(options).items() if name not in aside}
@@ -72,9 +77,9 @@ def _standard_output_to(path: Path | None) -> Iterator[None]:
 
 def compare_models(options: argparse.Namespace) -> None:
     """Two models, or the paper's pairs, on one machine."""
-    from . import compare_render as render
-    from .compare import SCALING_LAW, SCALING_SOURCE, compare
-    from .costs import load_costs
+    from tritloom.energy_model.compare import sheets as render
+    from tritloom.energy_model.compare.compare import SCALING_LAW, SCALING_SOURCE, compare
+    from tritloom.energy_model.costs.table import load_costs
 
     if len(options.pair) not in (0, 2):
         raise InputError(f"compare takes two models or none, not {len(options.pair)}")
@@ -96,7 +101,7 @@ def compare_models(options: argparse.Namespace) -> None:
 
 
 def _workload(options: argparse.Namespace):
-    from .evaluation import Workload
+    from tritloom.energy_model.machine.evaluation import Workload
 
     return Workload(
         phase=options.phase,
@@ -108,8 +113,8 @@ def _workload(options: argparse.Namespace):
 
 
 def _machine(options: argparse.Namespace):
-    from .machine import Static
-    from .machinefile import load_machine
+    from tritloom.energy_model.machine.file import load_machine
+    from tritloom.energy_model.machine.machine import Static
 
     machine = load_machine(options.hardware)
     if options.leakage is None:
@@ -161,9 +166,9 @@ def write_trace(options: argparse.Namespace) -> None:
 
 def price_trace(options: argparse.Namespace) -> None:
     """The ledger of a trace file."""
-    from . import ledger_render as render
-    from .costs import load_costs
-    from .ledger import run_pass
+    from tritloom.energy_model.costs.table import load_costs
+    from tritloom.energy_model.machine.ledger import run_pass
+    from tritloom.energy_model.trace import sheets as render
 
     csv = options.file.suffix.lower() == ".csv"
     if csv != (options.weight is not None):
@@ -185,15 +190,15 @@ def price_trace(options: argparse.Namespace) -> None:
 
 def reproduce_papers(options: argparse.Namespace) -> None:
     """The papers' figures next to the model's; raises MismatchError for a missed target."""
-    from . import reproduce_render as render
-    from .reproduce import reproduce
-    from .reproduce_assumptions import assumptions
-    from .reproduce_targets import targets
+    from tritloom.energy_model.papers import sheets as render
+    from tritloom.energy_model.papers.assumptions import assumptions
+    from tritloom.energy_model.papers.reproduce import reproduce
+    from tritloom.energy_model.papers.targets import targets
 
     rows, notes = reproduce(), assumptions()
     held = targets(rows)
     if options.plots:
-        from .reproduce_plot import plot_figures
+        from tritloom.energy_model.papers.plot import plot_figures
 
         plot_figures(rows, options.plots)
     if options.format == "json":
@@ -213,14 +218,14 @@ def reproduce_papers(options: argparse.Namespace) -> None:
 
 def validate_machines(options: argparse.Namespace) -> None:
     """Measured accelerators, or SCALE-Sim's cycles, next to the model's."""
-    from . import validate_render as render
+    from tritloom.energy_model.validate import sheets as render
 
     if options.scalesim:
-        from .scalesim import crosscheck
+        from tritloom.energy_model.validate.scalesim import crosscheck
 
         sheet = render.scalesim_sheet(crosscheck())
     else:
-        from .validate import summaries, validate
+        from tritloom.energy_model.validate.validate import summaries, validate
 
         sheet = render.validate_sheet(validate(), summaries(validate()))
     render.print_sheet(sheet, options.format)
@@ -228,10 +233,10 @@ def validate_machines(options: argparse.Namespace) -> None:
 
 def sweep_machines(options: argparse.Namespace) -> None:
     """The results of a sweep into their file, and its Pareto front; or its speed."""
-    from . import sweep_render as render
-    from .sweep import fronts
-    from .sweep_run import benchmark, run_sweep
-    from .sweepfile import read_sweep
+    from tritloom.energy_model.sweep import sheets as render
+    from tritloom.energy_model.sweep.file import read_sweep
+    from tritloom.energy_model.sweep.run import benchmark, run_sweep
+    from tritloom.energy_model.sweep.sweep import fronts
 
     if (options.backend == "dask") != (options.scheduler is not None):
         raise InputError("--backend dask and --scheduler ADDRESS need each other")
@@ -267,8 +272,8 @@ def sweep_machines(options: argparse.Namespace) -> None:
 
 def price_counts(options: argparse.Namespace) -> None:
     """The energy of action counts."""
-    from . import ledger_render as render
-    from .costs import load_costs, price
+    from tritloom.energy_model.costs.table import load_costs, price
+    from tritloom.energy_model.trace import sheets as render
 
     costs = load_costs(options.costs)
     energy = price(_read_counts(options.file), costs)

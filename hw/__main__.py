@@ -7,12 +7,11 @@ import sys
 import warnings
 from pathlib import Path
 
-from arch import regmap, timing
-from arch.board import BOARDS, find_board
-from arch.config import PRESETS, ArrayConfig, Dataflow, Technology, preset
-from arch.errors import InputError, one_line, require_int
-
-from .files import write_files
+from tritloom.arch import regmap, timing
+from tritloom.arch.board import BOARDS, find_board
+from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow, Technology, preset
+from tritloom.arch.errors import InputError, one_line, require_int
+from tritloom.arch.files import write_files
 
 # Options that change one parameter of the preset.
 PARAMETERS = {
@@ -66,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     area = commands.add_parser(
         "area",
         help="place and route PEs side by side: ours and plainer ones",
-        description="Places and routes the PEs of hw/area.py on an ECP5, prints cells per "
+        description="Places and routes the PEs of hw/fpga/area.py on an ECP5, prints cells per "
         "operation and Fmax, and writes area.json and area.md.",
     )
     for command in (fpga, area):
@@ -151,7 +150,7 @@ def elaborate(options: argparse.Namespace):
     if board and options.top != "core":
         raise InputError(f"a board has a top of its own, not --top {options.top}")
     # Amaranth takes a quarter of a second to import: not before the options are sound.
-    from .verilog import generate, generate_board, generate_core, generate_pe
+    from tritloom.hw.verilog import generate, generate_board, generate_core, generate_pe
 
     name = stem(options.preset, config)
     if options.top == "array":
@@ -170,7 +169,7 @@ def elaborate(options: argparse.Namespace):
 def generate_verilog(options: argparse.Namespace) -> tuple[Path, ...]:
     """Write Verilog and what belongs to it; returns the files."""
     name, rtl = elaborate(options)
-    from .verilog import write
+    from tritloom.hw.verilog import write
 
     config = rtl.config
     files = write(rtl, options.out, stem=name)
@@ -192,7 +191,7 @@ def synthesise(options: argparse.Namespace) -> tuple[Path, ...]:
     """Print what the RTL becomes on an FPGA; writes no file."""
     from rich.console import Console
 
-    from . import synth
+    from tritloom.hw.fpga import synth
 
     synth.find_target(options.target)
     # Shows on a terminal alone.
@@ -209,7 +208,7 @@ def synthesise(options: argparse.Namespace) -> tuple[Path, ...]:
 
 def place_one(options: argparse.Namespace) -> tuple[Path, ...]:
     """Place and route what the options ask for; print what became of it and write it to files."""
-    from . import fpga
+    from tritloom.hw.fpga import place as fpga
 
     def measure(progress):
         name, rtl = elaborate(options)
@@ -225,7 +224,7 @@ def place_one(options: argparse.Namespace) -> tuple[Path, ...]:
 
 def place_all(options: argparse.Namespace) -> tuple[Path, ...]:
     """Place and route PEs side by side; print what became of them and write it to files."""
-    from . import area
+    from tritloom.hw.fpga import area
 
     def measure(progress):
         return "area", area.measure(seeds=options.seeds, progress=progress), {}
@@ -236,7 +235,8 @@ def place_all(options: argparse.Namespace) -> tuple[Path, ...]:
 def _place(options, measure):
     from rich.console import Console
 
-    from . import fpga_render, nextpnr
+    from tritloom.hw.fpga import nextpnr
+    from tritloom.hw.fpga import table as fpga_render
 
     require_int("seeds", options.seeds)
     nextpnr.require_nextpnr()

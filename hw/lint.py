@@ -1,7 +1,7 @@
 """What Verilator's lint need not say about the generated Verilog, and why.
 
 `hw.verilog.write` puts the list next to each Verilog file as a configuration file of Verilator;
-`tests/test_lint.py` holds that nothing else is warned of, and that every entry is still needed.
+`tests/hw/test_lint.py` holds that nothing else is warned of, and that every entry is still needed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WAIVERS = (
     Waiver(
         rule="UNUSEDSIGNAL",
         match="Bits of signal are not used: 'pairs'*",
-        why="of every trit code one bit is counted (hw/popcount.py)",
+        why="of every trit code one bit is counted (hw/parts/popcount.py)",
     ),
     Waiver(
         rule="UNUSEDSIGNAL",

@@ -15,25 +15,30 @@ from amaranth.back import rtlil
 from amaranth.hdl import ClockDomain, Shape
 from amaranth.lib import wiring
 
-from arch import timing
-from arch.board import Board
-from arch.config import ArrayConfig, Dataflow, Technology
-from arch.errors import InputError
-from arch.ports import Port, clock_ports, core_ports
+from tritloom.arch import timing
+from tritloom.arch.board import Board
+from tritloom.arch.config import ArrayConfig, Dataflow, Technology
+from tritloom.arch.errors import InputError
+from tritloom.arch.files import write_files
+from tritloom.arch.ports import Port, clock_ports, core_ports
+from tritloom.hw.array import output_stationary as array
+from tritloom.hw.array import pe, row
+from tritloom.hw.array import weight_stationary as stationary
+from tritloom.hw.array.row import Row, Stack, stack_name
+from tritloom.hw.baselines import pe as baselines
+from tritloom.hw.board.fifo import Fifo, fifo_ram
+from tritloom.hw.board.loader import Loader
+from tritloom.hw.board.top import Top, top_ports
+from tritloom.hw.board.uart import Receiver, Transmitter
+from tritloom.hw.core import registers, unpacker
+from tritloom.hw.core.core import Core
+from tritloom.hw.core.sequencer import Loads, Sequencer, act_buffer
+from tritloom.hw.parts import asic
+from tritloom.hw.parts.delay import Delay, delay_name
+from tritloom.hw.parts.popcount import LEAF, Popcount, halves, popcount_name
+from tritloom.hw.parts.ram import Ram
 
-from . import array, asic, lint, pe, registers, row, stationary, unpacker, yosys
-from .baselines import pe as baselines
-from .board import Top, top_ports
-from .core import Core
-from .delay import Delay, delay_name
-from .fifo import Fifo, fifo_ram
-from .files import write_files
-from .loader import Loader
-from .popcount import LEAF, Popcount, popcount_name
-from .ram import Ram
-from .row import Row, Stack, halves, stack_name
-from .sequencer import Loads, Sequencer, act_buffer
-from .uart import Receiver, Transmitter
+from . import lint, yosys
 
 # Modules that are Verilog already.
 Written = Ram | asic.Gate

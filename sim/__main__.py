@@ -8,13 +8,12 @@ import warnings
 from fractions import Fraction
 from pathlib import Path
 
-from arch.board import BOARDS
-from arch.config import PRESETS, Dataflow, preset
-from arch.errors import InputError, MismatchError, one_line, require_int
-from arch.models import MODELS, find_model
-from arch.ternary import PACKINGS
-
-from .verilator import BuildError
+from tritloom.arch.board import BOARDS
+from tritloom.arch.config import PRESETS, Dataflow, preset
+from tritloom.arch.errors import InputError, MismatchError, one_line, require_int
+from tritloom.arch.models.known import MODELS, find_model
+from tritloom.arch.ternary import PACKINGS
+from tritloom.sim.verilator import BuildError
 
 # A small BitNet of our own (examples/train).
 SPEAKER = Path("examples/shakespeare/model")
@@ -202,20 +201,21 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
         if options.command == "bench":
-            from .bench import bench
+            from tritloom.sim.figures.measured import bench
 
             return bench()
         if options.command == "soak":
-            from . import layer, soak
+            from tritloom.sim.run import layer, soak
 
             soak.show(options.cycles, seed=options.seed, run=options.run, folder=layer.BUILDS)
             return 0
         if options.command == "prove":
-            from . import proofs
+            from tritloom.sim.prove import proofs
 
             return 0 if proofs.show(options.names) else 1
         if options.command == "mutate":
-            from . import layer, mutate
+            from tritloom.sim.faults import mutate
+            from tritloom.sim.run import layer
 
             passed = mutate.show(
                 options.faults,
@@ -228,7 +228,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.command == "asap7":
             return _asap7(options)
         if options.command == "board":
-            from . import board
+            from tritloom.sim.run import board
 
             board.show(options.port, board=options.board, seed=options.seed)
             return 0
@@ -243,7 +243,7 @@ def main(argv: list[str] | None = None) -> int:
             known = ", ".join(PACKINGS)
             raise InputError(f"unknown packing {options.packing!r}; known: {known}")
         if options.command == "import":
-            from .importer import import_model
+            from tritloom.sim.checkpoints.importer import import_model
 
             import_model(
                 options.source,
@@ -256,7 +256,8 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if options.command == "products":
             return _products(config, options)
-        from . import layer, weights
+        from tritloom.sim.checkpoints import matrix as weights
+        from tritloom.sim.run import layer
 
         # The demo's model is 100 MB to fetch: not before the options are sound.
         require_int("seed", options.seed, low=0)
@@ -294,7 +295,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _asap7(options) -> int:
     require_int("jobs", options.jobs)
-    from . import asap7, layer
+    from tritloom.sim.power import table as asap7
+    from tritloom.sim.run import layer
 
     files = asap7.run(
         options.liberty,
@@ -310,7 +312,7 @@ def _asap7(options) -> int:
 
 
 def _speak(config, options) -> int:
-    from . import layer, speak
+    from tritloom.sim.run import layer, speak
 
     speak.show(
         options.model,
@@ -326,7 +328,7 @@ def _speak(config, options) -> int:
 
 
 def _products(config, options) -> int:
-    from . import layer, products
+    from tritloom.sim.run import layer, products
 
     model = find_model(options.size)
     products.show_blocks(
@@ -343,7 +345,8 @@ def _products(config, options) -> int:
 
 
 def _toggles(config, options) -> int:
-    from . import activity, layer
+    from tritloom.sim.power import toggles as activity
+    from tritloom.sim.run import layer
 
     changes = {name: getattr(options, name) for name in ("rows", "cols", "lanes")}
     config = config.replace(**{name: value for name, value in changes.items() if value is not None})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sim import verilator
+from tritloom.sim import verilator
 
 # More than any message holds, as another job of make prints after the one that fails.
 NOISE = "for number in $(seq 2000); do echo 'other.cpp:1:2: warning: of another job' >&2; done"

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from arch.errors import InputError
+from tritloom.arch.errors import InputError
 
 # Yosys writes what it means: sums are cut to the width of their target, registers have initial
 # values, and each lint rule about that would fire thousands of times.

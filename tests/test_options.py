@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import energy_model.cli
-import hw.__main__
-import sim.__main__
+import tritloom.energy_model.cli
+import tritloom.hw.__main__
+import tritloom.sim.__main__
 
 PARSERS = {
-    "hw": hw.__main__.parser,
-    "sim": sim.__main__.parser,
-    "energy_model": energy_model.cli._parser,
+    "hw": tritloom.hw.__main__.parser,
+    "sim": tritloom.sim.__main__.parser,
+    "energy_model": tritloom.energy_model.cli._parser,
 }
 MAINS = {
-    "hw": hw.__main__.main,
-    "sim": sim.__main__.main,
-    "energy_model": energy_model.cli.main,
+    "hw": tritloom.hw.__main__.main,
+    "sim": tritloom.sim.__main__.main,
+    "energy_model": tritloom.energy_model.cli.main,
 }
 
 
@@ -60,7 +60,7 @@ LONG = "9" * 5000
 WRONG = {
     int: ("-1", "x", "1.5", "nan", "", LONG),
     float: ("nan", "inf", "-1", "1e999", "x", ""),
-    sim.__main__._share: ("1/0", "-1", "2", "x", "1e9", ""),
+    tritloom.sim.__main__._share: ("1/0", "-1", "2", "x", "1e9", ""),
 }
 WRONG_TEXT = ("no-such", "", " ", "a\nb", "\udc80", LONG)
 

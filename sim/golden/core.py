@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.config import ArrayConfig, Dataflow
-from arch.ternary import TRIT5, Packing
-from arch.tiling import Plan, StationaryPlan, Tile
+from tritloom.arch.config import ArrayConfig, Dataflow
+from tritloom.arch.ternary import TRIT5, Packing
+from tritloom.arch.tiling import Plan, StationaryPlan, Tile
 
-from . import array, stationary, unpacker
+from . import output_stationary as array
+from . import unpacker
+from . import weight_stationary as stationary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ def beats_of(plan: Plan | StationaryPlan, packing: Packing) -> list[_Beat]:
 
 
 class CoreModel:
-    """Golden model of the streams of `hw.core.Core`, from a reset on."""
+    """Golden model of the streams of `hw.core.core.Core`, from a reset on."""
 
     def __init__(self, config: ArrayConfig):
         self.config = config

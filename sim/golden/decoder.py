@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from arch.errors import InputError, require_int
-from arch.ternary import check_trits
+from tritloom.arch.errors import InputError, require_int
+from tritloom.arch.ternary import check_trits
 
 from .attention import attend, rotate
 from .decoder_shape import ACTIVATIONS, DecoderShape

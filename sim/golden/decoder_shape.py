@@ -9,10 +9,10 @@ from functools import cached_property
 
 import numpy as np
 
-from arch.errors import InputError, require_int
-from arch.hf import model_shape, norm_epsilon, rope_theta
-from arch.model_shape import ModelShape
-from arch.trace import MAX_CONTEXT
+from tritloom.arch.errors import InputError, require_int
+from tritloom.arch.models.huggingface import model_shape, norm_epsilon, rope_theta
+from tritloom.arch.models.shape import ModelShape
+from tritloom.arch.models.trace import MAX_CONTEXT
 
 
 def _silu(x: np.ndarray) -> np.ndarray:
@@ -33,7 +33,7 @@ class DecoderShape:
     Attributes
     ----------
     hidden, ffn, layers, heads, kv_heads, head_dim, vocab : int
-        As in `arch.model_shape.ModelShape`; head_dim is even.
+        As in `arch.models.shape.ModelShape`; head_dim is even.
     rope_theta : float
         Base of the rotary embedding.
     norm_epsilon : float
@@ -110,7 +110,7 @@ class DecoderShape:
 
     @cached_property
     def model(self) -> ModelShape:
-        """The same dimensions for `arch.trace`."""
+        """The same dimensions for `arch.models.trace`."""
         return ModelShape(
             name="decoder",
             hidden=self.hidden,

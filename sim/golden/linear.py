@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from arch.errors import InputError
-from arch.ternary import check_trits
+from tritloom.arch.errors import InputError
+from tritloom.arch.ternary import check_trits
 
 from .quantise import Quantised, absmax_acts
 

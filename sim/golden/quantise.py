@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from arch.errors import InputError, require_int
+from tritloom.arch.errors import InputError, require_int
 
 # Neither paper gives epsilon a value; the released BitNet b1.58 2B4T code uses 1e-5 for weights
 # and acts.

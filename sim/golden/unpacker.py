@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from arch.layout import BEATS, beat_bytes
-from arch.ternary import TRIT2, TRIT5, to_codes
+from tritloom.arch.layout import BEATS, beat_bytes
+from tritloom.arch.ternary import TRIT2, TRIT5, to_codes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class _State:
 
 
 class UnpackerModel:
-    """Golden model of `hw.unpacker.Unpacker`."""
+    """Golden model of `hw.core.unpacker.Unpacker`."""
 
     def __init__(self, positions: int):
         self.positions = positions

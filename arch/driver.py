@@ -1,0 +1,129 @@
+"""What software on the other side of AXI does: pack, tile, program, feed, collect, rescale.
+
+Nothing here knows how the bus is driven: a `Job` says which registers to write and which bytes go
+onto the streams, and makes a matrix of the bytes that come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import layout, regmap, streams
+from .errors import InputError
+from .ternary import PACKINGS, Packing
+from .tiling import Plan, StationaryPlan
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the core.
+
+    Attributes
+    ----------
+    plan : Plan or StationaryPlan
+    packing : Packing
+        Of the weight stream.
+    """
+
+    plan: Plan | StationaryPlan
+    packing: Packing
+
+    def writes(self) -> list[tuple[int, int]]:
+        """(offset, word) of the register writes that put the descriptor into the queue."""
+        gemm = self.plan.gemm
+        code = list(PACKINGS).index(self.packing.name)
+        return [
+            (regmap.offset("M"), gemm.m),
+            (regmap.offset("K"), gemm.k),
+            (regmap.offset("N"), gemm.n),
+            (regmap.offset("OPTIONS"), regmap.encode("OPTIONS", PACKING=code)),
+            (regmap.offset("PUSH"), regmap.encode("PUSH", GO=1)),
+        ]
+
+    def acts(self, acts) -> list[np.ndarray]:
+        """Beats of acts: one packet for each group of tokens.
+
+        Parameters
+        ----------
+        acts : array_like of int, shape (m, k)
+
+        Returns
+        -------
+        list of ndarray of uint8, shape (beats, bytes of a beat)
+            Only the last packet of a weight-stationary core is shorter than the others.
+        """
+        config = self.plan.config
+        beats = streams.slice_acts(self.plan, acts)
+        if isinstance(self.plan, StationaryPlan):
+            starts = range(0, self.plan.gemm.m, config.group_tokens)
+            beats = [beats[:, start : start + config.group_tokens] for start in starts]
+        fields = [packet.reshape(-1, config.rows * config.lanes) for packet in beats]
+        size = -(-config.acts_bits // 8)
+        return [
+            np.ascontiguousarray(streams.pack_fields(packet, config.act_bits)[:, :size])
+            for packet in fields
+        ]
+
+    def weights(self, trits) -> np.ndarray:
+        """Beats of weights: one packet, to be sent once for each group of tokens.
+
+        Parameters
+        ----------
+        trits : array_like of int, shape (n, k)
+
+        Returns
+        -------
+        ndarray of uint8, shape (beats of a pass, bytes of a beat)
+        """
+        config = self.plan.config
+        slices = streams.slice_trits(self.plan, trits)
+        return layout.pack_pass(slices, self.packing, positions=config.cols * config.lanes)
+
+    def trits(self, beats) -> np.ndarray:
+        """Trits (int8, shape (n, k)) of the beats of a pass; inverse of `weights`.
+
+        Raises
+        ------
+        InputError
+            The beats are not as many as a pass has, or hold an illegal byte.
+        """
+        config, slices = self.plan.config, self.plan.pass_slices
+        positions = config.cols * config.lanes
+        found = layout.unpack_pass(beats, self.packing, slices=slices, positions=positions)
+        return streams.join_trits(self.plan, found)
+
+    @property
+    def rows_out(self) -> int:
+        """Beats of psums: one for each token of each tile."""
+        return self.plan.gemm.m * self.plan.feature_groups
+
+    def psums(self, rows) -> np.ndarray:
+        """The matrix (m, n) of psum beats.
+
+        Parameters
+        ----------
+        rows : array_like of uint8, shape (rows_out, 4 * cols)
+        """
+        rows = np.asarray(rows, np.uint8)
+        wanted = (self.rows_out, 4 * self.plan.config.cols)
+        if rows.shape != wanted:
+            raise InputError(f"psums must have shape {wanted}, not {rows.shape}")
+        return streams.join_psums(self.plan, np.ascontiguousarray(rows).view("<i4"))
+
+
+def read_counters(read: Callable[[int], int], write: Callable[[int, int], None]) -> dict[str, int]:
+    """All counters at one moment, by their names in `arch.regmap.COUNTERS`.
+
+    Parameters
+    ----------
+    read, write : callable
+        Access to the core's registers, by byte offset.
+    """
+    write(regmap.offset("CONTROL"), regmap.encode("CONTROL", SNAPSHOT=1))
+    return {
+        name: read(regmap.offset(f"{name}_LO")) | read(regmap.offset(f"{name}_HI")) << 32
+        for name, _ in regmap.COUNTERS
+    }

@@ -1,0 +1,1 @@
+"""How a command parses its options, fails, and prints."""

@@ -1,0 +1,1 @@
+"""Two models on one machine, and the scaling law of the paper."""

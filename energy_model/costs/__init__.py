@@ -1,0 +1,1 @@
+"""Cost tables, their tiers, ranges and units, and readers of data files."""

@@ -1,0 +1,420 @@
+"""The machine that a model runs on: what it is made of, and what a layer takes on it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tritloom.arch.config import ArrayConfig
+from tritloom.arch.counts import (
+    access_counts,
+    mac_counts,
+    operand_counts,
+    operation_counts,
+    traffic_counts,
+)
+from tritloom.arch.errors import InputError
+from tritloom.arch.ternary import TRIT2, Packing
+from tritloom.arch.tiling import make_plan
+from tritloom.arch.timing import gemm_cycles
+from tritloom.arch.workload import Gemm, Layer
+from tritloom.energy_model.costs.table import Cost, CostTable, Range, estimates
+from tritloom.energy_model.costs.tiers import Tier
+
+# What computes a product: the number format of its trained weights, by that of an array.
+COMPUTE = {"ternary": "ternary", "int8": "int8", "fp16": "fp16"}
+WEIGHT_BITS = {"ternary": TRIT2.bits_per_trit, "int4": 4, "int8": 8, "fp16": 16}
+# Lines of a product and its operand: where that is a trained weight, and where not.
+_LINES = {
+    True: ("products", "accumulators", "weights"),
+    False: ("attention", "attention", "kv_cache"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dram:
+    """External memory.
+
+    Attributes
+    ----------
+    name, title : str
+    bytes_per_s : float
+        Peak bandwidth.
+    source : str
+        Of bandwidth and capacity.
+    tier : Tier
+    bytes : float or None
+        Capacity.
+    energy : Cost or None
+        Of a bit; without, the cost table's.
+    efficiency : float
+        Share of the peak that is reached: 1 unless a file states another, INFERRED.
+    """
+
+    name: str
+    title: str
+    bytes_per_s: float
+    source: str
+    tier: Tier
+    bytes: float | None = None
+    energy: Cost | None = None
+    efficiency: float = 1.0
+
+    def __post_init__(self):
+        if not self.bytes_per_s > 0:
+            raise InputError(f"bytes_per_s of {self.name} must be above 0, not {self.bytes_per_s}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peaks:
+    """Operations a second of a machine without cycles, by number format.
+
+    Attributes
+    ----------
+    ops_per_s : mapping of "fp16" and "int8" to float
+        Dense; a multiply-accumulate is two.
+    efficiency : float
+        Share of the peak that is reached: 1 unless a file states another, INFERRED.
+    tier : Tier
+    source : str
+    """
+
+    ops_per_s: Mapping[str, float]
+    efficiency: float
+    tier: Tier
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Static:
+    """Power that is drawn whatever is computed: leakage, or a board's idle power, in watts."""
+
+    watts: Range
+    tier: Tier
+    source: str
+
+    @classmethod
+    def given(cls, watts: float) -> Static:
+        """What a user states."""
+        return cls(watts=Range.point(watts), tier=Tier.INFERRED, source="as given")
+
+
+NO_LEAKAGE = Static(
+    watts=Range(),
+    tier=Tier.INFERRED,
+    source="a free parameter: there is no reliable published figure for SRAM at 7 nm",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sram:
+    """On-chip memory besides the buffers of the array."""
+
+    bytes: float
+    tier: Tier
+    source: str
+
+
+NO_SRAM = Sram(bytes=0.0, tier=Tier.INFERRED, source="none besides the array's buffers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Arrays of one shape and clock, one for each number format, or a roofline; and memories.
+
+    Attributes
+    ----------
+    name, title : str
+    dram : Dram
+    array : ArrayConfig or None
+        Of the ternary array; those of other formats have its shape, clock and pipeline.
+    peaks : Peaks or None
+        Of a roofline, which has no array.
+    packing : Packing
+        Of ternary weights in memory.
+    compute : mapping of str to str
+        The format whose array computes products of int8 acts with weights of that dtype. Products
+        of FP16 acts are computed in FP16.
+    sram : Sram
+    costs : mapping of action to Cost
+        That differ from the cost table's.
+    static : Static
+    """
+
+    name: str
+    title: str = ""
+    dram: Dram
+    array: ArrayConfig | None = None
+    peaks: Peaks | None = None
+    packing: Packing = TRIT2
+    compute: Mapping[str, str] = field(default_factory=lambda: COMPUTE)
+    sram: Sram = NO_SRAM
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    static: Static = NO_LEAKAGE
+
+    @property
+    def clock_hz(self) -> float | None:
+        """Of the array; a roofline has none."""
+        return self.array.clock_hz if self.array else None
+
+    @functools.cached_property
+    def arrays(self) -> Mapping[str, ArrayConfig]:
+        """By number format.
+
+        An FP16 accumulator has no reduction length at which it must overflow.
+        """
+        fp16 = self.array.replace(act_bits=16, max_k=1 << 30)
+        return {"ternary": self.array, "int8": self.array, "fp16": fp16}
+
+    @property
+    def peak_ops_per_s(self) -> Mapping[str, float]:
+        """By number format that computes; a multiply-accumulate is two operations."""
+        if self.array is None:
+            return {
+                dtype: self.peaks.efficiency * rate for dtype, rate in self.peaks.ops_per_s.items()
+            }
+        array = self.array
+        rate = 2 * array.rows * array.cols * array.lanes * array.clock_hz
+        return dict.fromkeys((self.compute["ternary"], "fp16"), rate)
+
+    def prices(self, costs: CostTable) -> CostTable:
+        """What actions cost here: this machine's own costs, the table's, or estimates.
+
+        They do not depend on the array: a sweep over shapes asks once.
+        """
+        own = {**self.costs, **({"dram_bits": self.dram.energy} if self.dram.energy else {})}
+        entries = {**estimates().entries, **costs.entries, **own}
+        return CostTable(name=costs.name, node=costs.node, entries=entries)
+
+    def stored_bits(self, dtype: str) -> float:
+        """Bits of an operand of that format in memory; of ternary ones, those of the packing."""
+        return self.packing.bits_per_trit if dtype == "ternary" else WEIGHT_BITS[dtype]
+
+    def weight_bytes_per_s(self, weight: str) -> float:
+        """Bandwidth at which the array of that dtype takes weights."""
+        per_cycle = self.array.cols * self.array.lanes * self.stored_bits(weight) / 8
+        return per_cycle * self.array.clock_hz
+
+    def holds(self, layers) -> bool:
+        """Whether all trained weights of some layers fit into the on-chip memory."""
+        if not self.sram.bytes:
+            return False
+        bits = sum(
+            layer.stored_elements * self.stored_bits(layer.weight)
+            for layer in layers
+            if layer.stationary
+        )
+        return bits / 8 <= self.sram.bytes
+
+    def run(self, layer: Layer, *, resident: bool = False) -> LayerRun:
+        """What all occurrences of a layer take, one after the other.
+
+        Parameters
+        ----------
+        resident : bool
+            Whether trained weights are in the on-chip memory beforehand.
+
+        Notes
+        -----
+        Acts and psums cross the DRAM interface at every layer unless both fit on chip: psums of
+        integers at full width, since scales are applied after the array, FP16 ones at 16 bits.
+        Weights cross once for each group of tokens, or once where the layer's matrix fits beside
+        acts and psums, or never where they are resident. A roofline reads them once.
+        """
+        once = self._once(layer, resident and layer.stationary)
+        count = layer.count
+        # Query heads that share keys and values read them once.
+        shared = layer.touched
+        dram_bytes = (count * once.dram_bits + shared * once.operand_bits) / 8
+        return LayerRun(
+            once=once,
+            count=count,
+            shared=shared,
+            cycles=count * once.cycles,
+            dram_bytes=dram_bytes,
+            compute_s=count * once.compute_s,
+            dram_s=dram_bytes / (self.dram.bytes_per_s * self.dram.efficiency),
+        )
+
+    def computes(self, layer: Layer) -> str:
+        """The number format whose array computes a layer."""
+        return "fp16" if layer.act == "fp16" else self.compute[layer.weight]
+
+    def _once(self, layer: Layer, resident: bool) -> Once:
+        dtype = self.computes(layer)
+        if self.array is None:
+            act_bits, rate = 16 if layer.act == "fp16" else 8, self.peaks.ops_per_s[dtype]
+            weight_bits = 0 if resident else self.stored_bits(layer.weight)
+            return _on_roofline(
+                rate * self.peaks.efficiency,
+                layer.gemm,
+                dtype,
+                weight_bits,
+                act_bits,
+                layer.stationary,
+            )
+        config = self.arrays[dtype]
+        return _on_array(
+            config,
+            layer.gemm,
+            dtype,
+            self.stored_bits(layer.weight),
+            16 if layer.act == "fp16" else self.array.act_bits,
+            layer.stationary,
+            self.sram.bytes,
+            resident,
+        )
+
+
+class Once(NamedTuple):
+    """One occurrence of a layer's product.
+
+    Attributes
+    ----------
+    dtype : str
+        The format that computes it.
+    cycles : int
+        Of the array, `arch.timing.gemm_cycles`; 0 for a roofline.
+    compute_s : float
+    actions : tuple of ((line of the ledger, action), count)
+    operand : tuple of the same
+        At the memories, for the operand that enters as weights.
+    dram_bits, operand_bits : int
+        Of the two across the memory interface.
+    """
+
+    dtype: str
+    cycles: int
+    compute_s: float
+    actions: tuple[tuple[tuple[str, str], int], ...]
+    operand: tuple[tuple[tuple[str, str], int], ...]
+    dram_bits: int
+    operand_bits: int
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _on_array(
+    config: ArrayConfig,
+    gemm: Gemm,
+    dtype: str,
+    weight_bits: float,
+    act_bits: int,
+    stationary: bool,
+    sram_bytes: float,
+    resident: bool,
+) -> Once:
+    plan = make_plan(config, gemm)
+    psum_bits = {"ternary": config.psum_bits, "int8": 32, "fp16": 16}[dtype]
+    trees, accumulators = operation_counts(plan, dtype, padded=False)
+    accesses = access_counts(
+        plan, weight_bits=int(WEIGHT_BITS[dtype]), act_bits=config.act_bits, psum_bits=psum_bits
+    )
+    bits = traffic_counts(
+        plan,
+        weight_bits=weight_bits,
+        act_bits=act_bits,
+        psum_bits=psum_bits,
+        padded=stationary,
+        passes=1,
+    )
+    acts, psums, matrix = (bits[f"{what}_dram_bits"] for what in ("act", "psum", "weight"))
+    room, groups = 8 * sram_bytes, plan.token_groups
+    inside = acts + psums <= room
+    held = resident or matrix <= room - inside * (acts + psums)
+    from_dram = (0 if resident else 1) if held else groups
+    products, adders, weights = _LINES[stationary]
+    actions = [((products, action), count) for action, count in trees.items()]
+    actions += [((adders, action), count) for action, count in accumulators.items()]
+    actions += [
+        (("registers" if action.endswith("_hop_bits") else "sram", action), count)
+        for action, count in accesses.items()
+    ]
+    if inside:
+        actions += [(("sram", "act_sram_bits"), acts), (("sram", "psum_sram_bits"), psums)]
+    else:
+        actions += [(("acts", "act_dram_bits"), acts), (("psums", "psum_dram_bits"), psums)]
+    operand = [((weights, "weight_dram_bits"), from_dram * matrix)]
+    if held:
+        # Written once, unless it is there beforehand, and read by every group of tokens.
+        operand.append((("sram", "weight_sram_bits"), (from_dram + groups) * matrix))
+    cycles = gemm_cycles(plan)
+    return Once(
+        dtype=dtype,
+        cycles=cycles,
+        compute_s=cycles / config.clock_hz,
+        actions=tuple(actions),
+        operand=tuple(operand),
+        dram_bits=0 if inside else acts + psums,
+        operand_bits=from_dram * matrix,
+    )
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _on_roofline(
+    rate: float, gemm: Gemm, dtype: str, weight_bits: float, act_bits: int, stationary: bool
+) -> Once:
+    weights = gemm.k * gemm.n
+    bits = operand_counts(
+        gemm, weights=weights, weight_bits=weight_bits, act_bits=act_bits, psum_bits=16
+    )
+    acts, psums, matrix = (bits[f"{what}_dram_bits"] for what in ("act", "psum", "weight"))
+    products, _, weights_line = _LINES[stationary]
+    return Once(
+        dtype=dtype,
+        cycles=0,
+        compute_s=2 * gemm.macs / rate,
+        actions=(
+            *(((products, action), n) for action, n in mac_counts(dtype, gemm.macs).items()),
+            (("acts", "act_dram_bits"), acts),
+            (("psums", "psum_dram_bits"), psums),
+            (("sram", "act_buffer_bits"), acts),
+            (("sram", "psum_buffer_bits"), psums),
+        ),
+        operand=(
+            ((weights_line, "weight_dram_bits"), matrix),
+            (("sram", "weight_buffer_bits"), matrix),
+        ),
+        dram_bits=acts + psums,
+        operand_bits=matrix,
+    )
+
+
+class LayerRun(NamedTuple):
+    """A layer on a machine: compute and memory traffic overlap, so the longer one counts.
+
+    Attributes
+    ----------
+    once : Once
+    count, shared : int
+        Occurrences, and those that read an operand of their own as weights.
+    cycles : int
+        Of all occurrences.
+    dram_bytes : float
+    compute_s, dram_s : float
+        What each would take alone.
+    """
+
+    once: Once
+    count: int
+    shared: int
+    cycles: int
+    dram_bytes: float
+    compute_s: float
+    dram_s: float
+
+    @property
+    def latency_s(self) -> float:
+        """The longer of the two."""
+        return max(self.compute_s, self.dram_s)
+
+    @property
+    def bound(self) -> str:
+        """Which of the two it is: "compute" or "dram"."""
+        return "compute" if self.compute_s >= self.dram_s else "dram"
+
+
+# Of a layer that a pass has not.
+_NOTHING = Once("fp16", 0, 0.0, (), (), 0, 0)
+NO_RUN = LayerRun(_NOTHING, 0, 0, 0, 0.0, 0.0, 0.0)

@@ -1,0 +1,1 @@
+"""The figures of the BitNet papers beside those of the model."""

@@ -1,0 +1,1 @@
+"""Many machines and workloads, and their Pareto front."""

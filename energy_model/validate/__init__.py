@@ -1,0 +1,1 @@
+"""Measured accelerators, and SCALE-Sim, beside the model."""

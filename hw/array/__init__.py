@@ -1,0 +1,1 @@
+"""PEs, hops and rows, and the systolic array of either dataflow."""

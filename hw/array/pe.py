@@ -1,0 +1,234 @@
+"""The processing element: selects of `lanes` trits, adder tree, accumulator, drain register.
+
+There is no multiplier: a trit passes its act, the act's complement, or zero. The one that completes
+a two's complement negation (-a = ~a + 1) is not added at the lane. Every adder of the tree has a
+spare carry-in and every lane contributes one carry; a tree of `lanes` operands has `lanes` - 1
+adders, so one carry is left over and enters the accumulator's adder. A negation costs no adder.
+
+Acts come from the hop's shared registers (see hw/array/row.py). No register needs a reset: the
+control bits that arrive with the data are reset in the hop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tritloom.arch.config import ArrayConfig, Technology
+from tritloom.hw.parts import asic, ecp5
+
+
+def add_with_carry(a: Value, b: Value, carry: Value, width: int) -> Value:
+    """The sum a + b + carry of two signed values in one carry chain, cut to `width` bits.
+
+    A one below a and the carry below b make the chain's own carry-in, in the form that synthesis
+    maps onto a single chain on every target.
+    """
+    total = Cat(Const(1, 1), a).as_signed() + Cat(carry, b).as_signed()
+    return total[1 : width + 1].as_signed()
+
+
+def dot_product(
+    m: Module, config: ArrayConfig, *, acts: Value, trits: Value, advance: Value | None = None
+):
+    """(sum, carry still to be added) of `lanes` acts by trits, `tree_stages` cycles later.
+
+    Parameters
+    ----------
+    advance : Value, optional
+        Clock enable of all registers.
+    """
+    nodes = _select(m, config, acts, trits)
+    if config.select_stages:
+        nodes = [_register(m, advance, node, 0, i) for i, node in enumerate(nodes)]
+    for level in range(1, config.tree_levels + 1):
+        width = config.act_bits + level
+        pairs = zip(nodes[::2], nodes[1::2], strict=False)
+        summed = []
+        for i, ((a, carry), (b, pending)) in enumerate(pairs):
+            added = Signal(signed(width), name=f"added_{level}_{i}")
+            m.d.comb += added.eq(add_with_carry(a, b, carry, width))
+            summed.append((added, pending))
+        nodes = summed + nodes[len(summed) * 2 :]
+        if level % config.levels_per_stage == 0 or level == config.tree_levels:
+            nodes = [_register(m, advance, node, level, i) for i, node in enumerate(nodes)]
+    return nodes[0]
+
+
+def _select(m, config, acts, trits):
+    """(operand, carry) of every lane: act and 0, complement and 1, or zero and 0.
+
+    The illegal code 10 is a zero's complement and 1: zero.
+    """
+    bits = config.act_bits
+    lanes = []
+    for lane in range(config.lanes):
+        act = acts.word_select(lane, bits)
+        nonzero, negative = trits.word_select(lane, 2)
+        # The zero first: behind it nothing moves with the act of a zero trit.
+        gated = Signal(bits, name=f"gated_{lane}")
+        operand = Signal(signed(bits), name=f"operand_{lane}")
+        m.d.comb += [
+            gated.eq(act & nonzero.replicate(bits)),
+            operand.eq(gated ^ negative.replicate(bits)),
+        ]
+        lanes.append((operand, negative))
+    return lanes
+
+
+def _register(m, advance, node, level, index):
+    value, carry = node
+    value_q = Signal(value.shape(), name=f"sum_{level}_{index}")
+    carry_q = Signal(name=f"carry_{level}_{index}")
+    with nullcontext() if advance is None else m.If(advance):
+        m.d.sync += [value_q.eq(value), carry_q.eq(carry)]
+    return value_q, carry_q
+
+
+def accumulator(m: Module, config: ArrayConfig, *, valid: Value, first: Value, node) -> Value:
+    """The accumulator of a PE, to which a node is added: (sum, carry)."""
+    total, carry = node
+    accumulator = Signal(signed(config.psum_bits))
+    accumulated = Signal.like(accumulator)
+    start = Mux(first, 0, accumulator)
+    m.d.comb += accumulated.eq(add_with_carry(start, total, carry, config.psum_bits))
+    with m.If(valid):
+        m.d.sync += accumulator.eq(accumulated)
+    return accumulator
+
+
+def accumulator_in_halves(
+    m: Module, config: ArrayConfig, add: Callable, *, valid: Value, first: Value, node
+) -> Value:
+    """The same in two halves: the upper one adds a cycle after the lower one.
+
+    Parameters
+    ----------
+    add : callable
+        As `ecp5.accumulate`, without the module.
+    valid, first : Value
+        Two bits each. Bit 0 comes with `node`; bit 1 a cycle later.
+
+    Returns
+    -------
+    Value
+        The psum, two cycles after its last summand came; two's complement.
+    """
+    total, carry = node
+    bits = config.psum_bits
+    # Odd, so that with its carry out it fills carry cells of two.
+    low = bits // 2 | 1
+    lower, lower_q = (Signal(low, name=name) for name in ("lower", "lower_q"))
+    upper = Signal(bits - low)
+    carry_q = Signal()
+    # Nothing reads the bits below the upper half, and they are not built.
+    total_q = Signal.like(total)
+    lower_sum = add(
+        "lower_sum",
+        lower,
+        [ecp5.bit_of(total, index) for index in range(low)],
+        clear=first[0],
+        carry=carry,
+        carried=True,
+    )
+    upper_sum = add(
+        "upper_sum",
+        upper,
+        [ecp5.bit_of(total_q, index) for index in range(low, bits)],
+        clear=first[1],
+        carry=carry_q,
+        carried=False,
+    )
+    m.d.sync += [total_q.eq(total), lower_q.eq(lower)]
+    with m.If(valid[0]):
+        m.d.sync += [lower.eq(lower_sum), carry_q.eq(lower_sum[low])]
+    with m.If(valid[1]):
+        m.d.sync += upper.eq(upper_sum)
+    return Cat(lower_q, upper)
+
+
+class PE(wiring.Component):
+    """One PE of the output-stationary array.
+
+    Members
+    -------
+    take : In
+        For each of `config.lane_groups`: a beat comes in, take its trits.
+    acts : In(lanes * act_bits)
+        Of the hop, lane 0 in the low bits.
+    trits_north, trits_south : In, Out(lanes * 2)
+        Trit codes, in technology asic pairs as of `asic.one_hot`; they go south one PE a cycle.
+    valid, first : In(accumulator_stages + 1)
+        Aligned with the tree's output: accumulate it; start from zero. Where the accumulator adds
+        in two cycles, bit 0 is for the lower half and bit 1 for the upper.
+    load : In(1)
+        The cycle after a tile's last `valid`: move the accumulator to the drain register.
+    shift : In(1)
+        Take `psum_north` into the drain register.
+    psum_north, psum_south : In, Out(psum_bits)
+        Drain registers of the column, southward. A single row has neither `shift` nor `psum_north`.
+    """
+
+    def __init__(self, config: ArrayConfig, *, prefix: str):
+        self.config = config
+        self.prefix = prefix
+        super().__init__(
+            {
+                "take": In(len(config.lane_groups)),
+                "acts": In(config.lanes * config.act_bits),
+                "trits_north": In(config.lanes * 2),
+                "trits_south": Out(config.lanes * 2),
+                "valid": In(config.accumulator_stages + 1),
+                "first": In(config.accumulator_stages + 1),
+                "load": In(1),
+                **({"shift": In(1), "psum_north": In(config.psum_bits)} if config.rows > 1 else {}),
+                "psum_south": Out(config.psum_bits),
+            }
+        )
+
+    def elaborate(self, platform):
+        config = self.config
+        m = Module()
+
+        trits = Signal(config.lanes * 2)
+        psum = Signal(signed(config.psum_bits))
+        selecting = trits if config.input_stages else self.trits_north
+        accumulated = self._accumulated(m, selecting)
+        for take, lanes in zip(self.take, config.lane_groups, strict=True):
+            part = slice(2 * lanes.start, 2 * lanes.stop)
+            with m.If(take):
+                m.d.sync += trits[part].eq(self.trits_north[part])
+        with m.If(self.load):
+            m.d.sync += psum.eq(accumulated)
+        if config.rows > 1:
+            with m.Elif(self.shift):
+                m.d.sync += psum.eq(self.psum_north)
+        m.d.comb += [self.trits_south.eq(trits), self.psum_south.eq(psum)]
+        return m
+
+    def _accumulated(self, m, trits):
+        """The psum, in the adders of the technology."""
+        config, told = self.config, {"valid": self.valid, "first": self.first}
+        if config.technology == Technology.ECP5:
+            node = ecp5.dot_product(m, config, acts=self.acts, trits=trits)
+            add = partial(ecp5.accumulate, m)
+        elif config.technology == Technology.ASIC:
+            gates = asic.Gates(m, self.prefix)
+            node = asic.dot_product(m, config, gates, acts=self.acts, trits=trits)
+            add = gates.accumulate
+        else:
+            node = dot_product(m, config, acts=self.acts, trits=trits)
+            return accumulator(m, config, node=node, **told)
+        if config.accumulator_stages:
+            return accumulator_in_halves(m, config, add, node=node, **told)
+        accumulated = Signal(config.psum_bits, name="accumulator")
+        addend = [ecp5.bit_of(node[0], index) for index in range(config.psum_bits)]
+        clear = {"clear": self.first, "carry": node[1], "carried": False}
+        with m.If(self.valid):
+            m.d.sync += accumulated.eq(add("sum", accumulated, addend, **clear))
+        return accumulated

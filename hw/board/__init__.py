@@ -1,0 +1,1 @@
+"""The core between the pins of an FPGA board: UART, loader, FIFOs."""

@@ -1,0 +1,1 @@
+"""The RTL in a library of standard cells: Liberty files, mapping, timing."""

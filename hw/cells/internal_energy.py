@@ -1,0 +1,143 @@
+"""Internal energy of cells: what their Liberty tables say beyond the charge of nets.
+
+Each group of tables is there once for the supply and once for ground. Over a rise and a fall both
+are the same charge, on its way in and out: the supply's alone is what is paid for.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tritloom.arch.errors import InputError
+
+from . import liberty_table, liberty_tree
+from .liberty import Library
+from .liberty_table import Table
+
+Edges = tuple[Table, Table]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CellEnergy:
+    """Energies (fJ) of a rise and of a fall of a cell's pins; conditions are averaged.
+
+    Attributes
+    ----------
+    caused : dict of (str, str) to (Table, Table)
+        Of an output by the input that causes it.
+    hidden : dict of str to (Table, Table)
+        Of an input, where no output follows. Of a flip-flop's clock: while the flip-flop holds what
+        is at its input; of its data: while the clock is low.
+    """
+
+    caused: dict[tuple[str, str], Edges]
+    hidden: dict[str, Edges]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Group:
+    pin: str
+    related: str
+    when: str
+    ground: bool
+    rise: Table | None
+    fall: Table | None
+
+
+def internal_energy(
+    library: Library, names: Iterable[str], *, ground: bool = False
+) -> dict[str, CellEnergy]:
+    """Tables of some cells, of the supply or of ground.
+
+    Raises
+    ------
+    InputError
+        The library's tables cannot be read.
+    """
+    names = tuple(sorted(set(names)))
+    try:
+        parsed = _groups(library, names)
+        return {
+            name: _energy(library.cells[name], [g for g in parsed[name] if g.ground == ground])
+            for name in names
+        }
+    except (ValueError, IndexError) as error:
+        raise InputError(
+            f"library {library.name}: internal energy cannot be parsed: {error}"
+        ) from None
+
+
+def _energy(cell, groups) -> CellEnergy:
+    gathered = defaultdict(list)
+    for group in groups:
+        gathered[group.pin, group.related].append(group)
+    caused, hidden = {}, {}
+    for (pin, related), members in gathered.items():
+        if not cell.pins[pin].output and cell.kind == "flip-flop":
+            members = _at_rest(cell, pin, members)
+        edges = tuple(
+            [table for table in tables if table is not None]
+            for tables in zip(*((group.rise, group.fall) for group in members), strict=True)
+        )
+        if not all(edges):
+            continue
+        merged = tuple(liberty_table.merge(_applicable(tables), np.mean) for tables in edges)
+        if cell.pins[pin].output:
+            caused[pin, related] = merged
+        else:
+            hidden[pin] = merged
+    return CellEnergy(caused=caused, hidden=hidden)
+
+
+def _applicable(tables: list[Table]) -> list[Table]:
+    """Without the zeros that stand for an edge which a condition excludes."""
+    return [table for table in tables if table.values.size > 1] or tables
+
+
+def _at_rest(cell, pin, members):
+    """Conditions of a flip-flop that the average is taken of: see `CellEnergy.hidden`."""
+    if cell.pins[pin].clock:
+        # A rise whose output follows is none of this pin's.
+        chosen = [g for g in members if g.rise is not None and g.rise.values.any()]
+    else:
+        (clock,) = (name for name in cell.inputs if cell.pins[name].clock)
+        chosen = [g for g in members if re.sub(r"[()\s]", "", g.when) in (f"!{clock}", f"{clock}'")]
+    return chosen or members
+
+
+# Supply and ground, and each activity of a netlist, ask for the same cells.
+@functools.lru_cache(maxsize=4)
+def _groups(library, names) -> dict[str, list[_Group]]:
+    head, cells = liberty_tree.cut(library.text)
+    kept = (text for name, text in cells if name in names)
+    root = liberty_tree.tree("".join([head, *kept, "}\n"]))
+    templates = liberty_table.templates(root)
+    return {cell.args[0]: list(_cell_groups(cell, templates)) for cell in root.each("cell")}
+
+
+def _cell_groups(cell, templates):
+    grounds = {
+        rail.args[0] for rail in cell.each("pg_pin") if rail.text("pg_type").endswith("ground")
+    }
+    for pin in cell.each("pin"):
+        if pin.text("direction") == "internal":
+            continue
+        for group in pin.each("internal_power"):
+            nodes = [
+                group.find(f"{edge}_power") or group.find("power") for edge in ("rise", "fall")
+            ]
+            rise, fall = (node and liberty_table.table(node, templates) for node in nodes)
+            yield _Group(
+                pin=pin.args[0],
+                related=group.text("related_pin"),
+                when=group.text("when"),
+                ground=group.text("related_pg_pin") in grounds,
+                rise=rise,
+                fall=fall,
+            )

@@ -1,0 +1,1 @@
+"""The array behind AXI: registers, sequencer, weight unpacker, counters."""

@@ -1,0 +1,296 @@
+"""The core: the array with everything that lets software drive it over AXI.
+
+    s_axil ------> registers --- descriptor ---+--> sequencer
+    s_axis_acts ---------------------------------> sequencer --- acts ---> array --> m_axis_psums
+    s_axis_weights ------------------------------> unpacker ---- trits --> array
+
+Either array. Output-stationary takes acts and trits together. Weight-stationary loads trits ahead
+of the acts, so a walker of its own (`sequencer.Loads`) knows where a pass of trits ends.
+
+A descriptor (m, k, n, packing) starts a run. The weight stream may run ahead of the acts by what
+the unpacker holds, also into the next run, so the descriptor goes to two places: to the weight
+side, which must know the packing of the beat it takes, as soon as the last pass of the run before
+has come in; to the sequencer as soon as the last beat of the run before is on its way.
+
+A soft reset clears all but the registers' settings. Streams then start with the next run.
+"""
+
+from __future__ import annotations
+
+from amaranth.hdl import (
+    Cat,
+    Module,
+    Mux,
+    ResetSignal,
+    Signal,
+    signed,
+)
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from tritloom.arch import timing
+from tritloom.arch.config import ArrayConfig, Dataflow
+from tritloom.arch.ports import PSUM_STREAM_BITS, core_ports
+from tritloom.hw.array import output_stationary as array
+from tritloom.hw.array import weight_stationary as stationary
+from tritloom.hw.parts.popcount import popcount
+from tritloom.hw.parts.ports import inner_domain, part
+
+from . import registers, sequencer, unpacker
+
+
+class Core(wiring.Component):
+    """The core of an array.
+
+    Members
+    -------
+    As in `arch.ports.core_ports`, but for `clk` and `rst`.
+    """
+
+    def __init__(self, config: ArrayConfig, *, prefix: str):
+        self.config = config
+        self.prefix = prefix
+        self._output = config.dataflow == Dataflow.OUTPUT_STATIONARY
+        flow = {"input": In, "output": Out}
+        super().__init__(
+            {
+                port.name: flow[port.direction](port.width)
+                for port in core_ports(config)
+                if port.name not in ("clk", "rst")
+            }
+        )
+
+    def elaborate(self, platform):
+        config = self.config
+        m = Module()
+        reset = Signal()
+
+        control = self._part(m, "registers", registers.ports(config), ResetSignal())
+        feed = self._part(m, "sequencer", sequencer.ports(config), reset)
+        positions = config.cols * config.lanes
+        weights = self._part(m, "unpacker", _widths(unpacker.PORTS, positions), reset)
+        array_ports = (array if self._output else stationary).PORTS
+        grid = self._part(m, "array", _widths(array_ports, config), reset)
+
+        m.d.comb += reset.eq(ResetSignal() | control["soft_reset"])
+        for port in core_ports(config):
+            if port.name.startswith("s_axil_") or port.name == "irq":
+                inside, outside = control[port.name], getattr(self, port.name)
+                m.d.comb += inside.eq(outside) if port.direction == "input" else outside.eq(inside)
+
+        inner_domain(m, reset)
+        loads = (
+            None if self._output else self._part(m, "loads", sequencer.load_ports(config), reset)
+        )
+        self._runs(m, control, feed, weights, loads)
+        self._acts(m, feed, grid)
+        self._trits(m, feed, weights, grid, loads)
+        idle = self._psums(m, control, feed, grid)
+        self._count(m, control, feed, weights, grid, reset)
+
+        m.d.comb += [
+            control["busy"].eq(feed["busy"] | ~idle),
+            *(
+                control[event].eq(strobe)
+                for event, strobe in (
+                    ("event_illegal_code", weights["illegal"]),
+                    ("event_weights_early", weights["early_last"]),
+                    ("event_weights_late", weights["late_last"]),
+                    ("event_acts_early", feed["early_last"]),
+                    ("event_acts_late", feed["late_last"]),
+                )
+            ),
+            control["illegal_beat"].eq(weights["illegal_beat"]),
+        ]
+        return m
+
+    def _part(self, m, name, ports, reset):
+        return part(m, f"{self.prefix}_{name}", ports, reset, name=name)
+
+    def _runs(self, m, control, feed, weights, loads):
+        """Hand each descriptor to the weight side, then to the walkers of trits and of acts."""
+        config = self.config
+        active = Signal(name="weights_active")
+        packing = Signal(name="weights_packing")
+        # Of the descriptor that was offered a cycle ago, as `sequencer.Left` counts: no sooner does
+        # anyone need it.
+        whole = {
+            size: Signal(signed(len(control[f"descriptor_{size}"]) + 1), name=f"run_{size}")
+            for size in "mkn"
+        }
+        # Tokens left; its sign tells the last pass.
+        m_less = Signal.like(whole["m"], name="weights_m_less")
+        fresh = Signal(name="weights_fresh")
+        # The descriptor that is offered has gone to the weight side, and to the walker of trits.
+        ahead = Signal(name="weights_ahead")
+        walked = Signal(name="loads_ahead")
+        take = Signal(name="weights_take")
+        # The sequencer took it a cycle ago.
+        done = Signal(name="run_taken")
+        # In the cycle before: the last beat of a pass was taken. So the count is not at the end of
+        # the handshakes' path, from the array through the unpacker to tready.
+        ended = Signal(name="weights_ended")
+        over = Signal(name="weights_over")
+        open_ = Signal(name="weights_open")
+        m.d.comb += [
+            over.eq(ended & m_less[-1]),
+            open_.eq(active & ~over),
+            take.eq(control["descriptor_valid"] & ~open_ & ~ahead),
+            weights["start"].eq(take),
+            weights["packing"].eq(packing),
+            weights["weights_data"].eq(self.s_axis_weights_tdata),
+            weights["weights_last"].eq(self.s_axis_weights_tlast),
+            weights["weights_valid"].eq(self.s_axis_weights_tvalid & open_),
+            self.s_axis_weights_tready.eq(weights["weights_ready"] & open_),
+            feed["run_valid"].eq(control["descriptor_valid"] & walked & ~done),
+            control["descriptor_ready"].eq(done),
+            *(feed[f"run_{size}"].eq(value) for size, value in whole.items()),
+        ]
+        m.d.inner += [
+            value.eq(control[f"descriptor_{size}"] - (sequencer.steps(config)[size] + 1))
+            for size, value in whole.items()
+        ]
+        m.d.inner += done.eq(feed["run_valid"] & feed["run_ready"])
+        # One pass for each group of tokens.
+        m.d.inner += ended.eq(
+            self.s_axis_weights_tvalid & self.s_axis_weights_tready & self.s_axis_weights_tlast
+        )
+        m.d.inner += fresh.eq(take)
+        with m.If(fresh | ended):
+            m.d.inner += m_less.eq(Mux(fresh, whole["m"], m_less - config.group_tokens))
+        with m.If(over):
+            m.d.inner += active.eq(0)
+        with m.If(take):
+            m.d.inner += [
+                active.eq(1),
+                ahead.eq(1),
+                packing.eq(control["descriptor_packing"]),
+            ]
+        with m.If(done):
+            m.d.inner += ahead.eq(0)
+        if loads is None:
+            m.d.comb += walked.eq(ahead)
+            return
+        m.d.comb += [
+            *(loads[f"run_{size}"].eq(value) for size, value in whole.items()),
+            loads["run_valid"].eq(control["descriptor_valid"] & ahead & ~walked),
+        ]
+        m.d.inner += walked.eq((walked & ~done) | (loads["run_valid"] & loads["run_ready"]))
+
+    def _acts(self, m, feed, grid):
+        """Acts from the stream into the array."""
+        m.d.comb += [
+            feed["stream_data"].eq(self.s_axis_acts_tdata),
+            feed["stream_last"].eq(self.s_axis_acts_tlast),
+            feed["stream_valid"].eq(self.s_axis_acts_tvalid),
+            self.s_axis_acts_tready.eq(feed["stream_ready"]),
+            *(
+                grid[port].eq(feed[port])
+                for port in grid
+                if port.startswith("acts_") and port != "acts_ready"
+            ),
+            feed["acts_ready"].eq(grid["acts_ready"]),
+        ]
+
+    def _trits(self, m, feed, weights, grid, loads):
+        """Trits into the array; what the unpacker holds between runs waits for a run."""
+        if loads is None:
+            # Together with the acts, so only while there is a run.
+            under_way, last = 1, feed["acts_pass_last"]
+        else:
+            under_way, last = loads["busy"], loads["last"]
+            m.d.comb += loads["taken"].eq(grid["trits_valid"] & grid["trits_ready"])
+        m.d.comb += [
+            grid["trits_data"].eq(weights["trits_data"]),
+            grid["trits_valid"].eq(weights["trits_valid"] & under_way),
+            weights["trits_ready"].eq(grid["trits_ready"] & under_way),
+            weights["trits_last"].eq(last),
+        ]
+
+    def _psums(self, m, control, feed, grid):
+        """Psums out, through two registers that cut the path from tready; true while none is left.
+
+        Whether a tile is the last of its run waits in a queue while the tile is in the array.
+        """
+        config = self.config
+        # A tile follows another after as many cycles as that one delivers tokens, or later.
+        latency = timing.drain_latency if self._output else timing.pass_latency
+        depth = latency(config) + 2
+        ends = Signal(depth)
+        tiles = Signal(range(depth + 1))
+        enter = Signal()
+        leave = Signal()
+        run_last = Signal()
+        last_of_run = Signal()
+        m.d.comb += [
+            leave.eq(grid["psums_valid"] & grid["psums_ready"] & grid["psums_last"]),
+            last_of_run.eq(grid["psums_last"] & ends[0]),
+        ]
+        after = Signal(range(depth + 1))
+        m.d.comb += after.eq(tiles - leave)
+        m.d.inner += [
+            # A cycle late: psums come later still.
+            enter.eq(
+                grid["acts_valid"]
+                & grid["acts_ready"]
+                & grid["acts_last"]
+                & (1 if self._output else grid["acts_last_k"])
+            ),
+            run_last.eq(feed["acts_run_last"]),
+            tiles.eq(after + enter),
+            ends.eq(Mux(leave, ends >> 1, ends) | ((enter & run_last) << after)[:depth]),
+        ]
+
+        psums = Signal(config.psums_bits + 1)
+        m.d.comb += psums.eq(Cat(grid["psums_data"], last_of_run))
+        front, back = (Signal.like(psums, name=name, reset_less=True) for name in ("front", "back"))
+        front_valid = Signal()
+        back_valid = Signal()
+        m.d.comb += [
+            grid["psums_ready"].eq(~back_valid),
+            self.m_axis_psums_tvalid.eq(front_valid),
+            self.m_axis_psums_tlast.eq(1),
+        ]
+        for col in range(config.cols):
+            psum = front[col * config.psum_bits : (col + 1) * config.psum_bits].as_signed()
+            word = self.m_axis_psums_tdata[col * PSUM_STREAM_BITS : (col + 1) * PSUM_STREAM_BITS]
+            m.d.comb += word.eq(psum)
+        with m.If(~front_valid | self.m_axis_psums_tready):
+            m.d.inner += [
+                front.eq(Mux(back_valid, back, psums)),
+                front_valid.eq(back_valid | grid["psums_valid"]),
+                back_valid.eq(0),
+            ]
+        with m.Elif(grid["psums_valid"] & ~back_valid):
+            m.d.inner += [back.eq(psums), back_valid.eq(1)]
+        m.d.comb += control["event_run_done"].eq(front_valid & self.m_axis_psums_tready & front[-1])
+        return (tiles == 0) & ~enter & ~front_valid
+
+    def _count(self, m, control, feed, weights, grid, reset):
+        """The counters that software reads."""
+        positions = self.config.cols * self.config.lanes
+        beat = Signal()
+        m.d.comb += beat.eq(grid["trits_valid"] & grid["trits_ready"])
+        zeros = Signal(2 * positions)
+        # Of each code the low bit is counted. Synthesis drops the registers of the others.
+        m.d.inner += zeros.eq(Mux(beat, ~grid["trits_data"], 0))
+        zero_count = popcount(m, zeros, prefix=self.prefix, reset=reset, name="zero_count")
+        counted = {
+            "cycles": 1,
+            "trits": Mux(beat, positions, 0),
+            "zero_trits": zero_count,
+            "illegal_codes": weights["illegal"],
+            "busy": grid["perf_beats"],
+            # Between runs the unpacker may hold trits of the next one.
+            "stall_acts": grid["perf_wait_acts"] & (feed["busy"] if self._output else 1),
+            "stall_weights": grid["perf_wait_trits"],
+            "stall_output": grid["perf_blocked"],
+            "stall_array": grid["perf_wait_drain" if self._output else "perf_wait_load"],
+        }
+        for name, count in counted.items():
+            m.d.inner += control[f"count_{name}"].eq(count)
+
+
+def _widths(ports, size):
+    """Ports whose widths are functions of a size, with the widths of this one."""
+    return {name: (flow, width(size), what) for name, (flow, width, what) in ports.items()}

@@ -1,0 +1,366 @@
+"""The control interface: the registers of `arch.regmap` behind AXI4-Lite, and the descriptor queue.
+
+Storage, decoding and reading are made from the table, field by field, according to its access.
+What this file adds is what some fields mean: the queue, the counters' snapshot, the interrupt.
+
+Bus. No path leads from an input through to an output within a cycle. A write address and its data
+wait for each other in a slot each, so they may come in any order; when both are there and the
+last answer is gone, the write is carried out and answered. A read is answered two cycles later.
+Reads change nothing. A write in two cycles and a read in three at best. While the counters are
+copied (`hw/core/counters.py`) no write is answered, and no read taken.
+
+Descriptors. `descriptor_*` offers the oldest one, valid until it is taken; a soft reset alone
+takes it back. A push is queued in the cycle in which its write is carried out, so STATUS tells of
+it as soon as the write is answered. The cycle before checks what would be pushed, and puts it into
+the queue's free place; writes are two cycles apart, so both are done by then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, ResetSignal, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from tritloom.arch import regmap
+from tritloom.arch.config import ArrayConfig
+from tritloom.arch.ports import axil_ports
+from tritloom.arch.regmap import (
+    COUNTERS_OFFSET,
+    QUEUE_DEPTH,
+    REGISTERS,
+    WORD_BITS,
+    WORD_BYTES,
+    Access,
+)
+from tritloom.hw.parts.ports import members
+from tritloom.hw.parts.ram import Ram
+
+from . import counters
+
+OKAY, SLVERR = 0b00, 0b10
+
+# Sticky bits that are set in here; all others are set by an `event_*` port.
+_SET_INSIDE = {"QUEUE_OVERFLOW", "BAD_DESCRIPTOR"}
+
+
+def descriptor_fields(config: ArrayConfig) -> dict[str, int]:
+    """Width of each field of a descriptor: m, k, n, and every option."""
+    options = {
+        field.name.lower(): field.width
+        for field in regmap.register("OPTIONS").fields
+        if field.name != "RESERVED"
+    }
+    return {"m": WORD_BITS, "k": config.max_k.bit_length(), "n": WORD_BITS, **options}
+
+
+def events() -> dict[str, str]:
+    """Name and meaning of every sticky bit that the core sets."""
+    return {
+        field.name.lower(): field.what
+        for register in REGISTERS
+        for field in register.fields
+        if field.access is Access.W1C and field.name not in _SET_INSIDE
+    }
+
+
+def ports(config: ArrayConfig) -> dict[str, tuple]:
+    """Members of the component: name -> (direction, width, description)."""
+    flow = {"input": In, "output": Out}
+    table = {port.name: (flow[port.direction], port.width, port.what) for port in axil_ports()}
+    for name, width in descriptor_fields(config).items():
+        table[f"descriptor_{name}"] = (Out, width, "of the descriptor that is offered")
+    return table | {
+        "descriptor_valid": (Out, 1, "a descriptor is offered"),
+        "descriptor_ready": (In, 1, "and taken"),
+        "busy": (In, 1, "a run is under way; high from the cycle after its descriptor is taken"),
+        **{f"event_{name}": (In, 1, f"for one cycle: {what}") for name, what in events().items()},
+        "illegal_beat": (In, WORD_BITS, "with event_illegal_code: the beat of the weight stream"),
+        **counters.counts(config),
+        "soft_reset": (Out, 1, "for one cycle: drop everything, zero the counters"),
+        "irq": (Out, 1, "level"),
+    }
+
+
+def queue(config: ArrayConfig) -> Ram:
+    """The memory of the descriptors that wait."""
+    return Ram(width=sum(descriptor_fields(config).values()), depth=QUEUE_DEPTH, clocked=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sticky:
+    """What makes the next value of a W1C field.
+
+    Attributes
+    ----------
+    set : Signal
+        Bits to be set; wins over a clear in the same cycle.
+    kept : Signal
+        Bits that are set, and not being cleared.
+    """
+
+    set: Signal
+    kept: Signal
+
+    @classmethod
+    def create(cls, value: Signal) -> Sticky:
+        """For the field that `value` stores, nothing driven yet."""
+        return cls(
+            set=Signal(len(value), name=f"{value.name}_set"),
+            kept=Signal(len(value), name=f"{value.name}_kept"),
+        )
+
+
+class Registers(wiring.Component):
+    """The registers, their bus, and the queue of descriptors.
+
+    Members
+    -------
+    As in `ports`.
+    """
+
+    def __init__(self, config: ArrayConfig, *, prefix: str):
+        self.config = config
+        self.prefix = prefix
+        super().__init__(members(ports(config)))
+
+    def elaborate(self, platform):
+        m = Module()
+        # A read-only field that nothing below drives keeps its reset value: a constant.
+        known = regmap.constants(self.config)
+        fields = {
+            (register.name, field.name): Signal(
+                field.width,
+                init=known[register.name][field.name] if field.reset is None else field.reset,
+                name=f"field_{register.name}_{field.name}".lower(),
+            )
+            for register in REGISTERS
+            for field in register.fields
+        }
+        copying = Signal()
+        sticky = self._write(m, fields, copying)
+        self._read(m, fields, copying)
+        self._queue(m, fields, sticky)
+        self._watch(m, fields, sticky)
+        return m
+
+    def _write(self, m, fields, copying):
+        """Take writes and carry them out; returns, by name, the `Sticky` of each W1C field."""
+        # Of the address held: is it that of any register, or of this one?
+        known = Signal()
+        named = {
+            register.name: Signal(name=f"named_{register.name.lower()}") for register in REGISTERS
+        }
+        word = Signal(WORD_BITS)
+        strobes = Signal(WORD_BYTES)
+        address_held = Signal()
+        word_held = Signal()
+        m.d.comb += [self.s_axil_awready.eq(~address_held), self.s_axil_wready.eq(~word_held)]
+        with m.If(self.s_axil_awvalid & self.s_axil_awready):
+            m.d.sync += [address_held.eq(1), known.eq(_is_register(self.s_axil_awaddr))]
+            for register in REGISTERS:
+                m.d.sync += named[register.name].eq(self.s_axil_awaddr == register.offset)
+        with m.If(self.s_axil_wvalid & self.s_axil_wready):
+            m.d.sync += [
+                word.eq(self.s_axil_wdata),
+                strobes.eq(self.s_axil_wstrb),
+                word_held.eq(1),
+            ]
+
+        write = Signal()
+        written = Signal()
+        m.d.comb += [
+            write.eq(address_held & word_held & ~written),
+            self.s_axil_bvalid.eq(written & ~copying),
+        ]
+        with m.If(self.s_axil_bvalid & self.s_axil_bready):
+            m.d.sync += written.eq(0)
+        with m.If(write):
+            m.d.sync += [
+                address_held.eq(0),
+                word_held.eq(0),
+                written.eq(1),
+                self.s_axil_bresp.eq(Mux(known, OKAY, SLVERR)),
+            ]
+
+        sticky = {}
+        for register in REGISTERS:
+            hit = Signal(name=f"write_{register.name.lower()}")
+            m.d.comb += hit.eq(write & named[register.name])
+            for field in register.fields:
+                value = fields[register.name, field.name]
+                ones = Signal.like(value, name=f"ones_{register.name}_{field.name}".lower())
+                for byte, strobe in enumerate(strobes):
+                    low, high = (
+                        min(max(bit, field.low), field.low + field.width)
+                        for bit in (8 * byte, 8 * byte + 8)
+                    )
+                    bits = slice(low - field.low, high - field.low)
+                    m.d.comb += ones[bits].eq(Mux(hit & strobe, word[low:high], 0))
+                    if field.access is Access.RW:
+                        with m.If(hit & strobe):
+                            m.d.sync += value[bits].eq(word[low:high])
+                if field.access is Access.WO:
+                    m.d.comb += value.eq(ones)
+                elif field.access is Access.W1C:
+                    bit = sticky[field.name] = Sticky.create(value)
+                    m.d.comb += bit.kept.eq(value & ~ones)
+                    m.d.sync += value.eq(bit.kept | bit.set)
+        return sticky
+
+    def _read(self, m, fields, copying):
+        """Answer reads."""
+        accept = Signal()
+        counter = Signal(WORD_BITS)
+        m.submodules.counters = Instance(
+            f"{self.prefix}_counters",
+            i_clk=ClockSignal(),
+            i_rst=ResetSignal(),
+            **{f"i_{name}": getattr(self, name) for name in counters.counts(self.config)},
+            i_soft_reset=self.soft_reset,
+            i_snapshot=fields["CONTROL", "SNAPSHOT"],
+            o_copying=copying,
+            i_read_enable=accept,
+            i_read_address=_word_index(self.s_axil_araddr)[: (counters.WORDS - 1).bit_length()],
+            o_read_data=counter,
+        )
+        # The others; bits that nobody reads are zeros.
+        words = [Const(0, WORD_BITS)] * (COUNTERS_OFFSET // WORD_BYTES)
+        for register in REGISTERS:
+            if register.offset < COUNTERS_OFFSET:
+                word = words[register.offset // WORD_BYTES] = Signal(
+                    WORD_BITS, name=f"word_{register.name.lower()}"
+                )
+                for field in register.fields:
+                    if field.access is not Access.WO:
+                        value = fields[register.name, field.name]
+                        m.d.comb += word[field.low : field.low + field.width].eq(value)
+
+        # Of the address taken a cycle ago.
+        taken = Signal()
+        known = Signal()
+        address = Signal.like(self.s_axil_araddr)
+        m.d.comb += [
+            self.s_axil_arready.eq(~self.s_axil_rvalid & ~taken & ~copying),
+            accept.eq(self.s_axil_arvalid & self.s_axil_arready),
+        ]
+        m.d.sync += taken.eq(accept)
+        with m.If(accept):
+            m.d.sync += [
+                address.eq(self.s_axil_araddr),
+                known.eq(_is_register(self.s_axil_araddr)),
+            ]
+        with m.If(taken):
+            m.d.sync += [
+                self.s_axil_rvalid.eq(1),
+                self.s_axil_rresp.eq(Mux(known, OKAY, SLVERR)),
+                self.s_axil_rdata.eq(
+                    Mux(
+                        address >= COUNTERS_OFFSET,
+                        counter,
+                        counters.pick(words, _word_index(address)),
+                    )
+                ),
+            ]
+            with m.If(~known):
+                m.d.sync += self.s_axil_rdata.eq(0)
+        with m.Elif(self.s_axil_rready):
+            m.d.sync += self.s_axil_rvalid.eq(0)
+
+    def _queue(self, m, fields, sticky):
+        """Check pushed descriptors, keep the good ones, offer the oldest; tell the status."""
+        layout = data.StructLayout(descriptor_fields(self.config))
+        tokens, k, features = (fields[name, "VALUE"] for name in ("M", "K", "N"))
+        pushed = Signal(layout)
+        m.d.comb += [pushed.m.eq(tokens), pushed.k.eq(k), pushed.n.eq(features)]
+        for name in layout.members.keys() - {"m", "k", "n"}:
+            m.d.comb += pushed[name].eq(fields["OPTIONS", name.upper()])
+
+        first = Signal(range(QUEUE_DEPTH))
+        free = Signal(range(QUEUE_DEPTH))
+        level = Signal(range(QUEUE_DEPTH + 1))
+        full = Signal()
+        bad = Signal()
+        push = Signal()
+        take = Signal()
+        offered = Signal(layout)
+        m.submodules.queue = Instance(
+            f"{self.prefix}_queue",
+            i_clk=ClockSignal(),
+            i_write_enable=~full,
+            i_write_address=free,
+            i_write_data=pushed,
+            i_read_address=first,
+            o_read_data=offered,
+        )
+        m.d.comb += [
+            full.eq(level == QUEUE_DEPTH),
+            push.eq(fields["PUSH", "GO"] & ~full & ~bad),
+            sticky["QUEUE_OVERFLOW"].set.eq(fields["PUSH", "GO"] & full),
+            sticky["BAD_DESCRIPTOR"].set.eq(fields["PUSH", "GO"] & bad),
+            take.eq(self.descriptor_valid & self.descriptor_ready),
+            self.descriptor_valid.eq(level != 0),
+        ]
+        m.d.sync += [
+            bad.eq(
+                (tokens == 0)
+                | (k == 0)
+                | (k > self.config.max_k)
+                | (features == 0)
+                | (fields["OPTIONS", "RESERVED"] != 0)
+            ),
+            level.eq(level + push - take),
+            free.eq(free + push),
+            first.eq(first + take),
+        ]
+        with m.If(self.soft_reset):
+            m.d.sync += [level.eq(0), free.eq(0), first.eq(0)]
+
+        for name in layout.members:
+            m.d.comb += getattr(self, f"descriptor_{name}").eq(offered[name])
+        m.d.comb += [
+            fields["STATUS", "BUSY"].eq(self.busy | self.descriptor_valid),
+            fields["STATUS", "FULL"].eq(full),
+            fields["STATUS", "LEVEL"].eq(level),
+        ]
+
+    def _watch(self, m, fields, sticky):
+        """Events and counters of the core; the interrupt."""
+        for name in events():
+            m.d.comb += sticky[name.upper()].set.eq(getattr(self, f"event_{name}"))
+        # The first beat stays until its sticky bit is cleared.
+        with m.If(self.event_illegal_code & ~sticky["ILLEGAL_CODE"].kept):
+            m.d.sync += fields["FIRST_ILLEGAL", "VALUE"].eq(self.illegal_beat)
+
+        runs = fields["STATUS", "RUNS_DONE"]
+        m.d.sync += self.soft_reset.eq(fields["CONTROL", "SOFT_RESET"])
+        with m.If(self.soft_reset):
+            m.d.sync += runs.eq(0)
+        with m.Elif(self.event_run_done):
+            m.d.sync += runs.eq(runs + 1)
+
+        errors = Cat(fields["ERROR", field.name] for field in regmap.register("ERROR").fields)
+        m.d.comb += self.irq.eq(
+            (fields["IRQ_ENABLE", "RUN_DONE"] & fields["EVENT", "RUN_DONE"])
+            | (fields["IRQ_ENABLE", "ERROR"] & errors.any())
+        )
+
+
+def _is_register(address):
+    """Whether a register is at this address."""
+    return address.matches(*(register.offset for register in REGISTERS))
+
+
+def _word_index(address):
+    return address[(WORD_BYTES - 1).bit_length() :]
+
+
+def modules(config: ArrayConfig, *, prefix: str) -> dict[str, wiring.Component | Ram]:
+    """Every module of the registers by name, the top (`prefix`_registers) last."""
+    return {
+        f"{prefix}_totals": counters.totals(),
+        f"{prefix}_counters": counters.Counters(config, prefix=prefix),
+        f"{prefix}_queue": queue(config),
+        f"{prefix}_registers": Registers(config, prefix=prefix),
+    }

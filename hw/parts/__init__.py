@@ -1,0 +1,1 @@
+"""Components that several rooms share: ports, memories, delays, cells of a technology."""

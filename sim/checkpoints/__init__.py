@@ -1,0 +1,1 @@
+"""Weights out of model files, and model folders packed for the core."""

@@ -1,0 +1,265 @@
+"""GGUF files: their metadata and tensors, ternary blocks among them, of files that may be damaged.
+
+The `gguf` package parses. What it trusts is checked here before it acts on it: lengths and counts
+against the file and a budget, shapes and offsets in Python's integers against the file's size. And
+it does not know I2_S, bitnet.cpp's type 36.
+
+I2_S is read as bitnet.cpp writes it on x86: the file does not say that it was packed for ARM, or
+by a build with another block size, and then its trits come out in a wrong order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import gguf
+import numpy as np
+
+from tritloom.arch.errors import InputError
+from tritloom.sim.golden.quantise import Quantised
+
+from .tensors import CHUNK_BYTES, DTYPES
+
+_I2_S = 36
+# Elements and bytes of a block; the scale of an I2_S tensor follows its last block.
+_I2_S_BLOCK = (128, 32)
+_I2_S_TAIL = 32
+TERNARY = ("TQ1_0", "TQ2_0", "I2_S")
+INTEGERS = {"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64}
+# Each read of the header costs its bytes and this many more. A vocabulary of 128,256 tokens with
+# 280,147 merges takes about 110 million.
+_BUDGET = 1 << 28
+_READ_COST = 256
+_MOST_DIMENSIONS = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GgufTensor:
+    """One tensor of a GGUF file.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        GGML's name of its type.
+    shape : tuple of int
+        As NumPy has it: the last dimension is contiguous.
+    data : ndarray of uint8, shape (bytes,)
+        Mapped, not read.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    data: np.ndarray
+
+    @property
+    def dtype(self) -> str:
+        """Its numbers' dtype: a key of `DTYPES`, F32 where blocks are to be dequantised."""
+        return self.kind if self.kind in DTYPES else "F32"
+
+    def numbers(self) -> np.ndarray:
+        """All its numbers, of its own dtype or dequantised to float32.
+
+        Raises
+        ------
+        NotImplementedError
+            No method is known for its type.
+        """
+        plain = DTYPES.get(self.kind, INTEGERS.get(self.kind))
+        if plain is not None:
+            return self.data.view(plain).reshape(self.shape)
+        if self.kind == "I2_S":
+            trits = self.trits()
+            return trits.values * trits.scale
+        rows = self.data.reshape(*self.shape[:-1], -1)
+        # Damaged scales make what they may; whoever takes the numbers looks at them.
+        with np.errstate(all="ignore"):
+            return gguf.quants.dequantize(rows, gguf.GGMLQuantizationType[self.kind])
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """The same in several arrays, each of whole rows; I2_S in one."""
+        if self.kind == "I2_S":
+            yield self.numbers()
+            return
+        rows = math.prod(self.shape[:-1])
+        step = max(1, CHUNK_BYTES // (4 * self.shape[-1]))
+        size = self.data.size // rows
+        for first in range(0, rows, step):
+            count = min(step, rows - first)
+            data = self.data[first * size : (first + count) * size]
+            shape = (count, self.shape[-1])
+            yield GgufTensor(name=self.name, kind=self.kind, shape=shape, data=data).numbers()
+
+    def trits(self) -> Quantised:
+        """Trits of a tensor of a type in `TERNARY`, and the scale that multiplies them.
+
+        Raises
+        ------
+        InputError
+            A code is illegal, the scale is not finite, or blocks have several scales: then no
+            scale stands for the matrix. A block of scale 0 stands for zeros.
+
+        Notes
+        -----
+        Source: `ggml-quants.c` of llama.cpp; `ggml-bitnet-mad.cpp` of bitnet.cpp for I2_S.
+        """
+        if self.kind == "I2_S":
+            (scale,) = self.data[-_I2_S_TAIL:][:4].view("<f4")
+            elements, size = _I2_S_BLOCK
+            blocks, scales = self.data[:-_I2_S_TAIL].reshape(-1, size), None
+        else:
+            kind = gguf.GGMLQuantizationType[self.kind]
+            elements, size = gguf.GGML_QUANT_SIZES[kind]
+            blocks = self.data.reshape(-1, size)
+            scales = np.ascontiguousarray(blocks[:, -2:]).view("<f2").ravel()
+            blocks = blocks[:, :-2]
+            scale = self._one_scale(scales)
+        if not np.isfinite(scale):
+            raise InputError(f"tensor {self.name} has the scale {scale}, which is not finite")
+        values = np.empty((len(blocks), elements), np.int8)
+        step = CHUNK_BYTES // (4 * elements)
+        for first in range(0, len(blocks), step):
+            some = slice(first, first + step)
+            values[some] = _DECODERS[self.kind](blocks[some])
+        if (values > 1).any():
+            flat = np.flatnonzero(values > 1)[0]
+            raise InputError(f"tensor {self.name} has the illegal trit code 3 at element {flat:,}")
+        if scales is not None:
+            values[scales == 0] = 0
+        return Quantised(values=values.reshape(self.shape), scale=np.asarray(np.float32(scale)))
+
+    def _one_scale(self, scales: np.ndarray) -> np.float16:
+        used = np.flatnonzero(scales != 0)
+        if not used.size:
+            return np.float16(0)
+        other = np.flatnonzero((scales != scales[used[0]]) & (scales != 0))
+        if other.size and np.isfinite(scales[used[0]]):
+            raise InputError(
+                f"tensor {self.name} has blocks of the scales {scales[used[0]]} and "
+                f"{scales[other[0]]}, but a matrix can have only one"
+            )
+        return scales[used[0]]
+
+
+def _decode_tq1_0(blocks: np.ndarray) -> np.ndarray:
+    trits = _TQ1_0_TRITS[blocks]
+    parts = (trits[:, :32], trits[:, 32:48], trits[:, 48:, :4])
+    return np.concatenate([p.swapaxes(1, 2).reshape(len(blocks), -1) for p in parts], axis=1)
+
+
+def _decode_tq2_0(blocks: np.ndarray) -> np.ndarray:
+    codes = (blocks.reshape(-1, 2, 1, 32) >> np.array([[0], [2], [4], [6]], np.uint8)) & 3
+    return codes.reshape(len(blocks), -1).astype(np.int8) - np.int8(1)
+
+
+def _decode_i2_s(blocks: np.ndarray) -> np.ndarray:
+    codes = (blocks[:, None] >> np.array([[6], [4], [2], [0]], np.uint8)) & 3
+    return codes.reshape(len(blocks), -1).astype(np.int8) - np.int8(1)
+
+
+# Trits of every byte: the leading digits in base 3 of byte / 256, so that none is illegal.
+_TQ1_0_TRITS = np.array(
+    [[((byte * 3**n & 255) * 3 >> 8) - 1 for n in range(5)] for byte in range(256)], np.int8
+)
+_DECODERS = {"TQ1_0": _decode_tq1_0, "TQ2_0": _decode_tq2_0, "I2_S": _decode_i2_s}
+
+
+class GgufFile(gguf.GGUFReader):
+    """A GGUF file, mapped, with its `metadata` and `tensors`.
+
+    A file that is not sound raises `ValueError`, `KeyError` or `struct.error`.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._left = _BUDGET
+        super().__init__(path)
+
+    @property
+    def metadata(self) -> dict[str, object]:
+        """Numbers, flags and texts by key; None in place of an array."""
+        array = [gguf.GGUFValueType.ARRAY]
+        return {
+            key: None if field.types == array else field.contents()
+            for key, field in self.fields.items()
+        }
+
+    def _spend(self, size: int):
+        self._left -= size + _READ_COST
+        if self._left < 0:
+            raise ValueError(f"its header takes more than {_BUDGET:,} bytes")
+
+    def _get(self, offset, dtype, count=1, override_order=None):
+        size = np.dtype(dtype).itemsize * int(count)
+        self._spend(size)
+        if offset + size > self.data.size:
+            raise ValueError("it ends within its header")
+        return super()._get(offset, dtype, count, override_order)
+
+    def _build_fields(self, offs, count):
+        if self.byte_order != "I":
+            raise ValueError("it is for machines of the other byte order")
+        return super()._build_fields(offs, count)
+
+    def _get_field_parts(self, orig_offs, raw_type):
+        """Of an array only its size: nobody reads it, and it may have millions of strings."""
+        if raw_type != gguf.GGUFValueType.ARRAY:
+            return super()._get_field_parts(orig_offs, raw_type)
+        kind = gguf.GGUFValueType(int(self._get(orig_offs, np.uint32)[0]))
+        length = int(self._get(orig_offs + 4, np.uint64)[0])
+        end = orig_offs + 12
+        if kind == gguf.GGUFValueType.STRING:
+            data = memoryview(self.data)
+            for _ in range(length):
+                self._spend(8)
+                end += 8 + struct.unpack_from("<Q", data, end)[0]
+        elif kind in self.gguf_scalar_to_np:
+            size = np.dtype(self.gguf_scalar_to_np[kind]).itemsize * length
+            self._get(end, np.uint8, size)
+            end += size
+        else:
+            raise ValueError("it has an array of arrays")
+        return end - orig_offs, [], [], [gguf.GGUFValueType.ARRAY]
+
+    def _build_tensors(self, start_offs, fields):
+        found, spans = {}, []
+        for field in fields:
+            _, name, _, dims, kind, offset = field.parts
+            name = str(bytes(name), "utf-8")
+            if name in found:
+                raise ValueError(f"it has the tensor {name!r:.60} twice")
+            # Python's integers: a product of NumPy's may wrap around.
+            shape = tuple(reversed(dims.tolist()))
+            kind, size = _type_and_bytes(name, int(kind[0]), shape)
+            start = start_offs + int(offset[0])
+            if start + size > self.data.size:
+                raise ValueError(f"it ends within the tensor {name!r:.60}")
+            spans.append((start, start + size, name))
+            data = self.data[start : start + size].view(np.ndarray)
+            found[name] = GgufTensor(name=name, kind=kind, shape=shape, data=data)
+        spans.sort()
+        for (_, end, first), (start, _, second) in itertools.pairwise(spans):
+            if start < end:
+                raise ValueError(f"its tensors {first!r:.60} and {second!r:.60} overlap")
+        self.tensors = list(found.values())
+
+
+def _type_and_bytes(name: str, kind: int, shape: tuple[int, ...]) -> tuple[str, int]:
+    """GGML's name of a type, and the bytes of a tensor of that type and shape."""
+    if not 1 <= len(shape) <= _MOST_DIMENSIONS or 0 in shape:
+        raise ValueError(f"its tensor {name!r:.60} is of shape {shape!r:.60}")
+    if kind == _I2_S:
+        label, (elements, size), tail = "I2_S", _I2_S_BLOCK, _I2_S_TAIL
+    else:
+        known = gguf.GGMLQuantizationType(kind)
+        label, (elements, size), tail = known.name, gguf.GGML_QUANT_SIZES[known], 0
+    if shape[-1] % elements:
+        raise ValueError(
+            f"rows of its tensor {name!r:.60} must be a multiple of {elements}, not {shape[-1]}"
+        )
+    return label, math.prod(shape) // elements * size + tail

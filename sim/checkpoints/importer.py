@@ -1,0 +1,124 @@
+"""`python -m sim import`: a checkpoint into a model folder, with its trace and a summary."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tritloom.arch.config import ArrayConfig
+from tritloom.arch.errors import InputError
+from tritloom.arch.ternary import Packing
+
+from .read import open_checkpoint
+from .tensors import Checkpoint
+from .write import write_folder
+
+
+def import_model(
+    source: Path,
+    target: Path,
+    *,
+    config: ArrayConfig,
+    packing: Packing,
+    tensor: str | None = None,
+    with_hex: bool = False,
+) -> dict:
+    """Read a checkpoint, write a model folder, print a summary; returns the manifest.
+
+    Raises
+    ------
+    InputError
+        Nothing has been written then.
+    """
+    name = source.resolve().name
+    if not name.isprintable() or not name:
+        raise InputError(f"{name!r:.60} is no name for a model: rename the file")
+    checkpoint = open_checkpoint(source, tensor)
+    total = sum(matrix.n * matrix.k for matrix in checkpoint.matrices.values())
+    with _progress(total) as progress:
+        manifest = write_folder(
+            checkpoint,
+            target,
+            config=config,
+            packing=packing,
+            trace=trace_yaml(checkpoint),
+            with_hex=with_hex,
+            progress=progress,
+        )
+    for what, figure in summary(manifest, len(checkpoint.floats)):
+        print(f"{what:<8}  {figure}")
+    return manifest
+
+
+def summary(manifest: dict, floats: int) -> list[tuple[str, str]]:
+    """(what, figure) pairs of the summary."""
+    matrices, array = manifest["matrices"].values(), manifest["array"]
+    trits = sum(entry["n"] * entry["k"] for entry in matrices)
+    zeros = sum(round(entry["zero_share"] * entry["n"] * entry["k"]) for entry in matrices)
+    packed = sum(entry["bytes"] for entry in matrices)
+    shape = "x".join(str(array[key]) for key in ("rows", "cols", "lanes"))
+    rows = [
+        ("source", manifest["source"]["file"]),
+        ("matrices", f"{len(matrices):,}, {trits:,} trits, {zeros / trits:.1%} of them zero"),
+        (
+            "weights",
+            f"{packed:,} bytes, {manifest['packing']}, {8 * packed / trits:.4f} bit a trit, "
+            f"for {shape} {array['dataflow']}",
+        ),
+    ]
+    if floats:
+        rows.append(("floats", f"{manifest['floats']['bytes']:,} bytes, {floats:,} tensors"))
+    return rows
+
+
+def trace_yaml(checkpoint: Checkpoint) -> str:
+    """What decoding one token computes, as a trace file: docs/models.md."""
+    path = checkpoint.path.resolve()
+    name = path.name if path.is_dir() else path.stem
+    if checkpoint.config is None:
+        head = {"name": name, "phase": "decode", "tokens": 1}
+        lines = ["# Matrix products of one token: docs/models.md."]
+        # A value of JSON is one of YAML.
+        lines += [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
+        lines.append("layers:")
+        for layer, matrix in checkpoint.matrices.items():
+            entry = {"name": layer, "m": 1, "k": matrix.k, "n": matrix.n}
+            entry |= {"count": 1, "weight": "ternary", "act": "int8"}
+            lines.append(f"  - {json.dumps(entry)}")
+        return "\n".join(lines) + "\n"
+    # As a command: the simulation must not depend on the energy model, nor it on the simulation.
+    # The trace has the name of its config's folder.
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch, name)
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(checkpoint.config), encoding="utf-8")
+        command = [sys.executable, "-m", "energy_model", "trace", "--model", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise InputError(f"no trace can be made of {checkpoint.path}: {reason}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def _progress(trits: int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error where that is a terminal; call it with the trits done since."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("packing"),
+        BarColumn(),
+        TextColumn("{task.completed:,} of {task.total:,} trits"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=trits)
+        yield lambda done: bar.advance(task, done)

@@ -1,0 +1,1 @@
+"""Lines, toggles and crosses of the RTL that the benches reach."""

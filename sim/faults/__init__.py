@@ -1,0 +1,1 @@
+"""Random single faults in the RTL, which the benches must notice."""

@@ -1,0 +1,1 @@
+"""Drawings, the film and the measured figures that the pages quote."""

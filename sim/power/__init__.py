@@ -1,0 +1,1 @@
+"""Switching activity and energy of the RTL, up to the table of 7 nm prices."""

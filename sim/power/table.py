@@ -1,0 +1,149 @@
+"""What a ternary PE takes at 7 nm, beside int8 and FP16 multiply-accumulates, from open RTL.
+
+`sim.power.designs` says what is priced, `sim.power.price` how, `sim.power.costs` what the energy
+model takes of it; here it becomes tables and a plot. The library is ASAP7's, which the project does
+not ship; only the figures are kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tritloom.arch.files import write_files
+from tritloom.hw.cells import liberty, timer
+from tritloom.hw.cells import map as stdcell
+
+from .costs import costs
+from .designs import quick_designs, search_designs, table_designs
+from .price import Priced, measure
+
+
+def as_json(done: Sequence[Priced]) -> str:
+    """Everything as JSON."""
+    told = {
+        "tool": stdcell.tool(),
+        "wire_ff": timer.WIRE_FF,
+        "excluded": liberty.EXCLUDED,
+        "designs": [dataclasses.asdict(made) for made in done],
+    }
+    return json.dumps(told, indent=1, default=str) + "\n"
+
+
+COLUMNS = (
+    *("design", "clock MHz", "met at MHz", "um2/op", "gates", "registers", "operands"),
+    *("fJ/op", "low", "glitching", "high", "arithmetic", "registers", "clock", "leakage"),
+)
+
+
+def rows(done: Sequence[Priced]) -> list[list[str]]:
+    """A row for each design and kind of operands, as text."""
+    lines = []
+    for made in done:
+        clock = made.design.clock_hz
+        head = [
+            made.design.name,
+            f"{clock / 1e6:.0f}" if clock else "any",
+            f"{1e6 / made.critical_ps:.0f}",
+            f"{made.area_um2:.2f}",
+            f"{made.logic_um2:.2f}",
+            f"{made.register_um2 + made.clock_um2:.2f}",
+        ]
+        for each in made.energies or (None,):
+            if each is None:
+                lines.append([*head, *[""] * 9])
+                continue
+            split = each.settled.nominal
+            parts = (split.arithmetic_j, split.registers_j, split.clock_j, split.leakage_j)
+            share = "" if each.zero_share is None else f", {each.zero_share:.0%} zeros"
+            numbers = (each.nominal_j, each.low_j, each.glitching_j, each.high_j, *parts)
+            texts = [f"{joules * 1e15:.3g}" for joules in numbers]
+            lines.append([*head, f"{each.operands}{share}", *texts])
+    return lines
+
+
+def show(done: Sequence[Priced]) -> None:
+    """Print the table."""
+    table = Table(box=None, pad_edge=False)
+    for index, heading in enumerate(COLUMNS):
+        table.add_column(heading, justify="left" if index in (0, 6) else "right")
+    for line in rows(done):
+        table.add_row(*line)
+    console = Console(width=None if Console().is_terminal else 200)
+    console.print(table)
+
+
+def markdown(done: Sequence[Priced]) -> str:
+    """The table as Markdown."""
+    rules = ["---" if index in (0, 6) else "---:" for index in range(len(COLUMNS))]
+    lines = [list(COLUMNS), rules, *rows(done)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def plot(done: Sequence[Priced], path: Path) -> None:
+    """Area against clock, energy as colour where it is known; the Pareto front joined."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    points = [made for made in done if made.design.kind == "ternary"]
+    clocks = [1e3 / made.critical_ps for made in points]
+    areas = [made.area_um2 for made in points]
+    front, best = [], np.inf
+    for clock, area in sorted(zip(clocks, areas, strict=True), reverse=True):
+        if area < best:
+            best = area
+            front.append((clock, area))
+    axes.step(*zip(*front, strict=True), where="post", color="0.7", zorder=0)
+    shares = [made.energy("uniform", 1 / 3) for made in points]
+    known = [index for index, share in enumerate(shares) if share]
+    axes.scatter(clocks, areas, s=30, color="0.6")
+    coloured = axes.scatter(
+        [clocks[index] for index in known],
+        [areas[index] for index in known],
+        c=[shares[index].nominal_j * 1e15 for index in known],
+        s=60,
+    )
+    figure.colorbar(coloured, label="fJ per operation, a third of the trits zero")
+    for made, clock, area in zip(points, clocks, areas, strict=True):
+        shape = f"{made.design.config.lanes}x{made.design.config.cols}"
+        axes.annotate(shape, (clock, area), textcoords="offset points", xytext=(5, 3), size=7)
+    axes.set_xlabel("clock before placement, GHz")
+    axes.set_ylabel("area per ternary multiply-accumulate, um$^2$")
+    axes.set_yscale("log")
+    axes.set_yticks([3, 4, 6, 8, 12, 20], labels=["3", "4", "6", "8", "12", "20"])
+    axes.set_title("Ternary PEs in ASAP7, lanes x columns that share act registers")
+    figure.savefig(path, metadata={"Date": None})
+
+
+def run(
+    files: Sequence[Path], *, out: Path, folder: Path, quick: bool, half_drive: bool, jobs: int
+) -> tuple[Path, ...]:
+    """Price everything, print a table and write it to `out`."""
+    without = () if half_drive else (liberty.HALF_DRIVE,)
+    designs = quick_designs() if quick else [*table_designs(), *search_designs()]
+    with Console(stderr=True).status("mapping") as status:
+
+        def progress(made):
+            status.update(f"{made.design.name} took {made.seconds:.0f} s")
+
+        done = measure(designs, files, folder=folder, without=without, jobs=jobs, progress=progress)
+    show(done)
+    texts = {"asap7.json": as_json(done), "asap7.md": markdown(done)}
+    if not quick and any(made.energies for made in done):
+        import yaml
+
+        (report,) = {each.settled.library for made in done for each in made.energies}
+        text = yaml.safe_dump(costs(done, library=report), sort_keys=False, width=100)
+        texts["costs_asap7.yaml"] = text
+        with tempfile.TemporaryDirectory() as scratch:
+            plot(done, Path(scratch, "asap7.svg"))
+            texts["asap7.svg"] = Path(scratch, "asap7.svg").read_bytes()
+    return write_files(out, texts)

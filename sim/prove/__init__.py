@@ -1,0 +1,1 @@
+"""Properties of the RTL, proved for all inputs."""

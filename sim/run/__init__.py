@@ -1,0 +1,1 @@
+"""The core in a native simulation: layers, whole models, soaks, boards."""

@@ -1,0 +1,1 @@
+"""RTL generator, simulator and energy model for ternary LLM accelerators."""
