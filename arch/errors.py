@@ -1,4 +1,4 @@
-"""What can go wrong that a user must be told in one line."""
+"""What can go wrong that a user is told in one line."""
 
 from collections.abc import Collection
 
@@ -14,6 +14,13 @@ class MismatchError(RuntimeError):
     """Two witnesses disagree: the message names both and the first difference.
 
     Command lines print the message alone and exit with status 1.
+    """
+
+
+class ToolError(RuntimeError):
+    """A program that a command starts is missing or failed; the first line of its message says it.
+
+    Command lines print that line and exit with status 2.
     """
 
 

@@ -1,22 +1,95 @@
-"""Writes generated files."""
+"""Files that are read strictly and written whole."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
-import tempfile
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
+
+from .errors import InputError
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the place of `path` at the end, and not before.
+
+    Where the block raises, nothing is left of it. The mode of the file is what the umask gives.
+    """
+    # Made by open(), whose mode follows the umask, which tempfile's does not.
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    temporary.open("xb").close()
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_files(folder: Path, contents: dict[str, str | bytes]) -> tuple[Path, ...]:
     """Write text or bytes to each name in `folder`; no file exists half-written at any time."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content if isinstance(content, bytes) else content.encode())
-            os.replace(temporary, folder / name)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with whole_file(folder / name) as temporary:
+            temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
     return tuple(folder / name for name in contents)
+
+
+def read_text(path: Path) -> str:
+    """Text of a UTF-8 file, without a byte order mark; else `InputError` names the file."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"cannot read {path}: not UTF-8 text") from None
+    except ValueError:
+        raise InputError(f"cannot read {str(path)!r:.60}: no name of a file") from None
+
+
+def read_json(path: Path) -> object:
+    """What a JSON file holds; `InputError` names the file where it is none, or has a key twice."""
+    return parse_json(read_text(path), str(path))
+
+
+def parse_json(text: str, where: str) -> object:
+    """What a JSON text holds; `InputError` names `where` it stood.
+
+    Strict beyond Python's own reader: NaN and infinities are refused, and so is a key that is there
+    twice, since the second would hide the first.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where} is not JSON: {error}") from None
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def key_of(*parts: str) -> str:
+    """Sixteen hexadecimal digits that tell these texts from others, for names of builds."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(f"{len(part)}:{part}".encode())
+    return whole.hexdigest()[:16]
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    found: dict = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"{key} is there twice")
+        found[key] = value
+    return found
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is no number of JSON")

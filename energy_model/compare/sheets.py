@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from tritloom.console import sheet as terminal
+from tritloom.console import terminal
 from tritloom.energy_model.costs.units import si_range, times
 from tritloom.energy_model.machine.text import machine_dict, machine_text
 

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from tritloom.console import sheet as terminal
+from tritloom.console import terminal
 from tritloom.energy_model.costs.tiers import Tier
 
 from .reproduce import Comparison

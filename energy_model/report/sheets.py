@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from rich.table import Table
 
 from tritloom.arch.models.shape import ModelShape
-from tritloom.console import sheet as terminal
+from tritloom.console import terminal
 from tritloom.energy_model.costs.table import Range
 from tritloom.energy_model.costs.units import si, si_range, times
 from tritloom.energy_model.machine import text as machine_render

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.table import Table
 
 from tritloom.arch.errors import InputError
-from tritloom.console import sheet as terminal
+from tritloom.console import terminal
 from tritloom.energy_model.costs.units import si
 from tritloom.energy_model.machine import area
 from tritloom.energy_model.report.plot import BITNET_COLOUR, LLAMA_COLOUR, write_picture

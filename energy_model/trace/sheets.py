@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 from tritloom.arch.workload import Trace
-from tritloom.console import sheet as terminal
+from tritloom.console import terminal
 from tritloom.energy_model.costs.table import CostTable, Energy, Range, category
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.costs.units import si

@@ -16,7 +16,7 @@ from pathlib import Path
 from tritloom.arch.errors import InputError
 from tritloom.arch.timing import gemm_cycles
 from tritloom.arch.workload import Gemm, Layer, Trace
-from tritloom.console import sheet as terminal
+from tritloom.console import terminal
 from tritloom.energy_model.trace.file import trace_scalesim
 
 from .scalesim import baseline_plan, cycles, explain

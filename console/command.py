@@ -1,0 +1,194 @@
+"""The frame around every command: how it parses options, fails, and ends.
+
+A room of commands has a module `command` with `COMMANDS`, a tuple of `Command`; a `__main__` puts
+rooms together as a `Program`. So all commands alike
+
+- take options by their full names only, and say what is wrong with them in one line;
+- end with status 0, or 1 where a check failed, 2 for bad input, 130 after an interrupt;
+- take it as no failure when the reader of their output has enough, as in `| head`;
+- print one line when they are interrupted, also while modules are still being imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import select
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from tritloom.arch.errors import InputError, MismatchError, ToolError, one_line
+
+# Exit statuses.
+PASSED, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class Interrupted(KeyboardInterrupt):
+    """An interrupt about which the command has something to say: its message."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command of a program.
+
+    Attributes
+    ----------
+    name : str
+        As it is typed.
+    help : str
+        A phrase for the list of commands.
+    description : str
+        Sentences for the command's own help.
+    arguments : callable
+        Adds the options to a parser. It must import nothing heavy: every start calls it.
+    run : callable
+        Does the work with the parsed options. A check that fails raises `MismatchError`, or the
+        function returns `FAILED`; bad input raises `InputError`, `ToolError` or `OSError`.
+    examples : str
+        Command lines, one each line, with {prog} for the program.
+    """
+
+    name: str
+    help: str
+    description: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int | None]
+    examples: str = ""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes no abbreviations and reports an error in one line, without the usage."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **(options | {"allow_abbrev": False}))
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2 after one line on standard error."""
+        self.exit(BAD_INPUT, f"{self.prog}: error: {one_line(message)}\n")
+
+
+class Program:
+    """A command line made of the commands of several rooms.
+
+    Parameters
+    ----------
+    prog : str
+        How a user starts it, such as "python -m sim".
+    description : str
+        A sentence for its help.
+    rooms : sequence of str
+        Dotted names of the modules that have `COMMANDS`.
+    """
+
+    def __init__(self, prog: str, description: str, rooms: Sequence[str]):
+        self.prog = prog
+        self.description = description
+        self.rooms = tuple(rooms)
+
+    def commands(self) -> tuple[Command, ...]:
+        """The commands of all rooms, in the order of the rooms."""
+        return tuple(
+            command for room in self.rooms for command in importlib.import_module(room).COMMANDS
+        )
+
+    def parser(self) -> Parser:
+        """The parser of the whole command line; options hold the `Command` as `command`."""
+        parser = Parser(prog=self.prog, description=self.description)
+        subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+        for command in self.commands():
+            lines = [f"  {line}" for line in command.examples.format(prog=self.prog).splitlines()]
+            subparser = subparsers.add_parser(
+                command.name,
+                help=command.help,
+                description=command.description,
+                epilog="\n".join(["examples:", *lines]) if lines else None,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+            command.arguments(subparser)
+            subparser.set_defaults(command=command)
+        return parser
+
+    def main(self, arguments: Sequence[str] | None = None) -> int:
+        """Run the command line and return its exit status."""
+        name = self.prog
+        try:
+            with _pipes():
+                options = self.parser().parse_args(arguments)
+                name = f"{self.prog} {options.command.name}"
+                return options.command.run(options) or PASSED
+            return PASSED
+        except MismatchError as error:
+            return _end(name, f"failed: {one_line(error)}", FAILED)
+        except InputError as error:
+            return _end(name, f"error: {one_line(error)}", BAD_INPUT)
+        except ToolError as error:
+            # What the tool printed stands on further lines.
+            first = str(error).partition("\n")[0]
+            return _end(name, f"error: {one_line(first)}", BAD_INPUT)
+        except OSError as error:
+            return _end(name, f"error: {one_line(_told(error))}", BAD_INPUT)
+        except KeyboardInterrupt as error:
+            # Amaranth warns of gateware that was dropped before it became Verilog.
+            warnings.simplefilter("ignore")
+            what = f": {error}" if isinstance(error, Interrupted) else ""
+            return _end(name, f"interrupted{what}", INTERRUPTED)
+
+
+def _end(name: str, line: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        print(f"{name}: {line}", file=sys.stderr)
+    return status
+
+
+def _told(error: OSError) -> str:
+    """What went wrong and with which file, without the number of the error."""
+    if error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
+@contextlib.contextmanager
+def _pipes():
+    """Flush standard output at the end; a reader of it that has gone is no failure."""
+    try:
+        try:
+            yield
+        finally:
+            _flush()
+    except BrokenPipeError:
+        if not _reader_has_gone():
+            raise
+        _drop_output()
+
+
+def _flush() -> None:
+    """Flush standard output; raises `OSError` for a full disk or a broken pipe."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_output()
+        raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def _reader_has_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _drop_output() -> None:
+    """Point standard output at nothing: Python flushes it again at exit, and would complain."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
