@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .tiling import Plan, StationaryPlan
+from .tiling import Plan, WeightStationaryPlan
 from .workload import Gemm, Layer, Vector
 
 
@@ -166,7 +166,7 @@ def tree_adds(lanes: int, act_bits: int) -> dict[int, int]:
 
 
 def traffic_counts(
-    plan: Plan | StationaryPlan,
+    plan: Plan,
     *,
     weight_bits: float,
     act_bits: int,
@@ -209,7 +209,7 @@ def operand_counts(
     )
 
 
-def array_counts(plan: Plan | StationaryPlan, *, bits_per_trit: float) -> Counts:
+def array_counts(plan: Plan, *, bits_per_trit: float) -> Counts:
     """Actions of the array and of its memories for one Gemm, padding included.
 
     The memory interface is that of `traffic_counts`. The act buffer is read once per beat. Skew
@@ -235,9 +235,7 @@ def array_counts(plan: Plan | StationaryPlan, *, bits_per_trit: float) -> Counts
     )
 
 
-def operation_counts(
-    plan: Plan | StationaryPlan, dtype: str, *, padded: bool = True
-) -> tuple[Counts, Counts]:
+def operation_counts(plan: Plan, dtype: str, *, padded: bool = True) -> tuple[Counts, Counts]:
     """Arithmetic of an array for one Gemm: that of the trees with their inputs, and accumulators.
 
     Parameters
@@ -251,7 +249,7 @@ def operation_counts(
     config = plan.config
     pe_beats = plan.beats * config.rows * config.cols
     accumulations = pe_beats
-    if isinstance(plan, StationaryPlan):
+    if isinstance(plan, WeightStationaryPlan):
         accumulations += plan.beats * config.cols
     if dtype == "fp16":
         trees = {"mul_fp16": pe_beats * config.lanes, "add_fp16": pe_beats * (config.lanes - 1)}
@@ -271,9 +269,7 @@ def operation_counts(
     return Counts(**trees), Counts(**accumulators)
 
 
-def access_counts(
-    plan: Plan | StationaryPlan, *, weight_bits: int, act_bits: int, psum_bits: int
-) -> Counts:
+def access_counts(plan: Plan, *, weight_bits: int, act_bits: int, psum_bits: int) -> Counts:
     """Bits that registers and buffers of an array take and give for one Gemm, by operand width.
 
     As `array_counts`, whose array holds a trit in two bits.
@@ -285,7 +281,7 @@ def access_counts(
         "act_hop_bits": plan.beats * config.rows * config.hops * config.lanes * act_bits,
         "act_buffer_bits": plan.beats * config.rows * config.lanes * act_bits,
     }
-    if isinstance(plan, StationaryPlan):
+    if isinstance(plan, WeightStationaryPlan):
         shifts = config.rows * (config.rows + 1) // 2
         counts["trit_hop_bits"] = plan.tiles * beat_weights * weight_bits * (shifts + config.rows)
         counts["weight_buffer_bits"] = plan.trit_beats * beat_weights * weight_bits
@@ -303,7 +299,7 @@ def access_counts(
     return Counts(**counts)
 
 
-def core_counters(plan: Plan | StationaryPlan, *, nonzero: int) -> dict[str, int]:
+def core_counters(plan: Plan, *, nonzero: int) -> dict[str, int]:
     """What one run adds to those counters of the core that no stall changes (`arch.regmap`).
 
     Parameters

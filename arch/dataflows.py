@@ -54,9 +54,9 @@ def cost(config: ArrayConfig, gemm: Gemm) -> Cost:
     def total(level):
         return sum(bits for action, bits in counts.items() if action.endswith(level)) / 8
 
-    stationary = config.dataflow == Dataflow.WEIGHT_STATIONARY
-    tokens = config.buffer_tokens if stationary else config.rows
-    held_bits = tokens * gemm.k * config.act_bits + stationary * tokens * config.psums_bits
+    weight_stationary = config.dataflow == Dataflow.WEIGHT_STATIONARY
+    tokens = config.buffer_tokens if weight_stationary else config.rows
+    held_bits = tokens * gemm.k * config.act_bits + weight_stationary * tokens * config.psums_bits
     return Cost(
         cycles=gemm_cycles(plan),
         utilisation=utilisation(plan),

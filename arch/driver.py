@@ -14,7 +14,7 @@ import numpy as np
 from . import layout, regmap, streams
 from .errors import InputError
 from .ternary import PACKINGS, Packing
-from .tiling import Plan, StationaryPlan
+from .tiling import Plan, WeightStationaryPlan
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class Job:
 
     Attributes
     ----------
-    plan : Plan or StationaryPlan
+    plan : Plan
     packing : Packing
         Of the weight stream.
     """
 
-    plan: Plan | StationaryPlan
+    plan: Plan
     packing: Packing
 
     def writes(self) -> list[tuple[int, int]]:
@@ -57,7 +57,7 @@ class Job:
         """
         config = self.plan.config
         beats = streams.slice_acts(self.plan, acts)
-        if isinstance(self.plan, StationaryPlan):
+        if isinstance(self.plan, WeightStationaryPlan):
             starts = range(0, self.plan.gemm.m, config.group_tokens)
             beats = [beats[:, start : start + config.group_tokens] for start in starts]
         fields = [packet.reshape(-1, config.rows * config.lanes) for packet in beats]

@@ -16,7 +16,7 @@ import numpy as np
 
 from .errors import InputError
 from .ternary import Packing
-from .tiling import Plan, StationaryPlan
+from .tiling import Plan
 
 # Beats of one group. As many as trit2 has slices in a byte: so it keeps pace beat for slice.
 BEATS = 4
@@ -89,7 +89,7 @@ def unpack_pass(beats, packing: Packing, *, slices: int, positions: int) -> np.n
     return trits.swapaxes(1, 2).reshape(-1, positions)[:slices]
 
 
-def bits_per_trit(plan: Plan | StationaryPlan, packing: Packing) -> tuple[float, float]:
+def bits_per_trit(plan: Plan, packing: Packing) -> tuple[float, float]:
     """Bits of weight stream per useful trit (k * n) and per streamed one (ragged edges included).
 
     Both count every byte of the beats, so the second exceeds `packing.bits_per_trit` by the spare

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import ternary
 from .errors import InputError
-from .tiling import Plan, StationaryPlan
+from .tiling import Plan, WeightStationaryPlan
 
 
 def pad(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -15,7 +15,7 @@ def pad(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return np.pad(matrix, ((0, rows - height), (0, columns - width)))
 
 
-def slice_acts(plan: Plan | StationaryPlan, acts) -> np.ndarray:
+def slice_acts(plan: Plan, acts) -> np.ndarray:
     """Acts cut into beats.
 
     Parameters
@@ -38,13 +38,13 @@ def slice_acts(plan: Plan | StationaryPlan, acts) -> np.ndarray:
     wrong = acts[(acts < -limit) | (acts >= limit)]
     if wrong.size:
         raise InputError(f"acts must fit {config.act_bits} bits, not {wrong[0]}")
-    if isinstance(plan, StationaryPlan):
+    if isinstance(plan, WeightStationaryPlan):
         tokens = pad(acts, gemm.m, plan.padded_k).reshape(gemm.m, -1, config.rows, config.lanes)
         return np.ascontiguousarray(tokens.swapaxes(0, 1))
     return _cut(plan, acts, plan.token_groups, config.rows)
 
 
-def slice_trits(plan: Plan | StationaryPlan, trits) -> np.ndarray:
+def slice_trits(plan: Plan, trits) -> np.ndarray:
     """Trits (int8, shape (feature_groups, slices, cols, lanes)) of a matrix (n, k), as beats.
 
     Weight-stationary: as many slices as k_groups tiles of `rows` slices have.
@@ -95,7 +95,7 @@ def weight_stationary_beats(plan, acts, codes) -> dict[str, list[dict]]:
     return beats
 
 
-def join_trits(plan: Plan | StationaryPlan, slices: np.ndarray) -> np.ndarray:
+def join_trits(plan: Plan, slices: np.ndarray) -> np.ndarray:
     """The matrix (n, k) of the slices of a pass; inverse of `slice_trits`."""
     config, gemm = plan.config, plan.gemm
     blocks = slices.reshape(plan.feature_groups, -1, config.cols, config.lanes)
@@ -115,7 +115,7 @@ def _cut(plan, matrix, groups, side):
     return np.ascontiguousarray(blocks.swapaxes(1, 2))
 
 
-def join_psums(plan: Plan | StationaryPlan, psums: np.ndarray) -> np.ndarray:
+def join_psums(plan: Plan, psums: np.ndarray) -> np.ndarray:
     """The matrix (m, n) of psum beats in the order in which they leave, shape (beats, cols)."""
     result = np.zeros((plan.gemm.m, plan.gemm.n), np.int64)
     start = 0

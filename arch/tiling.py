@@ -1,6 +1,6 @@
 """How a Gemm of any shape is cut into tiles of an array: the Plan that every witness executes.
 
-`Plan` is that of the output-stationary array, `StationaryPlan` of the weight-stationary one.
+Each dataflow has a plan of its own; `Plan` is either.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class Tile:
         return self.first_slice == 0
 
 
-def make_plan(config: ArrayConfig, gemm: Gemm) -> Plan | StationaryPlan:
+def make_plan(config: ArrayConfig, gemm: Gemm) -> Plan:
     """The plan of a Gemm on an array, by the array's dataflow."""
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
-    return (Plan if output else StationaryPlan)(config, gemm)
+    return (OutputStationaryPlan if output else WeightStationaryPlan)(config, gemm)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class _Groups:
 
 
 @dataclass(frozen=True)
-class Plan(_Groups):
+class OutputStationaryPlan(_Groups):
     """A Gemm on an array, output-stationary.
 
     For each group of up to `rows` tokens, for each group of up to `cols` output features, the
@@ -156,7 +156,7 @@ class Plan(_Groups):
 
 
 @dataclass(frozen=True)
-class StationaryPlan(_Groups):
+class WeightStationaryPlan(_Groups):
     """A Gemm on an array, weight-stationary.
 
     For each group of up to `buffer_tokens` tokens, for each group of up to `cols` output features,
@@ -207,3 +207,6 @@ class StationaryPlan(_Groups):
                         first,
                         first + config.rows >= slices,
                     )
+
+
+Plan = OutputStationaryPlan | WeightStationaryPlan

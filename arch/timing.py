@@ -6,7 +6,7 @@ arrives late its lateness. The co-simulation
 RTL.
 
 `drain_latency`, `tile_period` and `drain_gap` are of the output-stationary array, `preload`,
-`stationary_period` and `pass_latency` of the weight-stationary one.
+`weight_stationary_period` and `pass_latency` of the weight-stationary one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from .config import ArrayConfig
 from .layout import BEATS
 from .ternary import Packing
-from .tiling import Plan, StationaryPlan
+from .tiling import Plan, WeightStationaryPlan
 
 # Registers that a slice passes in the PE of the corner: the accumulator and the drain register.
 # Those before the selects are config.input_stages, the adder tree's own config.tree_stages.
@@ -77,7 +77,7 @@ def preload(config: ArrayConfig) -> int:
     return config.rows
 
 
-def stationary_period(config: ArrayConfig, *, tokens: int) -> int:
+def weight_stationary_period(config: ArrayConfig, *, tokens: int) -> int:
     """Cycles from a tile's first beat of acts to the next tile's, both streams always ready.
 
     Parameters
@@ -97,23 +97,27 @@ def pass_latency(config: ArrayConfig) -> int:
     return skew(config) + config.input_stages + config.tree_stages + PASS + OUTPUT
 
 
-def gemm_cycles(plan: Plan | StationaryPlan) -> int:
+def gemm_cycles(plan: Plan) -> int:
     """Cycles of a whole Gemm with all three streams always ready.
 
     From the cycle that accepts the first beat (of trits, where they are stationary) to the cycle
     that delivers the last psum beat, both included.
     """
-    return _stationary(plan) if isinstance(plan, StationaryPlan) else _output_stationary(plan)
+    return (
+        _weight_stationary(plan)
+        if isinstance(plan, WeightStationaryPlan)
+        else _output_stationary(plan)
+    )
 
 
-def _stationary(plan):
+def _weight_stationary(plan):
     """Preload, a period for every tile but the last, the last tile's stream, the drain."""
     config, tiles = plan.config, plan.group_tiles
     full = (plan.token_groups - 1) * tiles
     return (
         preload(config)
-        + full * stationary_period(config, tokens=config.buffer_tokens)
-        + (tiles - 1) * stationary_period(config, tokens=plan.last_tokens)
+        + full * weight_stationary_period(config, tokens=config.buffer_tokens)
+        + (tiles - 1) * weight_stationary_period(config, tokens=plan.last_tokens)
         + plan.last_tokens
         + pass_latency(config)
     )
@@ -134,7 +138,7 @@ def _output_stationary(plan):
     )
 
 
-def core_cycles(plan: Plan | StationaryPlan, packing: Packing) -> int:
+def core_cycles(plan: Plan, packing: Packing) -> int:
     """Cycles of one run of the core, its queue and pipelines empty, all three streams always ready.
 
     From the cycle that takes the first beat of weights to the cycle that delivers the last row of
@@ -145,7 +149,7 @@ def core_cycles(plan: Plan | StationaryPlan, packing: Packing) -> int:
     return queue_cycles([(plan, packing)])
 
 
-def queue_cycles(runs: Sequence[tuple[Plan | StationaryPlan, Packing]]) -> int:
+def queue_cycles(runs: Sequence[tuple[Plan, Packing]]) -> int:
     """The same of several runs of one core, from the first one's start to the last one's end.
 
     Each descriptor is in the queue before the weights of the run before it have all come in. Then a
@@ -153,7 +157,11 @@ def queue_cycles(runs: Sequence[tuple[Plan | StationaryPlan, Packing]]) -> int:
     takes the descriptor: its weights come that much later.
     """
     plan = runs[0][0]
-    passes = _StationaryPasses() if isinstance(plan, StationaryPlan) else _StreamedPasses()
+    passes = (
+        _WeightStationaryPasses()
+        if isinstance(plan, WeightStationaryPlan)
+        else _OutputStationaryPasses()
+    )
     for plan, packing in runs:
         groups = [plan.config.group_tokens] * (plan.token_groups - 1) + [plan.last_tokens]
         before = (packing.packed_bytes(plan.pass_slices) - 1) * packing.trits_per_byte
@@ -167,7 +175,7 @@ def queue_cycles(runs: Sequence[tuple[Plan | StationaryPlan, Packing]]) -> int:
     return passes.delivered(plan) + 1
 
 
-class _StreamedPasses:
+class _OutputStationaryPasses:
     """Walks passes of the output-stationary core, in cycles from the first beat of weights.
 
     Attributes
@@ -204,8 +212,8 @@ class _StreamedPasses:
         return self.trits_end + drain_latency(plan.config) + self._tokens
 
 
-class _StationaryPasses:
-    """The same of the weight-stationary core."""
+class _WeightStationaryPasses:
+    """Walks passes of the weight-stationary core; attributes as in `_OutputStationaryPasses`."""
 
     def __init__(self):
         self.offered, self.trits_end = UNPACK, -1
@@ -213,7 +221,7 @@ class _StationaryPasses:
 
     def walk(self, plan, tokens, before):
         """One pass; the cycle from which its slice number `before` is offered."""
-        rows, period = plan.config.rows, stationary_period(plan.config, tokens=tokens)
+        rows, period = plan.config.rows, weight_stationary_period(plan.config, tokens=tokens)
         # A tile's load begins with the swap of the tile before, if the trits are there.
         load = max(self.offered, self._swap)
         # The sequencer's first beat reaches the array so much later than it took the run.
@@ -227,7 +235,10 @@ class _StationaryPasses:
         return (first + (tile - 1) * period if tile else load) + row + 1
 
     def next_run(self, moved):
-        """As of `_StreamedPasses`; the sequencer takes one descriptor before the next moves up."""
+        """Start the next run; the cycle its weights come from, given that of the last pass.
+
+        The sequencer takes one descriptor before the next moves up.
+        """
         taken = max(moved, self._started + 2)
         # Trits first, then acts, when the last beat is on its way through the act buffer. Where
         # that is not what lies between the last beats, their tile waits for trits.
@@ -240,6 +251,6 @@ class _StationaryPasses:
         return self._acts_end + pass_latency(plan.config) + OUTPUT
 
 
-def utilisation(plan: Plan | StationaryPlan) -> float:
+def utilisation(plan: Plan) -> float:
     """Share of the array's multiply-accumulate slots that do useful work over `gemm_cycles`."""
     return plan.gemm.macs / (gemm_cycles(plan) * plan.config.macs_per_cycle)

@@ -53,7 +53,7 @@ class Layer:
     weight, act : str
         Dtypes of the two operands: "ternary", "int8" or "fp16". Cached keys and values: "fp16",
         "int8" or "int4".
-    stationary : bool
+    trained : bool
         True where the n x k operand is a trained weight, False where it is made at run time
         (keys and values).
     stored : int
@@ -66,7 +66,7 @@ class Layer:
     count: int
     weight: str
     act: str
-    stationary: bool = True
+    trained: bool = True
     stored: int | None = None
 
     def __post_init__(self):
@@ -75,7 +75,7 @@ class Layer:
             object.__setattr__(self, "stored", self.count)
         require_int("stored", self.stored)
         for role in ("weight", "act"):
-            known = KV_DTYPES if role == "weight" and not self.stationary else DTYPES
+            known = KV_DTYPES if role == "weight" and not self.trained else DTYPES
             if getattr(self, role) not in known:
                 raise InputError(f"{role} dtype must be one of {known}, not {getattr(self, role)}")
 

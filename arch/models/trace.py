@@ -93,11 +93,11 @@ def build_trace(
 def operand_dtypes(
     name: str, *, weight: str, head_weight: str = "fp16", kv: str = "fp16"
 ) -> dict[str, str | bool]:
-    """`weight`, `act` and `stationary` of the layer of that name: the rules of `build_trace`."""
+    """`weight`, `act` and `trained` of the layer of that name: the rules of `build_trace`."""
     if name.removesuffix("_window") in ("attn.qk", "attn.av"):
-        return {"weight": kv, "act": "fp16", "stationary": False}
+        return {"weight": kv, "act": "fp16", "trained": False}
     of = head_weight if name == "lm_head" else "fp16" if "router" in name else weight
-    return {"weight": of, "act": "fp16" if of == "fp16" else "int8", "stationary": True}
+    return {"weight": of, "act": "fp16" if of == "fp16" else "int8", "trained": True}
 
 
 def _linears(model: ModelShape, *, weight: str, tokens: int) -> Iterator[Layer]:

@@ -111,7 +111,7 @@ class LayerResult:
     @property
     def arithmetic(self) -> Energy:
         """Of the product with weights; nothing for attention."""
-        return self.product if self.layer.stationary else Energy()
+        return self.product if self.layer.trained else Energy()
 
     @property
     def energy(self) -> Energy:
@@ -134,7 +134,7 @@ class LayerResult:
         if self.layer.name == "lm_head":
             return ("memory", "latency")
         every = ("energy", "memory", "latency")
-        return ("arithmetic", *every) if self.layer.stationary else every
+        return ("arithmetic", *every) if self.layer.trained else every
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,7 @@ class Evaluation:
     @property
     def attention(self) -> Energy:
         """Arithmetic of attention's products."""
-        return sum((r.product for r in self.layers if not r.layer.stationary), start=Energy())
+        return sum((r.product for r in self.layers if not r.layer.trained), start=Energy())
 
     @property
     def scale(self) -> Energy:
@@ -195,7 +195,7 @@ class Evaluation:
     @property
     def cache_bytes(self) -> int:
         """Of the keys and values of all sequences."""
-        return sum(r.memory_bytes for r in self.layers if not r.layer.stationary)
+        return sum(r.memory_bytes for r in self.layers if not r.layer.trained)
 
     @property
     def head_bytes(self) -> int:

@@ -153,7 +153,7 @@ def common_counts(model: ModelShape | None, trace: Trace) -> dict[tuple[str, str
         counts |= {(line, action): count for action, count in work.items()}
     if model is None:
         return counts
-    cached = [layer.weight for layer in trace if not layer.stationary]
+    cached = [layer.weight for layer in trace if not layer.trained]
     # Keys and values that the pass makes go to the cache, besides those that it reads.
     made = 2 * trace.tokens * model.layers * model.kv_features
     counts["kv_cache", "kv_dram_bits"] = made * WEIGHT_BITS[cached[-1] if cached else "fp16"]

@@ -204,7 +204,7 @@ class Machine:
         bits = sum(
             layer.stored_elements * self.stored_bits(layer.weight)
             for layer in layers
-            if layer.stationary
+            if layer.trained
         )
         return bits / 8 <= self.sram.bytes
 
@@ -223,7 +223,7 @@ class Machine:
         Weights cross once for each group of tokens, or once where the layer's matrix fits beside
         acts and psums, or never where they are resident. A roofline reads them once.
         """
-        once = self._once(layer, resident and layer.stationary)
+        once = self._once(layer, resident and layer.trained)
         count = layer.count
         # Query heads that share keys and values read them once.
         shared = layer.touched
@@ -253,7 +253,7 @@ class Machine:
                 dtype,
                 weight_bits,
                 act_bits,
-                layer.stationary,
+                layer.trained,
             )
         config = self.arrays[dtype]
         return _on_array(
@@ -262,7 +262,7 @@ class Machine:
             dtype,
             self.stored_bits(layer.weight),
             16 if layer.act == "fp16" else self.array.act_bits,
-            layer.stationary,
+            layer.trained,
             self.sram.bytes,
             resident,
         )
@@ -301,7 +301,7 @@ def _on_array(
     dtype: str,
     weight_bits: float,
     act_bits: int,
-    stationary: bool,
+    trained: bool,
     sram_bytes: float,
     resident: bool,
 ) -> Once:
@@ -316,7 +316,7 @@ def _on_array(
         weight_bits=weight_bits,
         act_bits=act_bits,
         psum_bits=psum_bits,
-        padded=stationary,
+        padded=trained,
         passes=1,
     )
     acts, psums, matrix = (bits[f"{what}_dram_bits"] for what in ("act", "psum", "weight"))
@@ -324,7 +324,7 @@ def _on_array(
     inside = acts + psums <= room
     held = resident or matrix <= room - inside * (acts + psums)
     from_dram = (0 if resident else 1) if held else groups
-    products, adders, weights = _LINES[stationary]
+    products, adders, weights = _LINES[trained]
     actions = [((products, action), count) for action, count in trees.items()]
     actions += [((adders, action), count) for action, count in accumulators.items()]
     actions += [
@@ -353,14 +353,14 @@ def _on_array(
 
 @functools.lru_cache(maxsize=1 << 15)
 def _on_roofline(
-    rate: float, gemm: Gemm, dtype: str, weight_bits: float, act_bits: int, stationary: bool
+    rate: float, gemm: Gemm, dtype: str, weight_bits: float, act_bits: int, trained: bool
 ) -> Once:
     weights = gemm.k * gemm.n
     bits = operand_counts(
         gemm, weights=weights, weight_bits=weight_bits, act_bits=act_bits, psum_bits=16
     )
     acts, psums, matrix = (bits[f"{what}_dram_bits"] for what in ("act", "psum", "weight"))
-    products, _, weights_line = _LINES[stationary]
+    products, _, weights_line = _LINES[trained]
     return Once(
         dtype=dtype,
         cycles=0,

@@ -127,7 +127,7 @@ def layer_figures(llama: LayerResult, bitnet: LayerResult, model: ModelShape) ->
     """What a layer contributes to the figures of the same keys."""
     figure = functools.partial(_figure, llama, bitnet)
     dims = _dimensions(model)
-    blocks = dims if llama.layer.stationary else (*dims, PRECISION)
+    blocks = dims if llama.layer.trained else (*dims, PRECISION)
     bounds = (llama.bound, bitnet.bound)
     timed = (*blocks, ARRAY)
     return (

@@ -179,7 +179,7 @@ def _work(
     kinds = {(layer.weight, layer.act): layer for layer in trace}
     stored = {True: 0, False: FP16_BYTES * sum(vector.stored for vector in trace.vectors)}
     for layer in trace:
-        stored[layer.stationary] += stored_bytes(layer)
+        stored[layer.trained] += stored_bytes(layer)
     return _Work(
         trace=trace,
         common=common_counts(model, trace),

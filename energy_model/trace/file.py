@@ -78,7 +78,7 @@ def _layer_entry(layer: Layer) -> dict:
         "weight": layer.weight,
         "act": layer.act,
     }
-    if not layer.stationary:
+    if not layer.trained:
         entry["stationary"] = False
     if layer.stored != layer.count:
         entry["stored"] = layer.stored
@@ -104,7 +104,7 @@ def _read_layer(record: datafile.Record) -> Layer:
         "count": _integer(record, "count", default=1),
         "weight": record.text("weight"),
         "act": record.text("act"),
-        "stationary": stationary,
+        "trained": stationary,
     }
     if "stored" in record:
         fields["stored"] = _integer(record, "stored")

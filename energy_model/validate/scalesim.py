@@ -13,15 +13,15 @@ from pathlib import Path
 
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.errors import InputError
-from tritloom.arch.tiling import Plan, StationaryPlan, make_plan
+from tritloom.arch.tiling import Plan, WeightStationaryPlan, make_plan
 from tritloom.arch.timing import (
     drain_latency,
     gemm_cycles,
     pass_latency,
     preload,
     skew,
-    stationary_period,
     tile_period,
+    weight_stationary_period,
 )
 from tritloom.arch.workload import Gemm
 from tritloom.energy_model.costs import datafile
@@ -33,7 +33,7 @@ TERMS = {
     "before (arch.timing.preload)",
     "skew": "tiles whose skew it waits for; ours starts the next one meanwhile (arch.timing.skew)",
     "wait": "cycles that ours waits where a tile is shorter than its neighbour's drain or load "
-    "(arch.timing.tile_period, stationary_period)",
+    "(arch.timing.tile_period, weight_stationary_period)",
     "registers": "input, tree, accumulator and output registers of ours that it does not have "
     "(arch.timing.drain_latency, pass_latency)",
     "drain": "rows of psums after the last tile's first, which it leaves out",
@@ -102,10 +102,10 @@ def baseline_plan(gemm: Gemm, dataflow: str, *, rows: int = 32, cols: int = 32):
     return make_plan(array.replace(dataflow=Dataflow.WEIGHT_STATIONARY, buffer_tokens=gemm.m), gemm)
 
 
-def explain(plan: Plan | StationaryPlan) -> dict[str, int]:
+def explain(plan: Plan) -> dict[str, int]:
     """What is to be added to `gemm_cycles` of a baseline plan for SCALE-Sim's cycles."""
     config, later = plan.config, plan.tiles - 1
-    stationary = isinstance(plan, StationaryPlan)
+    stationary = isinstance(plan, WeightStationaryPlan)
     per_group = plan.group_tiles if stationary else plan.feature_groups
     # A period follows every tile but the last.
     waits = (plan.token_groups - 1) * per_group * _wait(plan, config.group_tokens)
@@ -121,10 +121,10 @@ def explain(plan: Plan | StationaryPlan) -> dict[str, int]:
     }
 
 
-def _wait(plan: Plan | StationaryPlan, tokens: int) -> int:
+def _wait(plan: Plan, tokens: int) -> int:
     """Cycles in which nothing streams between a tile of so many tokens and the next one."""
-    if isinstance(plan, StationaryPlan):
-        return stationary_period(plan.config, tokens=tokens) - tokens
+    if isinstance(plan, WeightStationaryPlan):
+        return weight_stationary_period(plan.config, tokens=tokens) - tokens
     return tile_period(plan.config, slices=plan.slices, tokens=tokens) - plan.slices
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from tritloom.arch import regmap
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.ternary import PACKINGS, Packing
-from tritloom.arch.tiling import Plan, StationaryPlan, Tile
+from tritloom.arch.tiling import Plan, Tile
 
 STREAMS = ("acts", "weights", "psums")
 
@@ -78,7 +78,7 @@ def values(name: str) -> dict[str, str]:
     return dict(part.split("=") for part in name.split(" "))
 
 
-def tile_values(plan: Plan | StationaryPlan, tile: Tile) -> dict[str, str]:
+def tile_values(plan: Plan, tile: Tile) -> dict[str, str]:
     """Those dimensions of the cross of tiles that tell of a tile."""
     config, gemm = plan.config, plan.gemm
     place = max(config.slices_per_tile, tile.slices) * config.lanes
@@ -119,7 +119,7 @@ class Sampler:
         waiting: int,
         packing: str,
         errors: frozenset[str],
-        under_way: tuple[Plan | StationaryPlan, Packing, Tile] | None = None,
+        under_way: tuple[Plan, Packing, Tile] | None = None,
     ):
         """One cycle.
 

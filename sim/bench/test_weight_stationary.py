@@ -5,7 +5,7 @@ import pytest
 
 from tritloom.arch import timing
 from tritloom.arch.config import PRESETS, ArrayConfig
-from tritloom.arch.tiling import StationaryPlan
+from tritloom.arch.tiling import WeightStationaryPlan
 from tritloom.arch.workload import Gemm
 from tritloom.hw.verilog import generate
 from tritloom.sim.bench.runner import lockstep, plant
@@ -70,7 +70,7 @@ def test_array_matches_model_and_timing(config, simulator, folder):
 def test_512_tokens_keep_99_percent_of_the_slots_busy(simulator, folder):
     # The steady scenario holds the RTL's cycles equal to the formula's.
     config, gemm = array(4, 4, 2), (512, 32, 8)
-    assert timing.utilisation(StationaryPlan(config, Gemm(*gemm))) >= 0.99
+    assert timing.utilisation(WeightStationaryPlan(config, Gemm(*gemm))) >= 0.99
     assert lockstep(config, [gemm], seed=5, simulator=simulator, folder=folder) == ""
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tritloom.arch.config import ArrayConfig, preset
-from tritloom.arch.tiling import Plan
+from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
 from tritloom.hw.verilog import generate, generate_core
 from tritloom.sim.bench import runner
@@ -108,7 +108,7 @@ def _lockstep(config):
     for case in ElementTree.parse(target / "seed-0" / "results.xml").getroot().iter("testcase"):
         if "steady" in case.get("name"):
             # Each Gemm runs alone, for its cycles, and once more among the others.
-            macs = 2 * Plan(config, Gemm(*gemm)).executed_macs
+            macs = 2 * OutputStationaryPlan(config, Gemm(*gemm)).executed_macs
             speed = macs / float(case.get("time")) / 1e6
             yield _figure(f"{config.shape}: cocotb in lockstep", speed, "M ternary op/s")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.ternary import TRIT5, Packing
-from tritloom.arch.tiling import Plan, StationaryPlan, Tile
+from tritloom.arch.tiling import OutputStationaryPlan, Plan, Tile, WeightStationaryPlan
 
 from . import output_stationary as array
 from . import unpacker
@@ -66,7 +66,7 @@ class _Beat:
     pass_last, run_last : bool
     """
 
-    plan: Plan | StationaryPlan
+    plan: Plan
     packing: Packing
     tile: Tile
     kept: int
@@ -77,11 +77,11 @@ class _Beat:
     acts: np.ndarray | None = None
 
 
-def beats_of(plan: Plan | StationaryPlan, packing: Packing) -> list[_Beat]:
+def beats_of(plan: Plan, packing: Packing) -> list[_Beat]:
     """The beats of acts of a run in their order."""
     beats = []
     for tile in plan:
-        if isinstance(plan, StationaryPlan):
+        if isinstance(plan, WeightStationaryPlan):
             first = tile.first_slice // plan.config.rows * tile.tokens
             ports = {"acts_first_k": tile.first_k, "acts_last_k": tile.last_k}
             count = tile.tokens
@@ -91,7 +91,7 @@ def beats_of(plan: Plan | StationaryPlan, packing: Packing) -> list[_Beat]:
             last = {"acts_last": i == count - 1}
             beats.append(_Beat(plan, packing, tile, first + i, tile.n0 == 0, ports | last))
     each = len(beats) // plan.token_groups
-    if isinstance(plan, Plan):
+    if isinstance(plan, OutputStationaryPlan):
         for beat in beats[each - 1 :: each]:
             beat.pass_last = True
     beats[-1].run_last = True
@@ -106,7 +106,7 @@ class CoreModel:
         self._streamed = config.dataflow == Dataflow.OUTPUT_STATIONARY
         self._array = (array.ArrayModel if self._streamed else stationary.StationaryModel)(config)
         self._unpacker = unpacker.UnpackerModel(config.cols * config.lanes)
-        self._queue: deque[tuple[Plan | StationaryPlan, Packing]] = deque()
+        self._queue: deque[tuple[Plan, Packing]] = deque()
         # How far the first of the queue has got: to the weights, to the loads.
         self._ahead = self._walked = False
         self._started = False  # a cycle ago; it leaves the queue now
@@ -123,12 +123,12 @@ class CoreModel:
         self._front: np.ndarray | None = None
         self._back: np.ndarray | None = None
 
-    def push(self, plan: Plan | StationaryPlan, packing: Packing):
+    def push(self, plan: Plan, packing: Packing):
         """A descriptor that the queue offers from this cycle on."""
         self._queue.append((plan, packing))
 
     @property
-    def under_way(self) -> tuple[Plan | StationaryPlan, Packing, Tile] | None:
+    def under_way(self) -> tuple[Plan, Packing, Tile] | None:
         """What the array's next beat of acts is of; None where no run has one left."""
         for beat in (self._staged, self._read, self._asked, self._next):
             if beat is not None:

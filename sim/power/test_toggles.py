@@ -11,7 +11,7 @@ import pytest
 from tritloom.arch import streams, ternary
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.errors import InputError, MismatchError
-from tritloom.arch.tiling import Plan
+from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
 from tritloom.hw.verilog import generate
 from tritloom.sim.__main__ import main
@@ -47,7 +47,7 @@ def flips(values, bits):
 
 def expected(config, acts, trits):
     """Toggles from the stimulus alone, without looking at what the RTL does between registers."""
-    plan = Plan(config, Gemm(*acts.shape, len(trits)))
+    plan = OutputStationaryPlan(config, Gemm(*acts.shape, len(trits)))
     acts_beats, trit_beats = streams.slice_acts(plan, acts), streams.slice_trits(plan, trits)
     pairs = [(tile.m0 // config.rows, tile.n0 // config.cols) for tile in plan]
     a = np.concatenate([acts_beats[group] for group, _ in pairs]).astype(np.int64)

@@ -26,7 +26,7 @@ from rich.table import Table
 from tritloom.arch import streams, ternary, timing
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.errors import InputError, MismatchError, require_int
-from tritloom.arch.tiling import Plan
+from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
 from tritloom.hw.verilog import generate
 from tritloom.sim import verilator
@@ -167,7 +167,7 @@ def run(
     (m, k), n = acts.shape, len(trits)
     if m % config.rows:
         raise InputError(f"tokens must be a multiple of rows = {config.rows}, not {m}")
-    plan = Plan(config, Gemm(m, k, n))
+    plan = OutputStationaryPlan(config, Gemm(m, k, n))
     acts_beats, trit_beats = streams.slice_acts(plan, acts), streams.slice_trits(plan, trits)
     codes = ternary.to_codes(trit_beats)
     tiles = [(tile.m0 // config.rows, tile.n0 // config.cols) for tile in plan]

@@ -12,7 +12,7 @@ from tritloom.arch.config import ArrayConfig
 from tritloom.arch.driver import Job
 from tritloom.arch.errors import MismatchError
 from tritloom.arch.ternary import PACKINGS, TRIT2
-from tritloom.arch.tiling import Plan, make_plan
+from tritloom.arch.tiling import OutputStationaryPlan, make_plan
 from tritloom.arch.workload import Gemm
 from tritloom.sim.__main__ import main
 from tritloom.sim.run import layer
@@ -62,7 +62,7 @@ def test_gemm_matches_a_plain_product_and_the_formula(config, shape, packing, fo
 
 @pytest.mark.slow
 def test_short_tiles_wait_for_the_drain_as_the_formula_says(folder):
-    plan = Plan(CONFIG, Gemm(3, 4, 50))
+    plan = OutputStationaryPlan(CONFIG, Gemm(3, 4, 50))
     period = timing.tile_period(CONFIG, slices=1, tokens=3)
     assert period > plan.slices
     with Machine(CONFIG, folder) as machine:

@@ -25,7 +25,7 @@ from tritloom.arch.counts import (
 from tritloom.arch.models.known import find_model
 from tritloom.arch.models.trace import build_trace
 from tritloom.arch.ternary import PACKINGS
-from tritloom.arch.tiling import Plan, make_plan
+from tritloom.arch.tiling import OutputStationaryPlan, make_plan
 from tritloom.arch.workload import VECTOR_KINDS, Gemm, Layer, Vector
 
 
@@ -108,7 +108,7 @@ def plans(draw):
         cols_per_hop=cols_per_hop,
     )
     m, n = draw(st.integers(1, 3 * config.rows)), draw(st.integers(1, 3 * config.cols))
-    return Plan(config, Gemm(m, draw(st.integers(1, 30)), n))
+    return OutputStationaryPlan(config, Gemm(m, draw(st.integers(1, 30)), n))
 
 
 @pytest.mark.parametrize("bits", [Fraction(2), Fraction(8, 5)], ids=["trit2", "trit5"])
@@ -120,7 +120,7 @@ def test_array_counts_match_the_walk(plan, bits):
 
 @pytest.mark.parametrize("packing", PACKINGS.values(), ids=PACKINGS)
 def test_weight_traffic_is_the_packed_size_of_the_stream(packing):
-    plan = Plan(ArrayConfig(rows=2, cols=4, lanes=5), Gemm(3, 40, 7))
+    plan = OutputStationaryPlan(ArrayConfig(rows=2, cols=4, lanes=5), Gemm(3, 40, 7))
     streams = [packing.pack(np.zeros((8, 40))) for _token_group in range(2)]
     traffic = array_counts(plan, bits_per_trit=packing.bits_per_trit)["weight_dram_bits"]
     assert traffic == 8 * sum(stream.size for stream in streams)
@@ -195,7 +195,7 @@ def test_an_fp16_operand_makes_a_product_of_integers_fp16(weight, act, expected)
 @pytest.mark.parametrize("kv", ["int8", "int4"])
 def test_a_cached_element_is_dequantised_once_however_many_heads_read_it(kv):
     fields = {"name": "x", "gemm": Gemm(2, 3, 5), "weight": kv, "act": "fp16"}
-    layer = Layer(**fields, count=8, stored=2, stationary=False)
+    layer = Layer(**fields, count=8, stored=2, trained=False)
     assert scale_counts(layer) == {"mul_fp16": 2 * 3 * 5}
     assert product_counts(layer) == {"mul_fp16": layer.macs, "add_fp16": layer.macs}
 
@@ -384,7 +384,7 @@ def test_ternary_product_costs_71_times_less_at_the_papers_energies():
     spent = {}
     for weight in ("ternary", "fp16"):
         trace = build_trace(model, weight=weight, head=False)
-        linears = [product_counts(layer) for layer in trace if layer.stationary]
+        linears = [product_counts(layer) for layer in trace if layer.trained]
         spent[weight] = sum(n * energy_pj[a] for counts in linears for a, n in counts.items())
     assert spent["fp16"] / spent["ternary"] == pytest.approx(71.4, abs=0.05)
 

@@ -7,7 +7,7 @@ from tritloom.arch import layout
 from tritloom.arch.config import ArrayConfig, preset
 from tritloom.arch.errors import InputError
 from tritloom.arch.ternary import PACKINGS, TRIT2, TRIT5
-from tritloom.arch.tiling import Plan
+from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
 
 BOTH = pytest.mark.parametrize("packing", PACKINGS.values(), ids=PACKINGS)
@@ -116,7 +116,7 @@ def test_beats_of_another_shape_are_rejected():
 @pytest.mark.parametrize(("packing", "limit"), [(TRIT5, 1.62), (TRIT2, 2.02)])
 def test_layers_of_bitnet_stream_close_to_the_packing_s_own_bits(shape, packing, limit):
     n, k = shape
-    plan = Plan(preset("base"), Gemm(1, k, n))
+    plan = OutputStationaryPlan(preset("base"), Gemm(1, k, n))
     useful, streamed = layout.bits_per_trit(plan, packing)
     assert packing.bits_per_trit <= streamed <= useful <= limit
 
@@ -124,7 +124,7 @@ def test_layers_of_bitnet_stream_close_to_the_packing_s_own_bits(shape, packing,
 @BOTH
 @pytest.mark.parametrize("gemm", [Gemm(3, 11, 7), Gemm(1, 1, 1), Gemm(2, 20, 9)])
 def test_bits_per_trit_count_the_bytes_that_a_pass_packs_to(packing, gemm):
-    plan = Plan(ArrayConfig(rows=2, cols=3, lanes=3), gemm)
+    plan = OutputStationaryPlan(ArrayConfig(rows=2, cols=3, lanes=3), gemm)
     trits = np.zeros((plan.feature_groups * plan.slices, 9), np.int8)
     bits = 8 * layout.pack_pass(trits, packing, positions=9).size
     assert layout.bits_per_trit(plan, packing) == (bits / (gemm.k * gemm.n), bits / trits.size)

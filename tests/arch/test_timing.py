@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tritloom.arch import timing
 from tritloom.arch.config import PRESETS, ArrayConfig
-from tritloom.arch.tiling import Plan
+from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
 
 
@@ -102,7 +102,7 @@ def plans(draw):
         levels_per_stage=draw(st.integers(1, 3)),
     )
     m, n = draw(st.integers(1, 3 * config.rows)), draw(st.integers(1, 3 * config.cols))
-    return Plan(config, Gemm(m, draw(st.integers(1, 12 * config.lanes)), n))
+    return OutputStationaryPlan(config, Gemm(m, draw(st.integers(1, 12 * config.lanes)), n))
 
 
 @given(plan=plans())
@@ -155,7 +155,7 @@ def test_smallest_array_takes_one_cycle_a_beat_and_three_registers():
     config = ArrayConfig(rows=1, cols=1, lanes=1)
     assert timing.drain_latency(config) == 3
     # Five beats in cycles 0 to 4, the psum in cycle 7.
-    assert timing.gemm_cycles(Plan(config, Gemm(1, 5, 1))) == 8
+    assert timing.gemm_cycles(OutputStationaryPlan(config, Gemm(1, 5, 1))) == 8
 
 
 @given(plan=plans())
@@ -168,6 +168,6 @@ def test_utilisation_is_useful_work_over_all_slots(plan):
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 def test_layer_of_4096_squared_at_m_equal_rows_keeps_98_percent_busy(config):
-    plan = Plan(config, Gemm(config.rows, 4096, 4096))
+    plan = OutputStationaryPlan(config, Gemm(config.rows, 4096, 4096))
     after_fill = timing.gemm_cycles(plan) - timing.drain_latency(config)
     assert plan.gemm.macs / (after_fill * config.macs_per_cycle) > 0.98

@@ -4,7 +4,7 @@ import pytest
 
 from tritloom.arch.config import ArrayConfig, preset
 from tritloom.arch.counts import array_counts, traffic_counts
-from tritloom.arch.tiling import Plan
+from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
 
 
@@ -12,7 +12,7 @@ from tritloom.arch.workload import Gemm
 @pytest.mark.parametrize("gemm", [Gemm(1, 1, 1), Gemm(7, 10, 13), Gemm(4, 8, 6), Gemm(12, 5, 20)])
 def test_traffic_is_what_the_tiles_move(rows, gemm):
     config = ArrayConfig(rows=rows, cols=6, lanes=4)
-    plan = Plan(config, gemm)
+    plan = OutputStationaryPlan(config, gemm)
     weights = sum(t.slices * config.lanes * config.cols for t in plan)
     psums = sum(t.tokens * t.features for t in plan)
     acts = sum(t.tokens * gemm.k for t in plan if t.n0 == 0)
@@ -27,7 +27,7 @@ def test_traffic_is_what_the_tiles_move(rows, gemm):
 
 
 def test_traffic_of_array_counts_is_traffic_counts():
-    plan = Plan(preset("base"), Gemm(20, 100, 50))
+    plan = OutputStationaryPlan(preset("base"), Gemm(20, 100, 50))
     traffic = traffic_counts(plan, weight_bits=1.6, act_bits=8, psum_bits=plan.config.psum_bits)
     counts = array_counts(plan, bits_per_trit=1.6)
     assert {a: counts[a] for a in traffic} == dict(traffic)

@@ -18,7 +18,7 @@ from tritloom.arch import streams, timing
 from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow, preset
 from tritloom.arch.counts import array_counts
 from tritloom.arch.errors import InputError
-from tritloom.arch.tiling import Plan, StationaryPlan, make_plan
+from tritloom.arch.tiling import OutputStationaryPlan, WeightStationaryPlan, make_plan
 from tritloom.arch.workload import Gemm
 
 
@@ -38,7 +38,7 @@ def plans(draw):
     )
     m, n = draw(st.integers(1, 2 * config.buffer_tokens)), draw(st.integers(1, 2 * config.cols))
     k = draw(st.integers(1, 3 * config.rows * config.lanes))
-    return StationaryPlan(config, Gemm(m, k, n))
+    return WeightStationaryPlan(config, Gemm(m, k, n))
 
 
 # The plan.
@@ -109,19 +109,19 @@ def test_streamed_operands_accumulate_to_the_product(plan, seed):
 
 def test_plan_is_that_of_the_dataflow():
     gemm, stationary = Gemm(2, 3, 4), preset("tiny").replace(dataflow="weight-stationary")
-    assert isinstance(make_plan(preset("tiny"), gemm), Plan)
-    assert isinstance(make_plan(stationary, gemm), StationaryPlan)
+    assert isinstance(make_plan(preset("tiny"), gemm), OutputStationaryPlan)
+    assert isinstance(make_plan(stationary, gemm), WeightStationaryPlan)
     with pytest.raises(InputError, match="dataflow must be output-stationary for this plan"):
-        Plan(stationary, gemm)
+        OutputStationaryPlan(stationary, gemm)
     with pytest.raises(InputError, match="dataflow must be weight-stationary for this plan"):
-        StationaryPlan(preset("tiny"), gemm)
+        WeightStationaryPlan(preset("tiny"), gemm)
 
 
 def test_k_beyond_the_psum_is_rejected_with_its_value():
     config = ArrayConfig(rows=1, cols=1, lanes=1, max_k=100, dataflow="weight-stationary")
-    assert StationaryPlan(config, Gemm(1, 100, 1)).tiles == 100
+    assert WeightStationaryPlan(config, Gemm(1, 100, 1)).tiles == 100
     with pytest.raises(InputError, match="k must be at most max_k = 100, not 101"):
-        StationaryPlan(config, Gemm(1, 101, 1))
+        WeightStationaryPlan(config, Gemm(1, 101, 1))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_gemm_cycles_match_the_simulation(plan):
 def test_preload_and_every_period_match_the_simulation(plan):
     tiles = run(plan)
     for (_, start), (_, following), tile in zip(tiles, tiles[1:], plan, strict=False):
-        assert following - start == timing.stationary_period(plan.config, tokens=tile.tokens)
+        assert following - start == timing.weight_stationary_period(plan.config, tokens=tile.tokens)
     loads, start = tiles[0]
     assert start - loads[0] == timing.preload(plan.config)
 
@@ -245,13 +245,15 @@ def test_load_may_start_with_the_swap_and_no_sooner():
 
 @pytest.mark.parametrize(("k", "n"), [(2560, 6912), (4096, 11008)])
 def test_512_tokens_keep_99_percent_of_the_slots_busy(k, n):
-    plan = StationaryPlan(preset("base").replace(dataflow="weight-stationary"), Gemm(512, k, n))
+    plan = WeightStationaryPlan(
+        preset("base").replace(dataflow="weight-stationary"), Gemm(512, k, n)
+    )
     assert 0.99 <= timing.utilisation(plan) < 1
 
 
 @pytest.mark.parametrize(("k", "n"), [(2560, 6912), (4096, 11008)])
 def test_one_token_takes_99_percent_of_the_trit_streams_rate(k, n):
-    plan = StationaryPlan(preset("base").replace(dataflow="weight-stationary"), Gemm(1, k, n))
+    plan = WeightStationaryPlan(preset("base").replace(dataflow="weight-stationary"), Gemm(1, k, n))
     assert 0.99 <= plan.trit_beats / timing.gemm_cycles(plan) < 1
 
 

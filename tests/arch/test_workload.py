@@ -201,7 +201,7 @@ def test_attention_of_grouped_queries_runs_once_a_query_head():
 def test_only_weights_are_stationary_and_only_blocks_are_ternary():
     layers = by_name(build_trace(LLAMA_7B, weight="ternary"))
     products = {"attn.qk", "attn.av"}
-    assert {name for name, layer in layers.items() if not layer.stationary} == products
+    assert {name for name, layer in layers.items() if not layer.trained} == products
     fp16 = products | {"lm_head"}
     assert {name for name, layer in layers.items() if layer.weight == "fp16"} == fp16
     assert {layer.act for name, layer in layers.items() if name not in fp16} == {"int8"}
@@ -371,7 +371,7 @@ def scores(model, queries, context):
 def test_a_window_bounds_what_attention_meets_and_what_is_cached(phase, context, windowed):
     model = shape(layers=6, kv_heads=2, window=5, windowed_layers=windowed)
     trace = build_trace(model, weight="ternary", phase=phase, context=context, batch=2)
-    attention = [x for x in trace if not x.stationary]
+    attention = [x for x in trace if not x.trained]
     queries = context if phase == "prefill" else 1
     assert sum(x.macs for x in attention) == 2 * 2 * scores(model, queries, context) * 3
     cached = windowed * min(5, context) + (6 - windowed) * context
@@ -452,7 +452,7 @@ EVERYTHING = shape(
 def test_a_trace_stores_every_parameter_once(tied, phase):
     model = replace(EVERYTHING, tied=tied)
     trace = build_trace(model, weight="ternary", phase=phase, context=7, batch=3)
-    stored = sum(x.stored_elements for x in trace if x.stationary)
+    stored = sum(x.stored_elements for x in trace if x.trained)
     stored += sum(x.stored for x in trace.vectors)
     assert stored == model.parameters
     attention = 12 * 20 + 2 * 12 * 10 + 20 * 12 + 20 + 10  # weights, biases of q and k
@@ -565,5 +565,5 @@ def test_bad_trace_is_rejected(changes, message):
 def test_only_a_cache_may_be_int4():
     message = "weight dtype must be one of ('fp16', 'int8', 'int4'), not ternary"
     with rejects(message):
-        layer(stationary=False)
-    assert layer(weight="int4", act="fp16", stationary=False).dequantised
+        layer(trained=False)
+    assert layer(weight="int4", act="fp16", trained=False).dequantised

@@ -15,7 +15,7 @@ from tritloom.arch.config import preset
 from tritloom.arch.counts import array_counts
 from tritloom.arch.models.known import MODELS
 from tritloom.arch.models.trace import build_trace
-from tritloom.arch.tiling import Plan
+from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
 from tritloom.energy_model.cli import FORMATS, main
 from tritloom.energy_model.costs.tiers import Tier
@@ -602,7 +602,9 @@ def test_help_names_what_it_offers(capsys, command):
 
 @pytest.fixture
 def array():
-    return dict(array_counts(Plan(preset("base"), Gemm(16, 576, 1536)), bits_per_trit=2))
+    return dict(
+        array_counts(OutputStationaryPlan(preset("base"), Gemm(16, 576, 1536)), bits_per_trit=2)
+    )
 
 
 def test_counts_prices_a_file_by_category(capsys, tmp_path, array):

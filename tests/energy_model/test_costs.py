@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tritloom.arch.config import preset
 from tritloom.arch.counts import Counts, array_counts
 from tritloom.arch.errors import InputError
-from tritloom.arch.tiling import Plan
+from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
 from tritloom.energy_model.costs.table import (
     Cost,
@@ -147,7 +147,7 @@ def test_what_has_no_cost_is_unpriced_and_not_zero():
 
 
 def test_every_action_of_an_array_is_priced_or_listed_as_unpriced():
-    counts = array_counts(Plan(preset("base"), Gemm(5, 100, 70)), bits_per_trit=2)
+    counts = array_counts(OutputStationaryPlan(preset("base"), Gemm(5, 100, 70)), bits_per_trit=2)
     energy = price(counts, PAPER)
     assert set(energy.by_action) | set(energy.unpriced) == set(counts)
     assert not set(energy.by_action) & set(energy.unpriced)

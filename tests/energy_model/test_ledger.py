@@ -190,7 +190,7 @@ def test_ratios_beyond_the_paper_are_those_of_an_independent_estimate(name, alon
     # The estimate adds int8; this array's sums are wider.
     model = MODELS[name]
     macs = build_trace(model, weight="ternary", phase="decode", head=False)
-    narrow = 0.007e-12 * sum(layer.macs for layer in macs if layer.stationary)
+    narrow = 0.007e-12 * sum(layer.macs for layer in macs if layer.trained)
     head = 0.5e-12 * model.hidden * model.vocab
     arithmetic = {
         "fp16": sum(lines["fp16"][line] for line in ("products", "accumulators", "attention")),

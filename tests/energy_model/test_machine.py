@@ -6,7 +6,7 @@ import pytest
 
 from tritloom.arch.config import preset
 from tritloom.arch.errors import InputError
-from tritloom.arch.tiling import StationaryPlan
+from tritloom.arch.tiling import WeightStationaryPlan
 from tritloom.arch.timing import gemm_cycles
 from tritloom.arch.workload import Gemm, Layer
 from tritloom.energy_model.cli import main
@@ -18,11 +18,9 @@ from tritloom.energy_model.machine.machine import Dram, Machine
 SQUARE = Machine(name="square", array=parse_array("64x64x16/4"), dram=load_dram())
 
 
-def layer(m, k, n, *, weight="ternary", count=1, stationary=True):
+def layer(m, k, n, *, weight="ternary", count=1, trained=True):
     act = "int8" if weight == "ternary" else "fp16"
-    return Layer(
-        name="x", gemm=Gemm(m, k, n), count=count, weight=weight, act=act, stationary=stationary
-    )
+    return Layer(name="x", gemm=Gemm(m, k, n), count=count, weight=weight, act=act, trained=trained)
 
 
 def test_dram_is_the_published_a100_memory():
@@ -76,14 +74,14 @@ def test_weight_bandwidth_of_the_array():
 
 def test_run_time_operands_are_not_padded():
     stored = SQUARE.run(layer(1, 100, 10, weight="fp16"))
-    made = SQUARE.run(layer(1, 100, 10, weight="fp16", stationary=False))
+    made = SQUARE.run(layer(1, 100, 10, weight="fp16", trained=False))
     assert stored.dram_bytes - made.dram_bytes == 2 * (112 * 64 - 100 * 10)
 
 
 @pytest.mark.parametrize(("kv", "bits"), [("fp16", 16), ("int8", 8), ("int4", 4)])
 @pytest.mark.parametrize("machine", [SQUARE, load_machine("a100")], ids=lambda m: m.name)
 def test_a_cache_is_read_at_its_bits_beside_acts_and_psums_of_16(machine, kv, bits):
-    made = machine.run(layer(3, 100, 10, weight=kv, stationary=False))
+    made = machine.run(layer(3, 100, 10, weight=kv, trained=False))
     assert 8 * made.dram_bytes == bits * 100 * 10 + 16 * (3 * 100 + 3 * 10)
 
 
@@ -101,7 +99,7 @@ def test_a_roofline_moves_each_operand_once_and_computes_at_its_peak(
 
 
 def test_context_longer_than_a_psum_allows_still_fits_the_fp16_array():
-    assert SQUARE.run(layer(1, 1 << 20, 128, weight="fp16", stationary=False)).cycles > 1 << 16
+    assert SQUARE.run(layer(1, 1 << 20, 128, weight="fp16", trained=False)).cycles > 1 << 16
 
 
 @pytest.mark.parametrize(
@@ -270,7 +268,7 @@ def test_a_weight_stationary_array_takes_the_cycles_of_its_formula():
     machine = load_machine("large-ws")
     gemm = Gemm(512, 4096, 4096)
     run = machine.run(Layer(name="x", gemm=gemm, count=2, weight="ternary", act="int8"))
-    assert run.cycles == 2 * gemm_cycles(StationaryPlan(machine.array, gemm))
+    assert run.cycles == 2 * gemm_cycles(WeightStationaryPlan(machine.array, gemm))
     # 512 tokens share the weights.
     assert run.once.operand_bits == 2 * 4096 * 4096
 

@@ -67,7 +67,7 @@ LAYERS = st.builds(
     stored=st.none() | SIZES,
     weight=st.sampled_from(["int8", "fp16"]),
     act=st.sampled_from(["int8", "fp16"]),
-    stationary=st.booleans(),
+    trained=st.booleans(),
 )
 VECTORS = st.builds(
     Vector,

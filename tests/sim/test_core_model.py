@@ -11,7 +11,7 @@ import pytest
 from tritloom.arch import layout, streams, timing
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.ternary import PACKINGS
-from tritloom.arch.tiling import StationaryPlan, make_plan
+from tritloom.arch.tiling import WeightStationaryPlan, make_plan
 from tritloom.arch.workload import Gemm
 from tritloom.sim.golden import (
     output_stationary as array,
@@ -48,7 +48,7 @@ class Run:
     def act_beats(self):
         """Acts as they come from outside: once for each group of tokens."""
         beats, plan = streams.slice_acts(self.plan, self.acts), self.plan
-        if not isinstance(plan, StationaryPlan):
+        if not isinstance(plan, WeightStationaryPlan):
             return [beat for group in beats for beat in group]
         size = plan.config.buffer_tokens
         return [
