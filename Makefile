@@ -102,8 +102,8 @@ coverage-python: $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP)  ## branches of our 
 	$(PY) -m coverage run -m sim prove && $(PY) -m coverage run -m tritloom.sim.coverage.measure
 	$(PY) -m coverage combine --quiet --append && $(PY) -m coverage report
 
-lint: $(STAMP)  ## ruff, check and format
-	$(PY) -m ruff check . && $(PY) -m ruff format --check .
+lint: $(STAMP)  ## ruff, check and format; mypy, where rooms have no more errors than before
+	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m tests.tools.typecheck
 
 presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (17 minutes)
 	$(PY) -m pytest tests/hw/test_lint.py sim/bench/test_core.py -k "warned_of or presets_run"
