@@ -76,7 +76,7 @@ def winner(costs: dict[Dataflow, Cost]) -> tuple[Dataflow, str]:
     }
     for what, reason in reasons.items():
         by_dataflow = {dataflow: getattr(cost, what) for dataflow, cost in costs.items()}
-        low, high = sorted(by_dataflow, key=by_dataflow.get)
+        low, high = sorted(by_dataflow, key=by_dataflow.__getitem__)
         if by_dataflow[high] > (1 + DRAW) * by_dataflow[low]:
             return low, reason
     return Dataflow.OUTPUT_STATIONARY, "nothing"

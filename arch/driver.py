@@ -57,10 +57,11 @@ class Job:
         """
         config = self.plan.config
         beats = streams.slice_acts(self.plan, acts)
+        packets = list(beats)
         if isinstance(self.plan, WeightStationaryPlan):
             starts = range(0, self.plan.gemm.m, config.group_tokens)
-            beats = [beats[:, start : start + config.group_tokens] for start in starts]
-        fields = [packet.reshape(-1, config.rows * config.lanes) for packet in beats]
+            packets = [beats[:, start : start + config.group_tokens] for start in starts]
+        fields = [packet.reshape(-1, config.rows * config.lanes) for packet in packets]
         size = -(-config.acts_bits // 8)
         return [
             np.ascontiguousarray(streams.pack_fields(packet, config.act_bits)[:, :size])

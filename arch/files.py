@@ -41,8 +41,15 @@ def write_files(folder: Path, contents: dict[str, str | bytes]) -> tuple[Path, .
 
 def read_text(path: Path) -> str:
     """Text of a UTF-8 file, without a byte order mark; else `InputError` names the file."""
-    try:
+    with _reading(path):
         return path.read_text(encoding="utf-8-sig")
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what may go wrong while `path` is read into an `InputError` that names it."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -53,17 +60,22 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> object:
     """What a JSON file holds; `InputError` names the file where it is none, or has a key twice."""
-    return parse_json(read_text(path), str(path))
+    with _reading(path):
+        content = path.read_bytes()
+    return parse_json(content, str(path))
 
 
-def parse_json(text: str, where: str) -> object:
-    """What a JSON text holds; `InputError` names `where` it stood.
+def parse_json(text: str | bytes, where: str) -> object:
+    """What a JSON text, or the bytes of a UTF-8 file, hold; `InputError` names `where` it stood.
 
     Strict beyond Python's own reader: NaN and infinities are refused, and so is a key that is there
     twice, since the second would hide the first.
     """
     try:
+        text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+    except UnicodeDecodeError:
+        raise InputError(f"{where} is not JSON: not UTF-8 text") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON: {error}") from None
 

@@ -100,7 +100,7 @@ def schedule(lanes: int, act_bits: int, units_per_stage: int) -> Heap:
     """
     planner = _Planner(units_per_stage)
     width = act_bits + (lanes - 1).bit_length()
-    columns = [[] for _ in range(width)]
+    columns: list[list[int]] = [[] for _ in range(width)]
     for lane in range(lanes):
         for index in range(act_bits):
             # The sign bit's complement is what is added, and the select gives the sign bit.
@@ -111,16 +111,16 @@ def schedule(lanes: int, act_bits: int, units_per_stage: int) -> Heap:
             columns[0].append(planner.new(Bit(lane, -1, 0, 0, 0, True)))
     total = []
     for column, waiting in enumerate(columns):
-        queues = ([], [])
-        for bit in waiting:
-            planner.push(queues, bit)
+        queues: tuple[list, list] = ([], [])
+        for index in waiting:
+            planner.push(queues, index)
         while sum(map(len, queues)) > 1:
             above = columns[column + 1] if column + 1 < width else None
             planner.add(queues, above)
         total.append(next(queue[0][-1] for queue in queues if queue))
     last = max(planner.bits[bit].stage for bit in total) + 1
-    total = tuple(planner.at(bit, last) for bit in total)
-    return Heap(tuple(planner.bits), tuple(planner.steps), total, last)
+    outputs = tuple(planner.at(bit, last) for bit in total)
+    return Heap(tuple(planner.bits), tuple(planner.steps), outputs, last)
 
 
 class _Planner:

@@ -60,9 +60,12 @@ def slice_trits(plan: Plan, trits) -> np.ndarray:
 
 
 def output_stationary_beats(plan, acts, codes) -> dict[str, list[dict]]:
-    """Ports of each beat of both streams of a Gemm, from operands cut into beats."""
+    """Ports of each beat of both streams of a Gemm on an output-stationary array.
+
+    Operands are those of `slice_acts` and `slice_trits`, the trits as codes of two bits.
+    """
     config = plan.config
-    beats = {"acts": [], "trits": []}
+    beats: dict[str, list[dict]] = {"acts": [], "trits": []}
     for tile in plan:
         for s in range(tile.slices):
             beats["acts"].append(
@@ -77,9 +80,9 @@ def output_stationary_beats(plan, acts, codes) -> dict[str, list[dict]]:
 
 
 def weight_stationary_beats(plan, acts, codes) -> dict[str, list[dict]]:
-    """The same, weight-stationary."""
+    """Ports of each beat of both streams of a Gemm on a weight-stationary array."""
     config = plan.config
-    beats = {"acts": [], "trits": []}
+    beats: dict[str, list[dict]] = {"acts": [], "trits": []}
     for tile in plan:
         for token in range(tile.m0, tile.m0 + tile.tokens):
             beats["acts"].append(

@@ -5,9 +5,11 @@ Each dataflow has a plan of its own; `Plan` is either.
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from .config import ArrayConfig, Dataflow
 from .errors import InputError
@@ -53,7 +55,7 @@ def make_plan(config: ArrayConfig, gemm: Gemm) -> Plan:
 
 
 @dataclass(frozen=True)
-class _Groups:
+class _Groups(abc.ABC):
     """What both plans share: tokens and output features in groups, k in slices.
 
     Attributes
@@ -68,6 +70,8 @@ class _Groups:
     slices : int
         Of `lanes` input features that hold the padded k.
     """
+
+    DATAFLOW: ClassVar[Dataflow]
 
     config: ArrayConfig
     gemm: Gemm
@@ -112,6 +116,11 @@ class _Groups:
     def padded_n(self) -> int:
         """Output features streamed, padding included."""
         return self.feature_groups * self.config.cols
+
+    @property
+    @abc.abstractmethod
+    def beats(self) -> int:
+        """Beats of the act stream of the array."""
 
     @property
     def executed_macs(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .errors import InputError, require_int, require_one_of
+from .fields import UnlessStated, default
 
 PHASES = ("prefill", "decode")
 DTYPES = ("ternary", "int8", "fp16")
@@ -67,12 +68,11 @@ class Layer:
     weight: str
     act: str
     trained: bool = True
-    stored: int | None = None
+    stored: UnlessStated = UnlessStated()
 
     def __post_init__(self):
         require_int("count", self.count)
-        if self.stored is None:
-            object.__setattr__(self, "stored", self.count)
+        default(self, "stored", self.count)
         require_int("stored", self.stored)
         for role in ("weight", "act"):
             known = KV_DTYPES if role == "weight" and not self.trained else DTYPES
@@ -171,7 +171,7 @@ class Trace:
         if not self.layers:
             raise InputError(f"trace {self.name} has no layers")
         for entries in (self.layers, self.vectors):
-            names = set()
+            names: set[str] = set()
             for entry in entries:
                 if entry.name in names:
                     raise InputError(f"trace {self.name} has {entry.name} twice")

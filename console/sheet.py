@@ -184,8 +184,9 @@ def _print(sheet: Sheet) -> None:
             made = Ruled(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False)
             for header in part.headers:
                 right = header.startswith(">")
-                side = "right" if right else "left"
-                made.add_column(header.removeprefix(">"), justify=side, no_wrap=right)
+                made.add_column(
+                    header.removeprefix(">"), justify="right" if right else "left", no_wrap=right
+                )
             for row in part.rows:
                 if row:
                     made.add_row(*row, style="bold" if isinstance(row, Bold) else None)

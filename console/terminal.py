@@ -64,7 +64,7 @@ def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 def csv_text(fields: Iterable[str], lines: Iterable[Mapping]) -> str:
     """CSV with a header, without the last line's end; a field that a line has not is empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer: csv.DictWriter[str] = csv.DictWriter(text, list(fields), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue().rstrip("\n")

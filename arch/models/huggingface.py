@@ -6,13 +6,14 @@ published configs leave out. All other keys must be there.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 from tritloom.arch.errors import InputError, require_int
+from tritloom.arch.files import read_json
 
 from .shape import ModelShape
 
@@ -123,12 +124,7 @@ def read_config(path: Path) -> ModelShape:
     if path.is_dir():
         path = path / "config.json"
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
+    content = read_json(path)
     if not isinstance(content, Mapping):
         raise InputError(f"{path} must hold a JSON object, not {content!r:.60}")
     try:
@@ -226,7 +222,7 @@ def model_shape(name: str, content: Mapping) -> ModelShape:
         sub_norms=family.sub_norms or older_bitnet,
         embedding_scaled=family.gemma,
         source=f"config.json of {name}, model type {model_type}",
-        **(_experts(config, family.experts, layers) if family.experts else {}),
+        **_experts(config, family.experts, layers),
     )
 
 
@@ -314,9 +310,24 @@ def _window(config: _Config, layers: int) -> tuple[int | None, int]:
     return (window, windowed) if windowed else (None, 0)
 
 
-def _experts(config: _Config, key: str, layers: int) -> dict[str, int]:
-    """What `ModelShape` wants to know of a mixture of experts."""
-    found = {"experts": config.size(key), "experts_per_token": config.size("num_experts_per_tok")}
+class _Experts(TypedDict, total=False):
+    """Keywords of `ModelShape` that describe a mixture of experts."""
+
+    experts: int
+    experts_per_token: int
+    expert_ffn: int
+    shared_ffn: int
+    dense_layers: int
+
+
+def _experts(config: _Config, key: str | None, layers: int) -> _Experts:
+    """The mixture of experts of a family whose configs have that key; nothing without one."""
+    if key is None:
+        return {}
+    found: _Experts = {
+        "experts": config.size(key),
+        "experts_per_token": config.size("num_experts_per_tok"),
+    }
     if config.value("moe_intermediate_size") is None:
         return found
     step = config.size("decoder_sparse_step")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tritloom.arch.errors import InputError, require_int, require_one_of
+from tritloom.arch.fields import UnlessStated, default, stated
 from tritloom.arch.workload import ACTIVATIONS, BLOCK_DTYPES
 
 
@@ -63,19 +64,19 @@ class ModelShape:
     heads: int
     vocab: int
     source: str
-    kv_heads: int | None = None
+    kv_heads: UnlessStated = UnlessStated()
     gated: bool = True
-    head_dim: int | None = None
+    head_dim: UnlessStated = UnlessStated()
     tied: bool = False
     weight: str = "ternary"
     activation: str = "silu"
     experts: int = 0
     experts_per_token: int = 0
-    expert_ffn: int | None = None
+    expert_ffn: UnlessStated = UnlessStated()
     shared_ffn: int = 0
-    dense_layers: int | None = None
+    dense_layers: UnlessStated = UnlessStated()
     window: int | None = None
-    windowed_layers: int | None = None
+    windowed_layers: UnlessStated = UnlessStated()
     max_context: int | None = None
     biases: tuple[str, ...] = ()
     capped: tuple[str, ...] = ()
@@ -85,18 +86,17 @@ class ModelShape:
     embedding_scaled: bool = False
 
     def __post_init__(self):
-        self._default("kv_heads", self.heads)
+        default(self, "kv_heads", self.heads)
         for name in ("hidden", "ffn", "layers", "heads", "kv_heads", "vocab"):
             require_int(name, getattr(self, name))
-        if self.head_dim is None:
-            if self.hidden % self.heads:
-                raise InputError(f"heads must divide hidden = {self.hidden}, not {self.heads}")
-            self._default("head_dim", self.hidden // self.heads)
+        if not stated(self, "head_dim") and self.hidden % self.heads:
+            raise InputError(f"heads must divide hidden = {self.hidden}, not {self.heads}")
+        default(self, "head_dim", self.hidden // self.heads)
         if self.heads % self.kv_heads:
             raise InputError(f"kv_heads must divide heads = {self.heads}, not {self.kv_heads}")
-        self._default("expert_ffn", self.ffn)
-        self._default("dense_layers", 0 if self.experts else self.layers)
-        self._default("windowed_layers", self.layers if self.window else 0)
+        default(self, "expert_ffn", self.ffn)
+        default(self, "dense_layers", 0 if self.experts else self.layers)
+        default(self, "windowed_layers", self.layers if self.window else 0)
         for name in ("head_dim", "expert_ffn"):
             require_int(name, getattr(self, name))
         for name in ("window", "max_context"):
@@ -127,10 +127,6 @@ class ModelShape:
             for name in getattr(self, role):
                 if name not in known:
                     raise InputError(f"{role} must be among {', '.join(known)}, not {name!r}")
-
-    def _default(self, name: str, value: int) -> None:
-        if getattr(self, name) is None:
-            object.__setattr__(self, name, value)
 
     @property
     def inferred(self) -> bool:

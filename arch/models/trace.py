@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypedDict
 
 from tritloom.arch.errors import InputError, require_int, require_one_of
 from tritloom.arch.workload import (
@@ -90,9 +91,17 @@ def build_trace(
     )
 
 
+class OperandDtypes(TypedDict):
+    """What `operand_dtypes` says of a layer, as keywords of `Layer`."""
+
+    weight: str
+    act: str
+    trained: bool
+
+
 def operand_dtypes(
     name: str, *, weight: str, head_weight: str = "fp16", kv: str = "fp16"
-) -> dict[str, str | bool]:
+) -> OperandDtypes:
     """`weight`, `act` and `trained` of the layer of that name: the rules of `build_trace`."""
     if name.removesuffix("_window") in ("attn.qk", "attn.av"):
         return {"weight": kv, "act": "fp16", "trained": False}

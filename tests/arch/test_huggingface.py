@@ -470,16 +470,28 @@ def test_a_wrong_config_is_named_with_file_and_key(tmp_path, config, message):
     [
         (b"{", "is not JSON: "),
         (b"\xff\xfe", "is not JSON: "),
+        (
+            b'{"model_type": "llama", "model_type": "bitnet"}',
+            "is not JSON: model_type is there twice",
+        ),
         (b"[1]", "must hold a JSON object, not [1]"),
         (b"[" * 100_000, "is not JSON: "),
     ],
-    ids=["open", "bytes", "list", "deep"],
+    ids=["open", "bytes", "twice", "list", "deep"],
 )
 def test_a_file_that_is_no_config_is_named(tmp_path, content, message):
     path = tmp_path / "config.json"
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"^{re.escape(f'{path} {message}')}"):
         read_config(path)
+
+
+def test_a_byte_order_mark_is_fine(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(LLAMA2_7B), encoding="utf-8")
+    plain = read_config(path)
+    path.write_text(json.dumps(LLAMA2_7B), encoding="utf-8-sig")
+    assert read_config(path) == plain
 
 
 def test_a_folder_without_a_config_is_named(tmp_path):
