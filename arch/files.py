@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,28 @@ def parse_json(text: str | bytes, where: str) -> object:
         raise InputError(f"{where} is not JSON: {error}") from None
 
 
+def cache_folder(name: str) -> Path:
+    """Folder for what is made once and kept, such as builds; it exists and can be written to.
+
+    Beside a checkout's source it is `build/NAME` of the working folder, so that `make clean` finds
+    it. Elsewhere, or where the working folder is read-only, it is `tritloom/NAME` in the user's
+    cache: `$XDG_CACHE_HOME`, or `.cache` in the home folder.
+
+    Raises
+    ------
+    InputError
+        No such folder can be made.
+    """
+    in_checkout = _is_checkout(Path(__file__).parents[1])
+    here = Path("build", name)
+    if in_checkout and _writable(here) is None:
+        return here
+    folder = _user_cache() / "tritloom" / name
+    if reason := _writable(folder):
+        raise InputError(f"cannot keep files in {folder}: {reason}; set XDG_CACHE_HOME to a folder")
+    return folder
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -92,6 +115,39 @@ def key_of(*parts: str) -> str:
     for part in parts:
         whole.update(f"{len(part)}:{part}".encode())
     return whole.hexdigest()[:16]
+
+
+def _is_checkout(folder: Path) -> bool:
+    """Whether our source stands in this folder, to be worked on."""
+    try:
+        project = (folder / "pyproject.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return 'name = "tritloom"' in project.splitlines() and os.access(folder, os.W_OK)
+
+
+def _user_cache() -> Path:
+    # A relative path is to be ignored, says the XDG Base Directory Specification.
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given.is_absolute():
+        return given
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        raise InputError("no home folder to keep files in: set XDG_CACHE_HOME") from None
+
+
+def _writable(folder: Path) -> str | None:
+    """Make a folder; returns why nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Its mode may allow what its file system does not, and root may more than its mode.
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror
+    except ValueError as error:
+        return str(error)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict:

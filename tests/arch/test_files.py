@@ -2,11 +2,14 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
+from tritloom.arch import files
 from tritloom.arch.errors import InputError
 from tritloom.arch.files import (
+    cache_folder,
     digest,
     key_of,
     parse_json,
@@ -92,6 +95,67 @@ def test_digest_is_that_of_sha256sum(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"abc")
     assert digest(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.fixture
+def working_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return folder
+
+
+def install(tmp_path, monkeypatch, project=None):
+    """As if arch stood in a folder of its own, beside this pyproject.toml."""
+    folder = tmp_path / "installed"
+    (folder / "arch").mkdir(parents=True)
+    if project is not None:
+        (folder / "pyproject.toml").write_text(project)
+    monkeypatch.setattr(files, "__file__", str(folder / "arch" / "files.py"))
+
+
+def test_checkout_keeps_builds_in_the_working_folder(working_folder):
+    assert cache_folder("sim") == Path("build/sim")
+    assert (working_folder / "build" / "sim").is_dir()
+
+
+@pytest.mark.parametrize("project", [None, '[project]\nname = "other"\n'])
+def test_installed_package_keeps_builds_in_the_users_cache(
+    tmp_path, monkeypatch, working_folder, project
+):
+    install(tmp_path, monkeypatch, project)
+    assert cache_folder("sim") == tmp_path / "cache" / "tritloom" / "sim"
+    assert cache_folder("sim").is_dir()
+    assert not list(working_folder.iterdir())
+
+
+@pytest.mark.parametrize("value", ["", "relative"])
+def test_cache_is_in_the_home_folder_where_no_other_is_named(
+    tmp_path, monkeypatch, working_folder, value
+):
+    install(tmp_path, monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
+    assert cache_folder("sim") == tmp_path / "home" / ".cache" / "tritloom" / "sim"
+
+
+@pytest.mark.parametrize("taken", ["build", "build/sim"])
+def test_working_folder_that_takes_no_builds_is_left_for_the_cache(tmp_path, working_folder, taken):
+    (working_folder / taken).parent.mkdir(exist_ok=True)
+    (working_folder / taken).write_text("a file")
+    assert cache_folder("sim") == tmp_path / "cache" / "tritloom" / "sim"
+
+
+@pytest.mark.parametrize("cache", ["file", "file/deep", "a\0b"])
+def test_unusable_cache_is_one_error(tmp_path, monkeypatch, working_folder, cache):
+    install(tmp_path, monkeypatch)
+    (tmp_path / "file").write_text("")
+    given = str(tmp_path / cache)
+    monkeypatch.setattr(files, "_user_cache", lambda: Path(given))
+    with pytest.raises(InputError, match=r"cannot keep files in .*set XDG_CACHE_HOME") as told:
+        cache_folder("sim")
+    assert "\n" not in str(told.value)
 
 
 def test_keys_tell_the_borders_of_their_parts():
