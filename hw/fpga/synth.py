@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tritloom.arch.config import Technology
 from tritloom.arch.errors import InputError
+from tritloom.console.sheet import Heading, Sheet, Table
 from tritloom.hw import yosys
 from tritloom.hw.verilog import Rtl
 
@@ -171,31 +172,31 @@ def _resource(kind, family):
     return next(found, "latch" if "LATCH" in kind else "other")
 
 
-def as_json(done: Synthesis) -> str:
-    """Everything as JSON."""
-    return json.dumps(dataclasses.asdict(done), indent=2)
-
-
-def show(done: Synthesis) -> None:
-    """Print the cells by resource."""
-    from rich.console import Console
-    from rich.table import Table
-
+def sheet(done: Synthesis) -> Sheet:
+    """The cells by resource; those of no cells only where a reader looks for the zero."""
     family = TARGETS[done.target]
-    table = Table(
-        box=None,
-        pad_edge=False,
-        title=f"{done.top} on {family.family}, {done.tool}, {done.seconds:.0f} s",
-        title_justify="left",
-    )
-    table.add_column("resource")
-    table.add_column("cells", justify="right")
-    table.add_column("tier")
-    table.add_column("of which")
+    rows = []
     for resource, number in done.resources.items():
         kinds = [
             f"{kind} {n:,}" for kind, n in done.cells.items() if _resource(kind, family) == resource
         ]
         if number or resource in ("LUT", "FF", "block RAM", "DSP", "latch"):
-            table.add_row(resource, f"{number:,}", done.tier, ", ".join(kinds))
-    Console().print(table)
+            rows.append([resource, f"{number:,}", done.tier, ", ".join(kinds)])
+    title = f"{done.top} on {family.family}, {done.tool}, {done.seconds:.0f} s"
+    return Sheet(
+        parts=[
+            Heading(title),
+            Table(headers=["resource", ">cells", "tier", "of which"], rows=rows),
+        ],
+        records=[
+            {
+                "top": done.top,
+                "target": done.target,
+                "resource": resource,
+                "cells": number,
+                "tier": done.tier,
+            }
+            for resource, number in done.resources.items()
+        ],
+        data=dataclasses.asdict(done),
+    )

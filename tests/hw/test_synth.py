@@ -1,5 +1,6 @@
 """hw.fpga.synth: what cores and arrays become on FPGAs, and that flaws would be seen."""
 
+import csv
 import json
 from importlib.metadata import version
 
@@ -8,7 +9,7 @@ import pytest
 from tritloom.arch.config import PRESETS, ArrayConfig
 from tritloom.arch.ternary import TRIT2, TRIT5, to_codes
 from tritloom.hw import yosys
-from tritloom.hw.__main__ import main
+from tritloom.hw.__main__ import PROGRAM
 from tritloom.hw.core.unpacker import Decoder
 from tritloom.hw.fpga import synth
 from tritloom.hw.verilog import Rtl, emit, generate
@@ -33,7 +34,7 @@ def wrong(verilog):
 @pytest.mark.slow
 @pytest.mark.parametrize("target", synth.TARGETS)
 def test_core_needs_no_dsp_and_no_latch_and_buffers_acts_in_block_ram(target, capsys):
-    assert main(["synth", "--preset", "tiny", "--target", target, "--format", "json"]) == 0
+    assert PROGRAM.main(["synth", "--preset", "tiny", "--target", target, "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["top"], told["target"], told["tier"]) == ("tritloom_tiny", target, "MEASURED")
     assert told["tool"] == f"Yosys {version('pyosys')}"
@@ -77,7 +78,7 @@ def test_latch_is_refused(target):
     rtl = wrong(
         "module wrong(input hold, d, output reg q);\nalways @* if (!hold) q = d;\nendmodule\n"
     )
-    with pytest.raises(YosysError, match="selection is not empty"):
+    with pytest.raises(YosysError, match=r"^Yosys gives up: ERROR: .*selection is not empty"):
         synth.synthesise(rtl, target)
 
 
@@ -159,13 +160,23 @@ def test_byte_decoder_that_is_not_the_table_is_noticed(inputs, tmp_path):
 
 def test_table_names_tool_and_tier(capsys):
     shape = ["--rows", "1", "--cols", "1", "--lanes", "1", "--top", "array"]
-    assert main(["synth", *shape, "--target", "ice40"]) == 0
+    assert PROGRAM.main(["synth", *shape, "--target", "ice40"]) == 0
     printed = capsys.readouterr()
     assert "tritloom_1x1x1_array on Lattice iCE40, Yosys " in printed.out
     (dsp,) = [line.split() for line in printed.out.splitlines() if line.startswith("DSP")]
     assert dsp == ["DSP", "0", "MEASURED"]
     # No progress where nobody looks on.
     assert printed.err == ""
+
+
+def test_csv_has_a_line_for_each_resource(capsys):
+    shape = ["--rows", "1", "--cols", "1", "--lanes", "1", "--top", "pe"]
+    assert PROGRAM.main(["synth", *shape, "--target", "ice40", "--format", "csv"]) == 0
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [line["resource"] for line in lines] == list(synth.RESOURCES)
+    assert {line["tier"] for line in lines} == {"MEASURED"}
+    cells = {line["resource"]: int(line["cells"]) for line in lines}
+    assert cells["DSP"] == 0 < cells["LUT"]
 
 
 @pytest.mark.parametrize(
@@ -177,8 +188,8 @@ def test_table_names_tool_and_tier(capsys):
     ],
 )
 def test_bad_input_gets_one_line(arguments, message, capsys):
-    assert main(["synth", *arguments]) == 2
+    assert PROGRAM.main(["synth", *arguments]) == 2
     printed = capsys.readouterr()
-    assert printed.err.startswith(f"hw: {message}")
+    assert printed.err.startswith(f"python -m hw synth: error: {message}")
     assert printed.err.count("\n") == 1
     assert printed.out == ""

@@ -10,7 +10,7 @@ import pytest
 
 from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow
 from tritloom.hw import verilog, yosys
-from tritloom.hw.__main__ import main
+from tritloom.hw.__main__ import PROGRAM
 from tritloom.hw.verilog import generate
 
 SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 7), (1, 6, 3), (16, 16, 16), (7, 8, 5)]
@@ -147,7 +147,7 @@ def test_two_arrays_share_no_module_name():
 
 @pytest.mark.parametrize("preset", ["tiny", "decode", "base"])
 def test_command_writes_verilog_and_sidecar(preset, tmp_path, capsys):
-    assert main(["verilog", "--preset", preset, "--out", str(tmp_path)]) == 0
+    assert PROGRAM.main(["verilog", "--preset", preset, "--out", str(tmp_path)]) == 0
     names = {f"{preset}.json", f"{preset}.v", f"{preset}.vlt"}
     assert {path.name for path in tmp_path.iterdir()} == names
     sidecar = json.loads((tmp_path / f"{preset}.json").read_text())
@@ -158,14 +158,14 @@ def test_command_writes_verilog_and_sidecar(preset, tmp_path, capsys):
 
 def test_changed_parameters_name_the_file(tmp_path):
     arguments = ["--rows", "3", "--cols", "4", "--lanes", "2", "--cols-per-hop", "2"]
-    assert main(["verilog", *arguments, "--out", str(tmp_path)]) == 0
+    assert PROGRAM.main(["verilog", *arguments, "--out", str(tmp_path)]) == 0
     assert (tmp_path / "3x4x2_cols_per_hop2.v").exists()
 
 
 def test_dataflow_names_the_file_and_picks_the_ports(tmp_path, capsys):
     arguments = ["--preset", "tiny", "--dataflow", "weight-stationary", "--out", str(tmp_path)]
-    assert main(["verilog", *arguments]) == 0
-    assert main(["verilog", *arguments, "--buffer-tokens", "8"]) == 0
+    assert PROGRAM.main(["verilog", *arguments]) == 0
+    assert PROGRAM.main(["verilog", *arguments, "--buffer-tokens", "8"]) == 0
     names = ["tiny_weight_stationary", "2x2x4_buffer_tokens8_weight_stationary"]
     assert {path.stem for path in tmp_path.iterdir()} == set(names)
     sidecars = [json.loads((tmp_path / f"{name}.json").read_text()) for name in names]
@@ -173,7 +173,7 @@ def test_dataflow_names_the_file_and_picks_the_ports(tmp_path, capsys):
         told = sidecar["configuration"]
         assert (told["dataflow"], told["buffer_tokens"]) == ("weight-stationary", tokens)
         assert "s_axis_acts_tdata" in {port["name"] for port in sidecar["ports"]}
-    assert main(["verilog", *arguments, "--top", "array"]) == 0
+    assert PROGRAM.main(["verilog", *arguments, "--top", "array"]) == 0
     array = json.loads((tmp_path / "tiny_weight_stationary_array.json").read_text())
     assert "acts_first_k" in {port["name"] for port in array["ports"]}
     assert "buffer of 8 tokens" in capsys.readouterr().out
@@ -206,15 +206,17 @@ def test_dataflow_names_the_file_and_picks_the_ports(tmp_path, capsys):
 )
 def test_bad_input_gets_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(["verilog", *arguments, "--out", str(out)]) == 2
-    assert capsys.readouterr().err == f"hw: {message}\n"
+    assert PROGRAM.main(["verilog", *arguments, "--out", str(out)]) == 2
+    assert capsys.readouterr().err == f"python -m hw verilog: error: {message}\n"
     assert not out.exists()
 
 
 def test_unwritable_folder_gets_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert main(["verilog", "--preset", "tiny", "--out", str(tmp_path / "file")]) == 2
-    assert capsys.readouterr().err.startswith(f"hw: cannot write to {tmp_path / 'file'}: ")
+    assert PROGRAM.main(["verilog", "--preset", "tiny", "--out", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err == (
+        f"python -m hw verilog: error: {tmp_path / 'file'}: File exists\n"
+    )
 
 
 def test_word_for_a_number_exits_with_2():

@@ -24,8 +24,8 @@ from tritloom.arch.errors import InputError, require_int
 from tritloom.hw.verilog import Rtl
 
 from . import nextpnr
+from .harness import harness, harness_luts
 from .nextpnr import Route
-from .shell import harness, harness_luts
 from .synth import Synthesis, synthesise
 
 DEVICE = "LFE5U-85F, speed grade 6, CABGA381"
@@ -110,7 +110,9 @@ def place(rtl: Rtl, *, seeds: int = 2, dsp: bool = True) -> Placement:
     Raises
     ------
     InputError
-        nextpnr is missing or gives up, or the module does not fit the device.
+        The module does not fit the device.
+    ToolError
+        nextpnr is missing or gives up.
     """
     require_int("seeds", seeds)
     nextpnr.require_nextpnr()
@@ -158,7 +160,9 @@ def place_on_board(rtl: Rtl, board: Board, *, seeds: int = 1) -> tuple[Placement
     Raises
     ------
     InputError
-        As `place`; or no route is fast enough for the board's clock.
+        The module does not fit the device, or no route is fast enough for the board's clock.
+    ToolError
+        nextpnr is missing or gives up.
     """
     require_int("seeds", seeds)
     nextpnr.require_nextpnr()

@@ -1,0 +1,75 @@
+"""The commands that generate: `verilog` and `regmap`."""
+
+from __future__ import annotations
+
+import argparse
+
+from tritloom.arch import regmap, timing
+from tritloom.arch.config import ArrayConfig, Dataflow
+from tritloom.arch.files import write_files
+from tritloom.console.command import Command
+
+from .options import configuration_arguments, elaborate, out_argument, print_files
+
+
+def verilog_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `verilog`."""
+    out_argument(parser, "build/verilog")
+    configuration_arguments(parser, tops=("core", "array"))
+
+
+def run_verilog(options: argparse.Namespace) -> None:
+    """Write Verilog, its sidecar and its lint waivers; print size and latency."""
+    name, rtl = elaborate(options)
+    from .verilog import write
+
+    files = write(rtl, options.out, stem=name)
+    print(
+        f"{rtl.top}: {rtl.config.macs_per_cycle:,} ternary multiply-accumulates a cycle, "
+        f"{sum(rtl.cells.values()):,} cells, none of them $mul; {latency(rtl.config)}"
+    )
+    print_files(files)
+
+
+def latency(config: ArrayConfig) -> str:
+    """The latency of an array in words, and the size of its output buffer where it has one."""
+    if config.dataflow == Dataflow.OUTPUT_STATIONARY:
+        return f"{timing.drain_latency(config)} cycles from a tile's last beat to its first psum"
+    return (
+        f"{timing.pass_latency(config)} cycles from a token's last beat to its psums, "
+        f"buffer of {config.buffer_tokens:,} tokens"
+    )
+
+
+def regmap_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `regmap`."""
+    out_argument(parser, "build/regmap")
+
+
+def run_regmap(options: argparse.Namespace) -> None:
+    """Write the C header and the page of the register map."""
+    texts = {"tritloom_regs.h": regmap.c_header(), "registers.md": regmap.markdown()}
+    files = write_files(options.out, texts)
+    print(f"{len(regmap.REGISTERS)} registers in {1 << regmap.ADDRESS_BITS} bytes of addresses")
+    print_files(files)
+
+
+COMMANDS = (
+    Command(
+        name="verilog",
+        help="write Verilog, a JSON sidecar and lint waivers",
+        description="Writes NAME.v, NAME.json (ports, cells) and NAME.vlt (the warnings of "
+        "Verilator's lint that are waived, and why).\nNAME is the preset or the shape.",
+        arguments=verilog_arguments,
+        run=run_verilog,
+        examples="{prog} verilog --preset tiny\n"
+        "{prog} verilog --rows 4 --cols 8 --lanes 16 --dataflow weight-stationary",
+    ),
+    Command(
+        name="regmap",
+        help="write the register map as a C header and as a page",
+        description="Writes tritloom_regs.h and registers.md.",
+        arguments=regmap_arguments,
+        run=run_regmap,
+    ),
+)
