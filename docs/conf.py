@@ -1,5 +1,11 @@
-"""The book: Sphinx over the pages of this folder. `make docs` builds it, warnings as errors."""
+"""The book: Sphinx over the pages of this folder. `make docs` builds it, warnings as errors.
 
+A page is plain Markdown, which code hosts show as the book does. What only Sphinx knows is made
+here: the tables of contents, from the lists of index.md, and the two pages whose text is a file of
+the folder above.
+"""
+
+import re
 import sys
 from pathlib import Path
 
@@ -24,11 +30,35 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_google_docstring = False
 
+# Pages whose text is a file of the folder above.
+WHOLE = {"changes": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
+
+
+def contents(index: str) -> str:
+    """index.md with a table of contents behind each of its lists, of the pages that it links."""
+    parts = re.split(r"^(\*\*.*\*\*)$", index, flags=re.MULTILINE)
+    book = parts[0]
+    for caption, listed in zip(parts[1::2], parts[2::2], strict=True):
+        pages = dict.fromkeys(re.findall(r"\]\(([\w-]+)\.md\)", listed))
+        options = [":hidden:", f":caption: {caption.strip('*')}", "", *pages]
+        entries = "\n".join(options)
+        book += f"{caption}{listed.rstrip()}\n\n```{{toctree}}\n{entries}\n```\n\n"
+    return book
+
 
 def setup(app):
-    """Docstrings write |W| for a magnitude, which reStructuredText takes for a substitution."""
+    """Fill pages in that code hosts show otherwise, and escape what docstrings write."""
+
+    def fill(_app, name, source):
+        if name == "index":
+            source[0] = contents(source[0])
+        elif name in WHOLE:
+            text = (HERE.parent / WHOLE[name]).read_text()
+            source[0] = text.replace("](docs/", "](")
 
     def escape(_app, _what, _name, _object, _options, lines):
+        # |W| is a magnitude, which reStructuredText takes for a substitution.
         lines[:] = [line.replace("|", r"\|") for line in lines]
 
+    app.connect("source-read", fill)
     app.connect("autodoc-process-docstring", escape)

@@ -68,9 +68,10 @@ class Page:
             self.ran += 1
 
 
-@pytest.mark.parametrize(
-    "name", ["quickstart.md", pytest.param("tutorial.md", marks=pytest.mark.slow)]
-)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("api.md", "tutorial.md")]
+
+
+@pytest.mark.parametrize("name", ["quickstart.md", *SLOW])
 def test_page_prints_what_it_shows(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = Page(tmp_path)
@@ -85,7 +86,7 @@ def test_every_page_with_snippets_is_run():
         for kind, code in FENCE.findall(path.read_text())
         if kind == "console" or ">>> " in code
     }
-    assert kinds == {"quickstart.md", "tutorial.md"}
+    assert kinds == {"api.md", "quickstart.md", "tutorial.md"}
 
 
 @pytest.mark.parametrize(
@@ -102,15 +103,73 @@ def test_planted_wrong_output_is_caught(snippet, message, tmp_path):
         Page(tmp_path).run(snippet)
 
 
+def tables_of_contents():
+    """What conf.py makes of index.md: (kind, content) of each fence."""
+    return FENCE.findall(loaded("conf").contents((DOCS / "index.md").read_text()))
+
+
+def loaded(stem):
+    """A module of the folder of the book, which is no package."""
+    spec = importlib.util.spec_from_file_location(stem, DOCS / f"{stem}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_every_page_is_in_the_table_of_contents():
-    index = (DOCS / "index.md").read_text()
     listed = [
         name
-        for kind, entries in FENCE.findall(index)
+        for kind, entries in tables_of_contents()
         for name in entries.split("\n")
         if kind == "{toctree}" and name and not name.startswith(":")
     ]
     assert sorted(listed) == sorted(p.stem for p in DOCS.glob("*.md") if p.stem != "index")
+
+
+# What Sphinx would act on and a code host would show as it is.
+DIRECTIVE = re.compile(r"^```\{|^\.\. [\w-]+::|^:::|\{\w+\}`", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_page_is_plain_markdown(page):
+    assert DIRECTIVE.findall(page.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Text.\n\n```{eval-rst}\n.. automodule:: x\n```",
+        "```{include} y.md\n```",
+        ".. automodule:: x",
+        ":::{note}\nText.\n:::",
+        "as {doc}`x` says",
+    ],
+)
+def test_planted_directive_is_caught(text):
+    assert DIRECTIVE.search(text)
+
+
+@pytest.mark.parametrize("text", ["```python\nx\n```", "see .. and ::", "`{-1, 0, +1}`"])
+def test_plain_markdown_is_no_directive(text):
+    assert not DIRECTIVE.search(text)
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_tables_of_data_are_those_of_the_data(page):
+    text = page.read_text()
+    assert loaded("generated").filled(text) == text
+
+
+def test_every_table_of_data_is_in_one_page():
+    generated = loaded("generated")
+    opened = [name for page in DOCS.glob("*.md") for name in generated.opened(page.read_text())]
+    assert sorted(opened) == sorted(generated.TABLES)
+
+
+def test_planted_change_of_a_table_is_undone():
+    generated = loaded("generated")
+    text = (DOCS / "costs.md").read_text()
+    assert generated.filled(text.replace("| pJ |", "| nJ |")) == text
 
 
 def local_links():
@@ -145,7 +204,9 @@ def test_book_builds_without_a_warning_and_holds_the_data(tmp_path):
     # What exists in the built book only.
     assert "s_axis_weights_tdata" in pages["interfaces"]
     assert "costs_paper.yaml" in pages["references"]
-    assert "trit x act slot" in pages["glossary"]
+    assert "trit x act slot" in pages["architecture"]
+    assert "Keep a Changelog" in pages["changes"]
+    assert "test-fast" in pages["contributing"]
     assert "Cycles from accepting" in pages["timing"]
     rows = re.findall(r"<tr.*?</tr>", pages["costs"], re.DOTALL)
     shown = [re.findall(r"<p>(.*?)</p>", row, re.DOTALL) for row in rows]
