@@ -1,6 +1,8 @@
-"""Paths that prose names: each file and folder exists, wherever it is spoken of."""
+"""What prose names exists: files and folders, modules and their members, targets of make."""
 
 import ast
+import importlib
+import importlib.util
 import io
 import re
 import tokenize
@@ -12,6 +14,10 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("arch", "console", "docs", "energy_model", "examples", "hw", "sim", "tests", "tritloom")
 # `*` stands for any name, as in a shell.
 NAMED = re.compile(rf"(?<![\w./*-])(?:{'|'.join(FOLDERS)})/[\w./*-]*[\w*]")
+# A module or a member of one, as `arch.timing` or `tritloom.arch.timing.skew`.
+DOTTED = re.compile(r"`(?:tritloom\.)?((?:arch|console|energy_model|hw|sim)(?:\.\w+)+)[`(]")
+MODULE_RUN = re.compile(r"python -m ((?:arch|docs|energy_model|hw|sim|tests|tritloom)[\w.]*\w)")
+MADE = re.compile(r"(?:^    |[`(])make ((?!it\b)[a-z][\w-]*)", re.MULTILINE)
 
 
 def prose(path):
@@ -30,6 +36,39 @@ def missing(text):
     """Paths in a text that lead nowhere, but for those of another project's repository."""
     ours = re.sub(r"\w[\w.-]*\.(?:com|org)/\S+?, \S+", "", text)
     return [name for name in NAMED.findall(ours) if not any(ROOT.glob(name))]
+
+
+def unresolved(text):
+    """Dotted names in a text that are no module and no member of one, nor a public name's."""
+    return [name for name in DOTTED.findall(text) if not resolves(f"tritloom.{name}")]
+
+
+def resolves(name):
+    parts = name.split(".")
+    for count in range(len(parts), 1, -1):
+        try:
+            value = importlib.import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        return all((value := getattr(value, part, None)) is not None for part in parts[count:])
+    return False
+
+
+def not_runnable(text):
+    """Modules after `python -m` in a text that are none."""
+    return [
+        name
+        for name in MODULE_RUN.findall(text)
+        if not (ROOT / name.replace(".", "/")).with_suffix(".py").exists()
+        and not (ROOT / name.replace(".", "/") / "__main__.py").exists()
+        and not importlib.util.find_spec(name)
+    ]
+
+
+def not_made(text):
+    """Targets that a text names and the Makefile has not."""
+    rules = (ROOT / "Makefile").read_text()
+    return [t for t in MADE.findall(text) if not re.search(rf"^{t}:", rules, re.MULTILINE)]
 
 
 FILES = [
@@ -51,6 +90,15 @@ def test_paths_in_prose_exist(path):
     assert missing(prose(path)) == []
 
 
+@pytest.mark.parametrize("path", sorted(FILES), ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_and_commands_in_prose_exist(path):
+    text = prose(path)
+    assert unresolved(text) == []
+    assert not_runnable(text) == []
+    if path.suffix == ".md":
+        assert not_made(text) == []
+
+
 def test_planted_paths_are_caught():
     text = (
         "`arch/clocks.py`, (docs/nothing.md), tests/none/*.py, and hw/core/core.py or sim/golden/."
@@ -66,3 +114,10 @@ def test_code_is_no_prose(tmp_path):
     file = tmp_path / "x.py"
     file.write_text('"""See arch/a.py."""\nname = "arch/b.py"  # from arch/c.py\n')
     assert missing(prose(file)) == ["arch/a.py", "arch/c.py"]
+
+
+def test_planted_names_and_commands_are_caught():
+    text = "`arch.clocks`, `arch.timing.skewed`, `hw.core.core.Core`, `tritloom.sim.golden.nothing`"
+    assert unresolved(text) == ["arch.clocks", "arch.timing.skewed", "sim.golden.nothing"]
+    assert not_runnable("`python -m sim.nothing`, python -m tests.tools.rooms") == ["sim.nothing"]
+    assert not_made("`make everything`, `make test`\n\n    make tea") == ["everything", "tea"]
