@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tritloom.arch.counts import Counts
 from tritloom.arch.errors import InputError, MismatchError, require_int
+from tritloom.arch.files import read_text
 from tritloom.arch.models.huggingface import read_config
 from tritloom.arch.models.known import MODELS, SIZES, find_model
 from tritloom.arch.models.shape import ModelShape
@@ -289,7 +290,7 @@ def _read_counts(name: str) -> Counts:
     """Action counts of a JSON file, or of standard input for "-"."""
     where = "standard input" if name == "-" else name
     try:
-        text = sys.stdin.read() if name == "-" else datafile.read_text(Path(name))
+        text = sys.stdin.read() if name == "-" else read_text(Path(name))
         content = json.loads(text, object_pairs_hook=_unique)
     except InputError:
         raise

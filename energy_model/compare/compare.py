@@ -9,7 +9,8 @@ from tritloom.arch.errors import InputError
 from tritloom.arch.models.known import find_model
 from tritloom.arch.models.shape import ModelShape
 from tritloom.arch.workload import BLOCK_DTYPES
-from tritloom.energy_model.costs.table import CostTable, Energy, Range, shared_ratio
+from tritloom.energy_model.costs.range import Range
+from tritloom.energy_model.costs.table import CostTable, Energy, shared_ratio
 from tritloom.energy_model.costs.tiers import Tier, weakest
 from tritloom.energy_model.costs.units import GIGABYTES, JOULES, SECONDS, Unit
 from tritloom.energy_model.machine.evaluation import Evaluation, Workload, evaluate

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tritloom.arch.errors import InputError
+from tritloom.arch.files import read_text
 
 from .tiers import Tier
 
@@ -20,18 +21,6 @@ DATA = Path(__file__).parents[1] / "data"
 _MOST_NODES = 1_000_000
 # Beyond it an integer is no float any more, and at some length Python does not print it.
 _MOST_BITS = 1000
-
-
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file; an unreadable one raises `InputError` that names it."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"cannot read {path}: not UTF-8 text") from None
-    except ValueError:
-        raise InputError(f"cannot read {str(path)!r:.60}: no name of a file") from None
 
 
 def read_yaml(path: Path) -> Record:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tritloom.arch.counts import Counts
 from tritloom.arch.errors import InputError, require_one_of
 
 from . import datafile
+from .range import Range, add_up
 from .tiers import Tier, weakest
 
 CATEGORIES = ("arithmetic", "registers", "buffer", "DRAM", "unknown")
@@ -105,40 +106,6 @@ def price(counts: Mapping[str, int], table: CostTable) -> Energy:
             by_action[action] = count * cost.energy_j
             tiers[action] = cost.tier
     return Energy(by_action=by_action, tiers=tiers, unpriced=Counts(**unpriced))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Range:
-    """A low, a nominal and a high value of one quantity; ranges add and scale."""
-
-    low: float = 0.0
-    nominal: float = 0.0
-    high: float = 0.0
-
-    @classmethod
-    def point(cls, value: float) -> Range:
-        """A quantity whose spread is not known."""
-        return cls(low=value, nominal=value, high=value)
-
-    @property
-    def is_point(self) -> bool:
-        """Whether there is no spread."""
-        return self.low == self.high
-
-    def __add__(self, other: Range) -> Range:
-        return Range(
-            low=self.low + other.low,
-            nominal=self.nominal + other.nominal,
-            high=self.high + other.high,
-        )
-
-    def __rmul__(self, factor: float) -> Range:
-        return Range(low=factor * self.low, nominal=factor * self.nominal, high=factor * self.high)
-
-
-def add_up(ranges: Iterable[Range]) -> Range:
-    """The sum of some ranges; that of none is zero."""
-    return functools.reduce(Range.__add__, ranges, Range())
 
 
 def shared_ratio(over: Energy, under: Energy) -> Range | None:

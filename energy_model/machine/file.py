@@ -13,7 +13,8 @@ from tritloom.arch.config import ArrayConfig, preset
 from tritloom.arch.errors import InputError, require_one_of
 from tritloom.arch.ternary import PACKINGS, TRIT2, Packing
 from tritloom.energy_model.costs import datafile
-from tritloom.energy_model.costs.table import Cost, Range, load_costs, read_cost, read_costs
+from tritloom.energy_model.costs.range import Range
+from tritloom.energy_model.costs.table import Cost, load_costs, read_cost, read_costs
 
 from .machine import COMPUTE, NO_LEAKAGE, NO_SRAM, Dram, Machine, Peaks, Sram, Static
 

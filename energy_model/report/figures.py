@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tritloom.arch.models.known import MODELS
 from tritloom.arch.models.shape import ModelShape
-from tritloom.energy_model.costs.table import CostTable, Energy, Range, shared_ratio
+from tritloom.energy_model.costs.range import Range
+from tritloom.energy_model.costs.table import CostTable, Energy, shared_ratio
 from tritloom.energy_model.costs.tiers import Tier, weakest
 from tritloom.energy_model.costs.units import (
     GIGABYTES,

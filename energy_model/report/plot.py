@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from tritloom.arch.errors import InputError
-from tritloom.energy_model.costs.table import Range
+from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.units import si, times
 from tritloom.energy_model.machine.evaluation import roofline
 

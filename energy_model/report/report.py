@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tritloom.arch.models.shape import ModelShape
-from tritloom.energy_model.costs.table import CostTable, Range
+from tritloom.energy_model.costs.range import Range
+from tritloom.energy_model.costs.table import CostTable
 from tritloom.energy_model.machine.evaluation import Evaluation, LayerResult, Workload, evaluate
 from tritloom.energy_model.machine.ledger import LINES
 from tritloom.energy_model.machine.machine import Machine

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from tritloom.arch.models.shape import ModelShape
 from tritloom.console import terminal
-from tritloom.energy_model.costs.table import Range
+from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.units import si, si_range, times
 from tritloom.energy_model.machine import text as machine_render
 

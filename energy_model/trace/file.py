@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tritloom.arch.errors import InputError, require_int
+from tritloom.arch.files import read_text
 from tritloom.arch.models.trace import operand_dtypes
 from tritloom.arch.workload import Gemm, Layer, Trace, Vector
 from tritloom.energy_model.costs import datafile
@@ -167,7 +168,7 @@ def read_scalesim(
         Names the file and the line of what is wrong.
     """
     path, layers, lines = Path(path), [], {}
-    rows = enumerate(datafile.read_text(path).splitlines(), 1)
+    rows = enumerate(read_text(path).splitlines(), 1)
     for number, cells in ((number, _cells(row)) for number, row in rows if row.strip()):
         where = f"{path}, line {number}"
         if not lines:

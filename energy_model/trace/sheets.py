@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from tritloom.arch.workload import Trace
 from tritloom.console import terminal
-from tritloom.energy_model.costs.table import CostTable, Energy, Range, category
+from tritloom.energy_model.costs.range import Range
+from tritloom.energy_model.costs.table import CostTable, Energy, category
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.costs.units import si
 from tritloom.energy_model.machine.ledger import LINES, Pass

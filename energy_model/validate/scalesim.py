@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.errors import InputError
+from tritloom.arch.files import read_text
 from tritloom.arch.tiling import Plan, WeightStationaryPlan, make_plan
 from tritloom.arch.timing import (
     drain_latency,
@@ -130,7 +131,7 @@ def _wait(plan: Plan, tokens: int) -> int:
 
 def crosscheck(path: Path = _PATH) -> tuple[Row, ...]:
     """Every product of a table of SCALE-Sim's cycles."""
-    lines = datafile.read_text(path).splitlines()
+    lines = read_text(path).splitlines()
     reader = csv.DictReader(lines)
     if tuple(reader.fieldnames or ()) != _FIELDS:
         raise InputError(f"{path}, line 1 must be {','.join(_FIELDS)}")

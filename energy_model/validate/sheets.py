@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tritloom.console import terminal
-from tritloom.energy_model.costs.table import Range
+from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.tiers import Tier
 
 from .scalesim import TERMS

@@ -16,7 +16,8 @@ from tritloom.arch.models.known import find_model
 from tritloom.arch.models.shape import ModelShape
 from tritloom.arch.models.trace import build_trace
 from tritloom.energy_model.costs import datafile
-from tritloom.energy_model.costs.table import Range, add_up, load_costs
+from tritloom.energy_model.costs.range import Range, add_up
+from tritloom.energy_model.costs.table import load_costs
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.machine.file import load_machine
 from tritloom.energy_model.machine.ledger import LINES, STATIC, run_pass

@@ -11,7 +11,8 @@ from tritloom.energy_model.compare.compare import (
     Measure,
     compare,
 )
-from tritloom.energy_model.costs.table import Range, load_costs
+from tritloom.energy_model.costs.range import Range
+from tritloom.energy_model.costs.table import load_costs
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.costs.units import JOULES
 from tritloom.energy_model.machine.evaluation import Workload

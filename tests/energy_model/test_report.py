@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tritloom.arch.errors import InputError
 from tritloom.arch.models.known import FIGURE3, MODELS, SIZES
 from tritloom.arch.models.shape import ModelShape
-from tritloom.energy_model.costs.table import Cost, CostTable, Range, load_costs
+from tritloom.energy_model.costs.range import Range
+from tritloom.energy_model.costs.table import Cost, CostTable, load_costs
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.costs.units import JOULES
 from tritloom.energy_model.machine.evaluation import Workload, evaluate, roofline

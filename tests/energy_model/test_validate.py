@@ -12,7 +12,7 @@ import pytest
 
 from tritloom.arch.errors import InputError
 from tritloom.energy_model.cli import FORMATS, main
-from tritloom.energy_model.costs.table import Range
+from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.machine.file import load_machine
 from tritloom.energy_model.validate import validate as module
 from tritloom.energy_model.validate.validate import predict, summaries, systems, validate
