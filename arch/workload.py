@@ -10,10 +10,12 @@ from .fields import UnlessStated, default
 
 PHASES = ("prefill", "decode")
 DTYPES = ("ternary", "int8", "fp16")
-# Of keys and values in the cache; they meet FP16 acts.
+# Bits of a number in each format; those of a trit are its packing's, in `arch.ternary`.
+DTYPE_BITS = {"int4": 4, "int8": 8, "fp16": 16}
+# Formats of keys and values in the cache; they meet FP16 acts.
 KV_DTYPES = ("fp16", "int8", "int4")
 ACTIVATIONS = ("silu", "gelu", "relu", "relu2")
-# What `arch.counts.vector_counts` knows the arithmetic of.
+# Kinds of vector work, whose arithmetic `arch.counts.vector_counts` knows.
 VECTOR_KINDS = (
     *("norm", "softmax", "sigmoid", "softcap", *ACTIVATIONS),
     *("rotary", "quantise", "compare", "add", "multiply", "lookup"),

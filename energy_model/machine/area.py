@@ -14,19 +14,18 @@ from dataclasses import dataclass
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.counts import access_counts, operation_counts
 from tritloom.arch.tiling import make_plan
-from tritloom.arch.workload import Gemm
+from tritloom.arch.workload import DTYPE_BITS, Gemm
 from tritloom.energy_model.costs import datafile
-from tritloom.energy_model.costs.table import Range
+from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.tiers import Tier
 
-from .machine import WEIGHT_BITS
+from .machine import WEIGHT_BITS, accumulator_bits
 
 TIER = Tier.PROJECTED
 SCOPE = (
     "operators and registers of the arrays, act and psum buffers (buffer_tokens and max_k decide "
     "over weight-stationary ones), other on-chip memory; at 7 nm"
 )
-_ACCUMULATOR_BITS = {"int8": 32, "fp16": 16}
 _MM2_PER_UM2 = 1e-6
 
 
@@ -100,7 +99,7 @@ def _array_um2(config: ArrayConfig, dtype: str) -> float:
     if not output:
         beat = Gemm(1, config.rows * config.lanes, config.cols)
     plan = make_plan(config, beat)
-    psum_bits = _ACCUMULATOR_BITS.get(dtype, config.psum_bits)
+    psum_bits = accumulator_bits(config, dtype)
     hops = access_counts(
         plan, weight_bits=int(WEIGHT_BITS[dtype]), act_bits=config.act_bits, psum_bits=psum_bits
     )
@@ -119,9 +118,9 @@ def _array_um2(config: ArrayConfig, dtype: str) -> float:
 
 def _buffer_bits(config: ArrayConfig, formats: Iterable[str]) -> int:
     """Act buffer and psum buffer, which the arrays of all formats share."""
-    act_bits = 16 if "fp16" in formats else config.act_bits
+    act_bits = DTYPE_BITS["fp16"] if "fp16" in formats else config.act_bits
     acts = config.act_buffer_beats * config.rows * config.lanes * act_bits
     if config.dataflow == Dataflow.OUTPUT_STATIONARY:
         return acts
-    widest = max(_ACCUMULATOR_BITS.get(dtype, config.psum_bits) for dtype in formats)
+    widest = max(accumulator_bits(config, dtype) for dtype in formats)
     return acts + config.buffer_tokens * config.cols * widest

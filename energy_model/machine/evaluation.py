@@ -11,15 +11,14 @@ from tritloom.arch.errors import InputError, require_int, require_one_of
 from tritloom.arch.models.shape import ModelShape
 from tritloom.arch.models.trace import MAX_CONTEXT, build_trace
 from tritloom.arch.ternary import TRIT2, Packing
-from tritloom.arch.workload import DTYPES, KV_DTYPES, PHASES, Layer, Trace
+from tritloom.arch.workload import DTYPE_BITS, DTYPES, KV_DTYPES, PHASES, Layer, Trace
 from tritloom.energy_model.costs.table import CostTable, Energy, price
 from tritloom.energy_model.published import workspace_bytes
 
 from .ledger import Pass, run_pass
 from .machine import NO_RUN, LayerRun, Machine
 
-FP16_BYTES = 2
-_BITS = {"fp16": 16, "int8": 8, "int4": 4}
+FP16_BYTES = DTYPE_BITS["fp16"] // 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,4 +308,4 @@ def stored_bytes(layer: Layer, packing: Packing = TRIT2) -> int:
     """Bytes in memory for a layer: its weights, or its keys or values without their scales."""
     if layer.weight == "ternary":
         return layer.stored * layer.gemm.n * packing.packed_bytes(layer.gemm.k)
-    return layer.stored_elements * _BITS[layer.weight] // 8
+    return layer.stored_elements * DTYPE_BITS[layer.weight] // 8

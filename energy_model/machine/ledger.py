@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 from tritloom.arch.counts import Counts, scale_counts, vector_counts
 from tritloom.arch.models.shape import ModelShape
-from tritloom.arch.workload import Trace
-from tritloom.energy_model.costs.table import CostTable, Energy, Range, add_up, price
+from tritloom.arch.workload import DTYPE_BITS, Trace
+from tritloom.energy_model.costs.range import Range, add_up
+from tritloom.energy_model.costs.table import CostTable, Energy, price
 
-from .machine import WEIGHT_BITS, Machine
+from .machine import Machine
 
 # Key and label of each line, in the order in which they are printed.
 LINES = {
@@ -156,5 +157,5 @@ def common_counts(model: ModelShape | None, trace: Trace) -> dict[tuple[str, str
     cached = [layer.weight for layer in trace if not layer.trained]
     # Keys and values that the pass makes go to the cache, besides those that it reads.
     made = 2 * trace.tokens * model.layers * model.kv_features
-    counts["kv_cache", "kv_dram_bits"] = made * WEIGHT_BITS[cached[-1] if cached else "fp16"]
+    counts["kv_cache", "kv_dram_bits"] = made * DTYPE_BITS[cached[-1] if cached else "fp16"]
     return counts

@@ -19,13 +19,15 @@ from tritloom.arch.errors import InputError
 from tritloom.arch.ternary import TRIT2, Packing
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.timing import gemm_cycles
-from tritloom.arch.workload import Gemm, Layer
-from tritloom.energy_model.costs.table import Cost, CostTable, Range, estimates
+from tritloom.arch.workload import DTYPE_BITS, Gemm, Layer
+from tritloom.energy_model.costs.range import Range
+from tritloom.energy_model.costs.table import Cost, CostTable, estimates
 from tritloom.energy_model.costs.tiers import Tier
 
 # What computes a product: the number format of its trained weights, by that of an array.
 COMPUTE = {"ternary": "ternary", "int8": "int8", "fp16": "fp16"}
-WEIGHT_BITS = {"ternary": TRIT2.bits_per_trit, "int4": 4, "int8": 8, "fp16": 16}
+# Bits of a weight in memory, ternary ones as trit2.
+WEIGHT_BITS = {"ternary": TRIT2.bits_per_trit, **DTYPE_BITS}
 # Lines of a product and its operand: where that is a trained weight, and where not.
 _LINES = {
     True: ("products", "accumulators", "weights"),
@@ -294,6 +296,11 @@ class Once(NamedTuple):
     operand_bits: int
 
 
+def accumulator_bits(config: ArrayConfig, dtype: str) -> int:
+    """Width of a sum of products in the array for that number format."""
+    return {"int8": 32, "fp16": 16}.get(dtype, config.psum_bits)
+
+
 @functools.lru_cache(maxsize=1 << 15)
 def _on_array(
     config: ArrayConfig,
@@ -306,7 +313,7 @@ def _on_array(
     resident: bool,
 ) -> Once:
     plan = make_plan(config, gemm)
-    psum_bits = {"ternary": config.psum_bits, "int8": 32, "fp16": 16}[dtype]
+    psum_bits = accumulator_bits(config, dtype)
     trees, accumulators = operation_counts(plan, dtype, padded=False)
     accesses = access_counts(
         plan, weight_bits=int(WEIGHT_BITS[dtype]), act_bits=config.act_bits, psum_bits=psum_bits

@@ -31,10 +31,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from tritloom.arch.config import ArrayConfig, Dataflow
+from tritloom.arch.regmap import WORD_BITS
 from tritloom.hw.parts.ports import members
 from tritloom.hw.parts.ram import Ram
-
-WORD_BITS = 32
 
 # Ports that tell of a beat.
 BESIDE_ACTS = (
