@@ -43,7 +43,7 @@ def load_machine(name: str) -> Machine:
     if name in hardware_names():
         return _read_machine(name, _PRESETS / f"{name}.yaml")
     array = parse_array(name)
-    return Machine(name=name, title=f"ternary array {name}", array=array, dram=load_dram())
+    return Machine(name=name, title=f"ternary array {name}", engine=array, dram=load_dram())
 
 
 def parse_array(name: str) -> ArrayConfig:
@@ -99,15 +99,15 @@ def _read_machine(name: str, path: Path) -> Machine:
             )
         if "energy" in fields:
             costs[_LEVELS[level]] = read_cost(fields, "energy", _LEVELS[level])
-    array = _read_array(content) if "array" in content else None
+    engine = _read_array(content) if "array" in content else _read_peaks(content)
+    compute = _read_compute(content, isinstance(engine, Peaks))
     return Machine(
         name=name,
         title=content.text("title"),
-        array=array,
-        peaks=None if array else _read_peaks(content),
+        engine=engine,
         dram=dram,
         packing=_read_packing(content) if "packing" in content else TRIT2,
-        compute=_read_compute(content, array is not None),
+        compute=compute,
         sram=sram,
         costs=costs,
         static=_read_static(content) if "static_w" in content else NO_LEAKAGE,
@@ -133,11 +133,11 @@ def _read_array(content: datafile.Record) -> ArrayConfig:
         raise InputError(f"{place}: {error}") from None
 
 
-def _read_compute(content: datafile.Record, array: bool) -> Mapping[str, str]:
+def _read_compute(content: datafile.Record, roofline: bool) -> Mapping[str, str]:
+    formats = ("int8", "fp16") if roofline else tuple(COMPUTE)
     if "compute" not in content:
         return COMPUTE
     fields = content.record("compute").only(optional=tuple(COMPUTE))
-    formats = tuple(COMPUTE) if array else ("int8", "fp16")
     for dtype in fields:
         require_one_of(fields.at(dtype), fields[dtype], formats)
     return {**COMPUTE, **fields}

@@ -81,12 +81,27 @@ class Peaks:
         Share of the peak that is reached: 1 unless a file states another, INFERRED.
     tier : Tier
     source : str
+
+    Raises
+    ------
+    InputError
+        A rate or the efficiency is out of range, or a number format has no rate.
     """
 
     ops_per_s: Mapping[str, float]
     efficiency: float
     tier: Tier
     source: str
+
+    def __post_init__(self):
+        if set(self.ops_per_s) != {"fp16", "int8"}:
+            formats = ", ".join(self.ops_per_s) or "none"
+            raise InputError(f"peaks must be those of fp16 and int8, not of {formats}")
+        for dtype, rate in self.ops_per_s.items():
+            if not rate > 0:
+                raise InputError(f"peak of {dtype} must be above 0, not {rate}")
+        if not 0 < self.efficiency <= 1:
+            raise InputError(f"efficiency must be above 0 and at most 1, not {self.efficiency}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,16 +139,15 @@ NO_SRAM = Sram(bytes=0.0, tier=Tier.INFERRED, source="none besides the array's b
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Arrays of one shape and clock, one for each number format, or a roofline; and memories.
+    """What computes, and memories beside it.
 
     Attributes
     ----------
     name, title : str
     dram : Dram
-    array : ArrayConfig or None
-        Of the ternary array; those of other formats have its shape, clock and pipeline.
-    peaks : Peaks or None
-        Of a roofline, which has no array.
+    engine : ArrayConfig or Peaks
+        The ternary array, beside which stand arrays of the other number formats, of the same
+        shape, clock and pipeline; or the peaks of a roofline, which has no array.
     packing : Packing
         Of ternary weights in memory.
     compute : mapping of str to str
@@ -141,29 +155,52 @@ class Machine:
         of FP16 acts are computed in FP16.
     sram : Sram
     costs : mapping of action to Cost
-        That differ from the cost table's.
+        Costs that differ from the cost table's.
     static : Static
+
+    Raises
+    ------
+    TypeError
+        The engine is neither of the two.
     """
 
     name: str
     title: str = ""
     dram: Dram
-    array: ArrayConfig | None = None
-    peaks: Peaks | None = None
+    engine: ArrayConfig | Peaks
     packing: Packing = TRIT2
     compute: Mapping[str, str] = field(default_factory=lambda: COMPUTE)
     sram: Sram = NO_SRAM
     costs: Mapping[str, Cost] = field(default_factory=dict)
     static: Static = NO_LEAKAGE
 
+    def __post_init__(self):
+        if not isinstance(self.engine, ArrayConfig | Peaks):
+            kind = type(self.engine).__name__
+            raise TypeError(f"engine of {self.name} must be an ArrayConfig or Peaks, not {kind}")
+
     @property
-    def clock_hz(self) -> float | None:
-        """Of the array; a roofline has none."""
-        return self.array.clock_hz if self.array else None
+    def is_roofline(self) -> bool:
+        """Whether peaks stand in for an array."""
+        return isinstance(self.engine, Peaks)
+
+    @property
+    def array(self) -> ArrayConfig:
+        """The ternary array; `InputError` for a roofline."""
+        if not isinstance(self.engine, ArrayConfig):
+            raise InputError(f"{self.name} is a roofline, which has no array")
+        return self.engine
+
+    @property
+    def peaks(self) -> Peaks:
+        """The peaks of a roofline; `InputError` for arrays."""
+        if not isinstance(self.engine, Peaks):
+            raise InputError(f"{self.name} has arrays, which have cycles instead of peaks")
+        return self.engine
 
     @functools.cached_property
     def arrays(self) -> Mapping[str, ArrayConfig]:
-        """By number format.
+        """The array of each number format.
 
         An FP16 accumulator has no reduction length at which it must overflow.
         """
@@ -172,12 +209,11 @@ class Machine:
 
     @property
     def peak_ops_per_s(self) -> Mapping[str, float]:
-        """By number format that computes; a multiply-accumulate is two operations."""
-        if self.array is None:
-            return {
-                dtype: self.peaks.efficiency * rate for dtype, rate in self.peaks.ops_per_s.items()
-            }
-        array = self.array
+        """Peak rate of each number format; a multiply-accumulate is two operations."""
+        if isinstance(self.engine, Peaks):
+            peaks = self.engine
+            return {dtype: peaks.efficiency * rate for dtype, rate in peaks.ops_per_s.items()}
+        array = self.engine
         rate = 2 * array.rows * array.cols * array.lanes * array.clock_hz
         return dict.fromkeys((self.compute["ternary"], "fp16"), rate)
 
@@ -246,15 +282,18 @@ class Machine:
 
     def _once(self, layer: Layer, resident: bool) -> Once:
         dtype = self.computes(layer)
-        if self.array is None:
-            act_bits, rate = 16 if layer.act == "fp16" else 8, self.peaks.ops_per_s[dtype]
-            weight_bits = 0 if resident else self.stored_bits(layer.weight)
+        if isinstance(self.engine, Peaks):
+            if dtype not in self.engine.ops_per_s:
+                raise InputError(
+                    f"{self.name} has no peak of {dtype}: compute must say what "
+                    f"{layer.weight} weights are multiplied as"
+                )
             return _on_roofline(
-                rate * self.peaks.efficiency,
+                self.engine.ops_per_s[dtype] * self.engine.efficiency,
                 layer.gemm,
                 dtype,
-                weight_bits,
-                act_bits,
+                0 if resident else self.stored_bits(layer.weight),
+                DTYPE_BITS["fp16" if layer.act == "fp16" else "int8"],
                 layer.trained,
             )
         config = self.arrays[dtype]
@@ -263,7 +302,7 @@ class Machine:
             layer.gemm,
             dtype,
             self.stored_bits(layer.weight),
-            16 if layer.act == "fp16" else self.array.act_bits,
+            DTYPE_BITS["fp16"] if layer.act == "fp16" else self.engine.act_bits,
             layer.trained,
             self.sram.bytes,
             resident,

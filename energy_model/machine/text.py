@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from tritloom.arch.config import ArrayConfig
 from tritloom.energy_model.costs.units import si
 
 from .machine import Machine
 
 
 def hardware_text(machine: Machine) -> str:
-    """Its name, what it computes with, and its DRAM."""
+    """A machine's name, what it computes with, and its DRAM, in a line."""
     dram = machine.dram
     return (
         f"hardware {machine.name}: {machine_text(machine)}; {dram.title}, "
@@ -20,22 +21,23 @@ def hardware_text(machine: Machine) -> str:
 
 def machine_text(machine: Machine) -> str:
     """Shape and clock of an array, or peak rates."""
-    if machine.array:
-        return f"{machine.array.shape} at {si(machine.array.clock_hz, 'Hz')}"
-    peaks = machine.peaks.ops_per_s.items()
+    engine = machine.engine
+    if isinstance(engine, ArrayConfig):
+        return f"{engine.shape} at {si(engine.clock_hz, 'Hz')}"
+    peaks = engine.ops_per_s.items()
     rates = ", ".join(f"{si(rate, 'op/s')} {dtype}" for dtype, rate in peaks)
-    return f"{machine.title}, {rates} ({machine.peaks.tier})"
+    return f"{machine.title}, {rates} ({engine.tier})"
 
 
 def machine_dict(machine: Machine) -> dict:
     """A machine for JSON: its parameters with tiers and sources."""
-    array = machine.array
+    engine, roofline = machine.engine, machine.is_roofline
     shape = ("rows", "cols", "lanes", "cols_per_hop", "clock_hz", "dataflow")
     return {
         "name": machine.name,
         "title": machine.title,
-        **({name: getattr(array, name) for name in shape} if array else {}),
-        "peaks": machine.peaks and dataclasses.asdict(machine.peaks),
+        **({} if roofline else {name: getattr(engine, name) for name in shape}),
+        "peaks": dataclasses.asdict(engine) if roofline else None,
         "compute": dict(machine.compute),
         "sram": dataclasses.asdict(machine.sram),
         "static_w": dataclasses.asdict(machine.static),

@@ -125,7 +125,7 @@ def reproduce() -> tuple[Comparison, ...]:
 @functools.cache
 def _evaluated(name: str) -> dict[str, Evaluation]:
     """Both systems under the papers' conditions; the machine decides over no figure here."""
-    machine = Machine(name="any", array=parse_array("4x256x64"), dram=load_dram())
+    machine = Machine(name="any", engine=parse_array("4x256x64"), dram=load_dram())
     return {
         system: evaluate(
             find_model(name),

@@ -69,7 +69,7 @@ def build_notes(
 
 
 def _array_note(machine: Machine) -> str:
-    if machine.array is None:
+    if machine.is_roofline:
         return (
             f"roofline: peaks at {machine.peaks.efficiency:.0%}, bandwidth at "
             f"{machine.dram.efficiency:.0%} of what is published; ternary weights are multiplied "
@@ -142,7 +142,7 @@ def _system_notes(llama: Evaluation, bitnet: Evaluation) -> list[Note]:
 
 def _time_notes(llama: Evaluation) -> list[Note]:
     machine, batch = llama.machine, llama.workload.batch
-    what = "array cycles (arch.timing)" if machine.array else "operations at peak rate"
+    what = "operations at peak rate" if machine.is_roofline else "array cycles (arch.timing)"
     stays = "" if machine.sram.bytes else "; nothing stays on chip between layers"
     notes = [
         Note(
@@ -151,7 +151,7 @@ def _time_notes(llama: Evaluation) -> list[Note]:
             f"bandwidth{stays}",
         )
     ]
-    if machine.array:
+    if not machine.is_roofline:
         rates = [
             si(rate, "B/s")
             for rate in (

@@ -123,7 +123,7 @@ def _check(fields: datafile.Record, given: Mapping, machines: Mapping[str, Machi
 def _check_value(name: str, value: object, machines: Mapping[str, Machine]) -> None:
     if name in ARRAY:
         for machine in machines.values():
-            if machine.array is None:
+            if machine.is_roofline:
                 raise InputError(f"{name} is of an array, which {machine.name} has not")
         if name == "cols_per_hop":
             require_int(name, value, high=1024)
@@ -159,7 +159,7 @@ def _objectives(content: datafile.Record, machines: Mapping[str, Machine]) -> tu
     _among(content, "objectives", names, tuple(FIGURES))
     if any(name.startswith("area") for name in names):
         for machine in machines.values():
-            if machine.array is None:
+            if machine.is_roofline:
                 place = content.at("objectives") if "objectives" in content else content.path
                 raise InputError(f"{place}: area is of an array, which {machine.name} has not")
     return names

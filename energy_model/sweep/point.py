@@ -75,7 +75,7 @@ class Evaluator:
         energy = run.total_j(prices)
         tier = self._tier(machine, prices, frozenset([action for _, action in run.counts]))
         sizes = (None,) * 3
-        if machine.array:
+        if not machine.is_roofline:
             size = area.array_area(machine.array, machine.sram.bytes, work.formats(machine))
             sizes = (size.nominal, size.low, size.high)
         figures = (
@@ -116,7 +116,7 @@ def _build_machine(sweep: Sweep, values: Mapping) -> Machine:
     machine = sweep.machines[values["hardware"]]
     changes = {}
     if array := {name: values[name] for name in ARRAY if name in values}:
-        changes["array"] = machine.array.replace(**array)
+        changes["engine"] = machine.array.replace(**array)
     dram = sweep.drams[values["dram"]] if "dram" in values else machine.dram
     levels = {name.removeprefix("dram_"): values[name] for name in LEVELS[:2] if name in values}
     changes["dram"] = dataclasses.replace(dram, **levels) if levels else dram
@@ -132,7 +132,7 @@ def _build_machine(sweep: Sweep, values: Mapping) -> Machine:
 def _stated(machine: Machine) -> dict:
     """The parameters of a machine, as far as it has them."""
     # Not dataclasses.asdict, which copies: this is on the path of every point.
-    array = vars(machine.array) if machine.array else {}
+    array = {} if machine.is_roofline else vars(machine.array)
     return {
         **array,
         "sram_bytes": machine.sram.bytes,

@@ -105,7 +105,7 @@ def test_wide_accumulation_lowers_the_papers_71x_as_published(max_k, bits, low, 
     # 26 to 29 from 20 bits on, 16.7 with INT32: one lane, so that every addition is accumulation.
     array = ArrayConfig(rows=4, cols=64, lanes=1, max_k=max_k)
     assert array.psum_bits == bits
-    machine = Machine(name="one lane", array=array, dram=load_dram())
+    machine = Machine(name="one lane", engine=array, dram=load_dram())
     ternary, fp16 = (
         nominal(single(Gemm(4, 4000, 64), weight=weight, machine=machine), machine.prices(PAPER))
         for weight in ("ternary", "fp16")
@@ -116,7 +116,7 @@ def test_wide_accumulation_lowers_the_papers_71x_as_published(max_k, bits, low, 
 @pytest.mark.parametrize("dataflow", Dataflow)
 def test_a_full_array_does_what_array_counts_says(dataflow):
     array = ArrayConfig(rows=4, cols=8, lanes=4, dataflow=dataflow, buffer_tokens=16)
-    machine = Machine(name="x", array=array, dram=load_dram())
+    machine = Machine(name="x", engine=array, dram=load_dram())
     gemm = Gemm(16, 64, 32)
     found = {}
     for (_, action), count in single(gemm, machine=machine).counts.items():

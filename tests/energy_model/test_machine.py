@@ -1,5 +1,6 @@
 """Machines: a layer's time from cycles and bytes; machines from files."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.machine.file import hardware_names, load_dram, load_machine, parse_array
 from tritloom.energy_model.machine.machine import Dram, Machine
 
-SQUARE = Machine(name="square", array=parse_array("64x64x16/4"), dram=load_dram())
+SQUARE = Machine(name="square", engine=parse_array("64x64x16/4"), dram=load_dram())
 
 
 def layer(m, k, n, *, weight="ternary", count=1, trained=True):
@@ -60,7 +61,7 @@ def test_fp16_layer_takes_the_same_cycles_and_eight_times_the_weight_bytes():
 
 
 def test_an_array_as_fast_as_its_dram_makes_decode_eight_times_faster():
-    machine = Machine(name="wide", array=parse_array("4x1024x16/64"), dram=load_dram())
+    machine = Machine(name="wide", engine=parse_array("4x1024x16/64"), dram=load_dram())
     ternary = machine.run(layer(1, 8192, 8192))
     fp16 = machine.run(layer(1, 8192, 8192, weight="fp16"))
     assert fp16.bound == "dram"
@@ -166,6 +167,43 @@ peaks:
 compute: {ternary: fp16}
 memory: {dram: ddr4_2400}
 """
+
+
+def test_engine_is_an_array_or_peaks():
+    with pytest.raises(TypeError, match="engine of x must be an ArrayConfig or Peaks, not str"):
+        Machine(name="x", engine="64x64x16", dram=load_dram())
+
+
+def test_array_has_no_peaks_and_roofline_no_array():
+    assert not SQUARE.is_roofline
+    with pytest.raises(InputError, match="square has arrays, which have cycles instead of peaks"):
+        _ = SQUARE.peaks
+    roofline = load_machine("a100")
+    assert roofline.is_roofline
+    with pytest.raises(InputError, match="a100 is a roofline, which has no array"):
+        _ = roofline.array
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"ops_per_s": {"fp16": 1e12}}, "peaks must be those of fp16 and int8, not of fp16"),
+        ({"ops_per_s": {"fp16": 1e12, "int8": 0.0}}, "peak of int8 must be above 0, not 0.0"),
+        ({"efficiency": 0.0}, "efficiency must be above 0 and at most 1, not 0.0"),
+        ({"efficiency": 1.5}, "efficiency must be above 0 and at most 1, not 1.5"),
+    ],
+)
+def test_wrong_peaks_are_told(changed, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        dataclasses.replace(load_machine("a100").peaks, **changed)
+
+
+def test_roofline_that_does_not_say_how_it_computes_trits_is_told(tmp_path):
+    text = ROOFLINE.replace("compute: {ternary: fp16}\n", "")
+    machine = load_machine(str(written(tmp_path, text)))
+    assert machine.run(layer(1, 100, 10, weight="fp16")).dram_bytes > 0
+    with pytest.raises(InputError, match="mine has no peak of ternary: compute must say what"):
+        machine.run(layer(1, 100, 10))
 
 
 def written(tmp_path, text):

@@ -20,7 +20,7 @@ from tritloom.energy_model.machine.machine import Machine
 from tritloom.energy_model.report.report import Figure, build_report, headlines_over
 
 PAPER = load_costs("paper")
-LARGE = Machine(name="large", array=load_machine("large").array, dram=load_dram())
+LARGE = Machine(name="large", engine=load_machine("large").array, dram=load_dram())
 
 # Printed in figure 3 (right) of arXiv 2402.17764.
 FIGURE3_RATIO = {"1.3b": 18.6, "3b": 21.7, "7b": 29.1, "13b": 32.9, "70b": 41.2}
@@ -190,7 +190,7 @@ def test_latency_is_at_least_that_of_either_resource_and_at_most_their_sum():
 
 def test_decode_is_bound_by_a_square_array_and_by_the_dram_of_a_wide_one():
     # Of 64 rows one holds a token, and 64 columns take 128 GB/s of weights.
-    square = Machine(name="square", array=parse_array("64x64x16/4"), dram=load_dram())
+    square = Machine(name="square", engine=parse_array("64x64x16/4"), dram=load_dram())
     assert report_of("70b", machine=square).figure("latency").bounds == ("compute", "compute")
     latency = report_of("70b").figure("latency")
     assert latency.bounds == ("dram", "dram")

@@ -109,7 +109,7 @@ def test_terms_explain_any_product_on_any_array(m, k, n, rows, cols, dataflow):
 
 def test_the_array_is_the_fp16_baseline_of_a_machine():
     config = baseline_plan(Gemm(1, 32, 32), "os").config
-    machine = Machine(name="x", array=config.replace(act_bits=8, max_k=32768), dram=load_dram())
+    machine = Machine(name="x", engine=config.replace(act_bits=8, max_k=32768), dram=load_dram())
     assert machine.arrays["fp16"] == config
     assert (config.shape, config.hops) == ("32x32x1", 32)
 

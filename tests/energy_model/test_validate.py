@@ -124,7 +124,7 @@ def test_a_wrong_bandwidth_shows(name):
 
 def test_a_wrong_clock_shows_where_the_array_binds():
     machine = load_machine("vitallm")
-    doubled = dataclasses.replace(machine, array=machine.array.replace(clock_hz=2e9))
+    doubled = dataclasses.replace(machine, engine=machine.array.replace(clock_hz=2e9))
     assert rate("vitallm_16nm_3b", doubled) == pytest.approx(2 * rate("vitallm_16nm_3b"))
 
 
