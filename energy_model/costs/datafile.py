@@ -43,7 +43,9 @@ def read_yaml(path: Path) -> Record:
         raise InputError(f"{path} is nested too deeply, or in itself") from None
     finally:
         loader.dispose()
-    return mapping(str(path), content)
+    if not isinstance(content, Record):
+        raise _no_mapping(str(path), content)
+    return content
 
 
 def _expanded(node, known: dict[int, int]) -> int:
@@ -106,7 +108,8 @@ class Record(dict):
 
     def __init__(self, path: Path, name: str, line: int):
         super().__init__()
-        self.path, self.name, self.line, self.lines = path, name, line, {}
+        self.path, self.name, self.line = path, name, line
+        self.lines: dict[str, int] = {}
 
     def place(self, line: int | None = None, key: str = "") -> str:
         """File, line and dotted key, of the record itself or of a key in it."""
@@ -160,8 +163,12 @@ class Record(dict):
 def mapping(where: str, value: object) -> Mapping:
     """`value` if it is a mapping with text keys."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise InputError(f"{where} must be a mapping with text keys, not {_shown(value)}")
+        raise _no_mapping(where, value)
     return value
+
+
+def _no_mapping(where: str, value: object) -> InputError:
+    return InputError(f"{where} must be a mapping with text keys, not {_shown(value)}")
 
 
 def record(where: str, value: object, *, required: tuple[str, ...]) -> Mapping:
@@ -196,11 +203,10 @@ def text(where: str, value: object) -> str:
 
 def tier(where: str, value: object) -> Tier:
     """The tier of that name."""
-    try:
-        return Tier(value)
-    except ValueError:
-        known = ", ".join(Tier)
-        raise InputError(f"{where} must be one of {known}, not {_shown(value)}") from None
+    for known in Tier:
+        if value == known:
+            return known
+    raise InputError(f"{where} must be one of {', '.join(Tier)}, not {_shown(value)}")
 
 
 def _looks_like_number(value: object) -> bool:

@@ -83,11 +83,10 @@ def read_costs(content: datafile.Record, key: str) -> dict[str, Cost]:
 def read_cost(content: datafile.Record, key: str, action: str) -> Cost:
     """The cost of a data file under that key, for that action."""
     fields = content.record(key).only("low", "nominal", "high", "unit", "source", "tier")
-    levels = {level: fields.number(level) for level in ("low", "nominal", "high")}
-    rest = {"unit": fields.text("unit"), "source": fields.text("source")}
-    tier = fields.tier("tier")
+    low, nominal, high = (fields.number(level) for level in ("low", "nominal", "high"))
+    unit, source, tier = fields.text("unit"), fields.text("source"), fields.tier("tier")
     try:
-        cost = Cost(**levels, **rest, tier=tier)
+        cost = Cost(low=low, nominal=nominal, high=high, unit=unit, source=source, tier=tier)
         # A table refuses what is no action, and a unit that does not fit it.
         CostTable(name="", node="", entries={action: cost})
         return cost
@@ -121,7 +120,7 @@ def shared_ratio(over: Energy, under: Energy) -> Range | None:
             key = _level(action) or action
             pair = list(levels.get(key, (Range(), Range())))
             pair[side] += joules
-            levels[key] = tuple(pair)
+            levels[key] = pair[0], pair[1]
     pairs = sorted(
         levels.values(),
         key=lambda p: p[0].high / p[1].high if p[1].high else math.inf,
@@ -229,7 +228,7 @@ class CostTable:
         """Joules of one action, or of one bit."""
         if action not in self._joules:
             cost = self.cost(action)
-            self._joules[action] = cost and cost.energy_j
+            self._joules[action] = cost.energy_j if cost else None
         return self._joules[action]
 
     @functools.cached_property
@@ -298,9 +297,7 @@ class Energy:
         """The categories that occur, priced or not, in the order of `CATEGORIES`."""
         found = {category(action) for action in (*self.by_action, *self.unpriced)}
         return {
-            name: self.only(lambda action, name=name: category(action) == name)
-            for name in CATEGORIES
-            if name in found
+            name: self.only(functools.partial(_is_in, name)) for name in CATEGORIES if name in found
         }
 
     def only(self, wanted: Callable[[str], bool]) -> Energy:
@@ -329,7 +326,12 @@ class Energy:
         )
 
 
-def _level(action: str) -> str | None:
-    """The memory level of an action counted in bits: `act_hop_bits` is of `hop_bits`."""
+def _is_in(name: str, action: str) -> bool:
+    """Whether an action is in the category of that name."""
+    return category(action) == name
+
+
+def _level(action: str) -> str:
+    """The memory level of an action counted in bits, else nothing: "hop_bits" of "act_hop_bits"."""
     level = "_".join(action.split("_")[-2:])
-    return level if level in _LEVELS else None
+    return level if level in _LEVELS else ""

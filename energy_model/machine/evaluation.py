@@ -16,7 +16,7 @@ from tritloom.energy_model.costs.table import CostTable, Energy, price
 from tritloom.energy_model.published import workspace_bytes
 
 from .ledger import Pass, run_pass
-from .machine import NO_RUN, LayerRun, Machine
+from .machine import NO_RUN, LayerTime, Machine
 
 FP16_BYTES = DTYPE_BITS["fp16"] // 8
 
@@ -97,7 +97,7 @@ class LayerResult:
         outside figure 3's scope.
     memory_bytes : int
         Of its weights, or of its part of the key-value cache.
-    time : LayerRun
+    time : LayerTime
         In one decode step.
     """
 
@@ -105,7 +105,7 @@ class LayerResult:
     product: Energy
     scale: Energy
     memory_bytes: int
-    time: LayerRun
+    time: LayerTime
 
     @property
     def arithmetic(self) -> Energy:
@@ -266,11 +266,11 @@ def evaluate(
     steps = {layer.name: layer for layer in decode}
     results = []
     # The groups of tokens that experts take may differ between the passes.
-    for name in passes | steps:
+    for name, either in (passes | steps).items():
         of_pass, step = passes.get(name), steps.get(name)
         results.append(
             LayerResult(
-                layer=of_pass or step,
+                layer=of_pass or either,
                 product=price(product_counts(of_pass), costs) if of_pass else Energy(),
                 scale=price(scale_counts(of_pass), costs) if of_pass else Energy(),
                 memory_bytes=stored_bytes(step, machine.packing) if step else 0,

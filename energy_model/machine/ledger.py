@@ -15,24 +15,8 @@ from tritloom.arch.workload import DTYPE_BITS, Trace
 from tritloom.energy_model.costs.range import Range, add_up
 from tritloom.energy_model.costs.table import CostTable, Energy, price
 
+from .line import Line
 from .machine import Machine
-
-# Key and label of each line, in the order in which they are printed.
-LINES = {
-    "products": "products of weights",
-    "accumulators": "accumulators",
-    "attention": "attention",
-    "scales": "scales",
-    "vectors": "norms and softmax",
-    "registers": "registers and hops",
-    "sram": "SRAM operand traffic",
-    "weights": "DRAM, weights",
-    "acts": "DRAM, acts",
-    "psums": "DRAM, psums",
-    "kv_cache": "DRAM, key-value cache",
-    "static": "static power",
-}
-STATIC = "static"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +31,7 @@ class Pass:
     resident : bool
         Whether all weights stay in the on-chip memory, so that the DRAM is never read for them.
     counts : mapping of (line, action) to int
-        Of all lines but "static".
+        Of all lines but `Line.STATIC`.
     latency_s, compute_s, dram_s : float
         Of the layers one after the other; of the arrays alone; of the DRAM alone.
     dram_bytes : float
@@ -56,21 +40,21 @@ class Pass:
     machine: Machine
     tokens: int
     resident: bool
-    counts: Mapping[tuple[str, str], int]
+    counts: Mapping[tuple[Line, str], int]
     latency_s: float
     compute_s: float
     dram_s: float
     dram_bytes: float
 
-    def joules(self, prices: CostTable) -> dict[str, Range]:
-        """Energy by line, in the order of `LINES`; their sum is the total.
+    def joules(self, prices: CostTable) -> dict[Line, Range]:
+        """Energy by line, in the order of `Line`; their sum is the total.
 
         Parameters
         ----------
         prices : CostTable
             `Machine.prices` of a cost table. An action that it cannot price is in no line.
         """
-        sums = {line: [0.0, 0.0, 0.0] for line in LINES}
+        sums = {line: [0.0, 0.0, 0.0] for line in Line}
         for (line, action), count in self.counts.items():
             if each := prices.joules(action):
                 total = sums[line]
@@ -78,22 +62,23 @@ class Pass:
                 total[1] += count * each.nominal
                 total[2] += count * each.high
         lines = {line: Range(low=a, nominal=b, high=c) for line, (a, b, c) in sums.items()}
-        lines[STATIC] = self.latency_s * self.machine.static.watts
+        lines[Line.STATIC] = self.latency_s * self.machine.static.watts
         return lines
 
     def total_j(self, prices: CostTable) -> Range:
         """The sum of all lines."""
         return add_up(self.joules(prices).values())
 
-    def energies(self, prices: CostTable) -> dict[str, Energy]:
+    def energies(self, prices: CostTable) -> dict[Line, Energy]:
         """Energy by line and action, with tiers and what has no price: for reports."""
-        by_line: dict[str, dict[str, int]] = {line: {} for line in LINES}
+        by_line: dict[Line, dict[str, int]] = {line: {} for line in Line}
         for (line, action), count in self.counts.items():
             by_line[line][action] = count
         lines = {line: price(Counts(**counts), prices) for line, counts in by_line.items()}
         static = self.machine.static
-        lines[STATIC] = Energy(
-            by_action={STATIC: self.latency_s * static.watts}, tiers={STATIC: static.tier}
+        lines[Line.STATIC] = Energy(
+            by_action={Line.STATIC: self.latency_s * static.watts},
+            tiers={Line.STATIC: static.tier},
         )
         return lines
 
@@ -103,7 +88,7 @@ def run_pass(
     trace: Trace,
     machine: Machine,
     *,
-    common: Mapping[tuple[str, str], int] | None = None,
+    common: Mapping[tuple[Line, str], int] | None = None,
 ) -> Pass:
     """Count a pass through `model` on a machine.
 
@@ -126,7 +111,10 @@ def run_pass(
     latency_s = compute_s = dram_s = dram_bytes = 0.0
     for layer in trace:
         run = machine.run(layer, resident=resident)
-        for times, actions in ((run.count, run.once.actions), (run.shared, run.once.operand)):
+        for times, actions in (
+            (run.occurrences, run.product.actions),
+            (run.shared, run.product.operand),
+        ):
             for key, count in actions:
                 counts[key] = counts.get(key, 0) + times * count
         latency_s += run.latency_s
@@ -145,17 +133,17 @@ def run_pass(
     )
 
 
-def common_counts(model: ModelShape | None, trace: Trace) -> dict[tuple[str, str], int]:
+def common_counts(model: ModelShape | None, trace: Trace) -> dict[tuple[Line, str], int]:
     """What a pass takes on every machine: scales, vector work, and what goes to the cache."""
-    counts: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[Line, str], int] = {}
     scales = sum(map(scale_counts, trace), start=Counts())
     vectors = sum(map(vector_counts, trace.vectors), start=Counts())
-    for line, work in (("scales", scales), ("vectors", vectors)):
+    for line, work in ((Line.SCALES, scales), (Line.VECTORS, vectors)):
         counts |= {(line, action): count for action, count in work.items()}
     if model is None:
         return counts
     cached = [layer.weight for layer in trace if not layer.trained]
     # Keys and values that the pass makes go to the cache, besides those that it reads.
     made = 2 * trace.tokens * model.layers * model.kv_features
-    counts["kv_cache", "kv_dram_bits"] = made * DTYPE_BITS[cached[-1] if cached else "fp16"]
+    counts[Line.KV_CACHE, "kv_dram_bits"] = made * DTYPE_BITS[cached[-1] if cached else "fp16"]
     return counts

@@ -24,14 +24,16 @@ from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.table import Cost, CostTable, estimates
 from tritloom.energy_model.costs.tiers import Tier
 
+from .line import Line
+
 # What computes a product: the number format of its trained weights, by that of an array.
 COMPUTE = {"ternary": "ternary", "int8": "int8", "fp16": "fp16"}
 # Bits of a weight in memory, ternary ones as trit2.
 WEIGHT_BITS = {"ternary": TRIT2.bits_per_trit, **DTYPE_BITS}
 # Lines of a product and its operand: where that is a trained weight, and where not.
 _LINES = {
-    True: ("products", "accumulators", "weights"),
-    False: ("attention", "attention", "kv_cache"),
+    True: (Line.PRODUCTS, Line.ACCUMULATORS, Line.WEIGHTS),
+    False: (Line.ATTENTION, Line.ATTENTION, Line.KV_CACHE),
 }
 
 
@@ -220,7 +222,7 @@ class Machine:
     def prices(self, costs: CostTable) -> CostTable:
         """What actions cost here: this machine's own costs, the table's, or estimates.
 
-        They do not depend on the array: a sweep over shapes asks once.
+        They do not depend on the array: a sweep over shapes asks product.
         """
         own = {**self.costs, **({"dram_bits": self.dram.energy} if self.dram.energy else {})}
         entries = {**estimates().entries, **costs.entries, **own}
@@ -246,7 +248,7 @@ class Machine:
         )
         return bits / 8 <= self.sram.bytes
 
-    def run(self, layer: Layer, *, resident: bool = False) -> LayerRun:
+    def run(self, layer: Layer, *, resident: bool = False) -> LayerTime:
         """What all occurrences of a layer take, one after the other.
 
         Parameters
@@ -259,20 +261,20 @@ class Machine:
         Acts and psums cross the DRAM interface at every layer unless both fit on chip: psums of
         integers at full width, since scales are applied after the array, FP16 ones at 16 bits.
         Weights cross once for each group of tokens, or once where the layer's matrix fits beside
-        acts and psums, or never where they are resident. A roofline reads them once.
+        acts and psums, or never where they are resident. A roofline reads them product.
         """
-        once = self._once(layer, resident and layer.trained)
+        product = self._product(layer, resident and layer.trained)
         count = layer.count
-        # Query heads that share keys and values read them once.
+        # Query heads that share keys and values read them product.
         shared = layer.touched
-        dram_bytes = (count * once.dram_bits + shared * once.operand_bits) / 8
-        return LayerRun(
-            once=once,
-            count=count,
+        dram_bytes = (count * product.dram_bits + shared * product.operand_bits) / 8
+        return LayerTime(
+            product=product,
+            occurrences=count,
             shared=shared,
-            cycles=count * once.cycles,
+            cycles=count * product.cycles,
             dram_bytes=dram_bytes,
-            compute_s=count * once.compute_s,
+            compute_s=count * product.compute_s,
             dram_s=dram_bytes / (self.dram.bytes_per_s * self.dram.efficiency),
         )
 
@@ -280,7 +282,7 @@ class Machine:
         """The number format whose array computes a layer."""
         return "fp16" if layer.act == "fp16" else self.compute[layer.weight]
 
-    def _once(self, layer: Layer, resident: bool) -> Once:
+    def _product(self, layer: Layer, resident: bool) -> ProductRun:
         dtype = self.computes(layer)
         if isinstance(self.engine, Peaks):
             if dtype not in self.engine.ops_per_s:
@@ -309,8 +311,8 @@ class Machine:
         )
 
 
-class Once(NamedTuple):
-    """One occurrence of a layer's product.
+class ProductRun(NamedTuple):
+    """What one occurrence of a layer's matrix product takes on a machine.
 
     Attributes
     ----------
@@ -329,8 +331,8 @@ class Once(NamedTuple):
     dtype: str
     cycles: int
     compute_s: float
-    actions: tuple[tuple[tuple[str, str], int], ...]
-    operand: tuple[tuple[tuple[str, str], int], ...]
+    actions: tuple[tuple[tuple[Line, str], int], ...]
+    operand: tuple[tuple[tuple[Line, str], int], ...]
     dram_bits: int
     operand_bits: int
 
@@ -350,7 +352,7 @@ def _on_array(
     trained: bool,
     sram_bytes: float,
     resident: bool,
-) -> Once:
+) -> ProductRun:
     plan = make_plan(config, gemm)
     psum_bits = accumulator_bits(config, dtype)
     trees, accumulators = operation_counts(plan, dtype, padded=False)
@@ -374,19 +376,19 @@ def _on_array(
     actions = [((products, action), count) for action, count in trees.items()]
     actions += [((adders, action), count) for action, count in accumulators.items()]
     actions += [
-        (("registers" if action.endswith("_hop_bits") else "sram", action), count)
+        ((Line.REGISTERS if action.endswith("_hop_bits") else Line.SRAM, action), count)
         for action, count in accesses.items()
     ]
     if inside:
-        actions += [(("sram", "act_sram_bits"), acts), (("sram", "psum_sram_bits"), psums)]
+        actions += [((Line.SRAM, "act_sram_bits"), acts), ((Line.SRAM, "psum_sram_bits"), psums)]
     else:
-        actions += [(("acts", "act_dram_bits"), acts), (("psums", "psum_dram_bits"), psums)]
+        actions += [((Line.ACTS, "act_dram_bits"), acts), ((Line.PSUMS, "psum_dram_bits"), psums)]
     operand = [((weights, "weight_dram_bits"), from_dram * matrix)]
     if held:
         # Written once, unless it is there beforehand, and read by every group of tokens.
-        operand.append((("sram", "weight_sram_bits"), (from_dram + groups) * matrix))
+        operand.append(((Line.SRAM, "weight_sram_bits"), (from_dram + groups) * matrix))
     cycles = gemm_cycles(plan)
-    return Once(
+    return ProductRun(
         dtype=dtype,
         cycles=cycles,
         compute_s=cycles / config.clock_hz,
@@ -400,41 +402,42 @@ def _on_array(
 @functools.lru_cache(maxsize=1 << 15)
 def _on_roofline(
     rate: float, gemm: Gemm, dtype: str, weight_bits: float, act_bits: int, trained: bool
-) -> Once:
+) -> ProductRun:
     weights = gemm.k * gemm.n
     bits = operand_counts(
         gemm, weights=weights, weight_bits=weight_bits, act_bits=act_bits, psum_bits=16
     )
     acts, psums, matrix = (bits[f"{what}_dram_bits"] for what in ("act", "psum", "weight"))
     products, _, weights_line = _LINES[trained]
-    return Once(
+    return ProductRun(
         dtype=dtype,
         cycles=0,
         compute_s=2 * gemm.macs / rate,
         actions=(
             *(((products, action), n) for action, n in mac_counts(dtype, gemm.macs).items()),
-            (("acts", "act_dram_bits"), acts),
-            (("psums", "psum_dram_bits"), psums),
-            (("sram", "act_buffer_bits"), acts),
-            (("sram", "psum_buffer_bits"), psums),
+            ((Line.ACTS, "act_dram_bits"), acts),
+            ((Line.PSUMS, "psum_dram_bits"), psums),
+            ((Line.SRAM, "act_buffer_bits"), acts),
+            ((Line.SRAM, "psum_buffer_bits"), psums),
         ),
         operand=(
             ((weights_line, "weight_dram_bits"), matrix),
-            (("sram", "weight_buffer_bits"), matrix),
+            ((Line.SRAM, "weight_buffer_bits"), matrix),
         ),
         dram_bits=acts + psums,
         operand_bits=matrix,
     )
 
 
-class LayerRun(NamedTuple):
+class LayerTime(NamedTuple):
     """A layer on a machine: compute and memory traffic overlap, so the longer one counts.
 
     Attributes
     ----------
-    once : Once
-    count, shared : int
-        Occurrences, and those that read an operand of their own as weights.
+    product : ProductRun
+        One occurrence.
+    occurrences, shared : int
+        All of them, and those that read an operand of their own as weights.
     cycles : int
         Of all occurrences.
     dram_bytes : float
@@ -442,8 +445,8 @@ class LayerRun(NamedTuple):
         What each would take alone.
     """
 
-    once: Once
-    count: int
+    product: ProductRun
+    occurrences: int
     shared: int
     cycles: int
     dram_bytes: float
@@ -461,6 +464,6 @@ class LayerRun(NamedTuple):
         return "compute" if self.compute_s >= self.dram_s else "dram"
 
 
-# Of a layer that a pass has not.
-_NOTHING = Once("fp16", 0, 0.0, (), (), 0, 0)
-NO_RUN = LayerRun(_NOTHING, 0, 0, 0, 0.0, 0.0, 0.0)
+# The time of a layer that a pass has not.
+_NOTHING = ProductRun("fp16", 0, 0.0, (), (), 0, 0)
+NO_RUN = LayerTime(_NOTHING, 0, 0, 0, 0.0, 0.0, 0.0)

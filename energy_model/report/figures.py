@@ -20,7 +20,7 @@ from tritloom.energy_model.costs.units import (
     Unit,
 )
 from tritloom.energy_model.machine.evaluation import Evaluation, LayerResult
-from tritloom.energy_model.machine.ledger import LINES
+from tritloom.energy_model.machine.line import Line
 from tritloom.energy_model.published import (
     BATCH,
     CONTEXT,
@@ -233,8 +233,8 @@ def _system(llama: Evaluation, bitnet: Evaluation, phase: str, inferred: tuple[s
     sides = [side.passes[phase].energies(side.prices) for side in (llama, bitnet)]
     inferred = (*inferred, ARRAY)
     parts = (
-        _figure(*lines, line, label, JOULES, lambda energy: energy, inferred)
-        for line, label in LINES.items()
+        _figure(*lines, line, line.label, JOULES, lambda energy: energy, inferred)
+        for line in Line
         if (lines := [side[line] for side in sides]) and any(e.by_action for e in lines)
     )
     total = [sum(side.values(), start=Energy()) for side in sides]

@@ -10,7 +10,7 @@ from tritloom.arch.models.shape import ModelShape
 from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.table import CostTable
 from tritloom.energy_model.machine.evaluation import Evaluation, LayerResult, Workload, evaluate
-from tritloom.energy_model.machine.ledger import LINES
+from tritloom.energy_model.machine.line import Line
 from tritloom.energy_model.machine.machine import Machine
 
 from .figures import Figure, build_figures, layer_figures
@@ -137,9 +137,9 @@ def _headline(phase: str, figures: tuple[Figure, ...], machine: Machine) -> Head
         largest.append((part.key, share))
     (first, share), (second, other) = largest
     text = (
-        f"{LINES[first]}: {share:.0%} of LLaMA's energy, {other:.0%} of BitNet's"
+        f"{Line(first).label}: {share:.0%} of LLaMA's energy, {other:.0%} of BitNet's"
         if first == second
-        else f"most is {LINES[first]} in LLaMA ({share:.0%}), {LINES[second]} in BitNet "
+        else f"most is {Line(first).label} in LLaMA ({share:.0%}), {Line(second).label} in BitNet "
         f"({other:.0%})"
     )
     if first == second == "weights" and min(share, other) > 0.5:

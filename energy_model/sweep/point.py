@@ -17,6 +17,7 @@ from tritloom.energy_model.costs.units import si
 from tritloom.energy_model.machine import area
 from tritloom.energy_model.machine.evaluation import FP16_BYTES, stored_bytes
 from tritloom.energy_model.machine.ledger import common_counts, run_pass
+from tritloom.energy_model.machine.line import Line
 from tritloom.energy_model.machine.machine import Machine, Static
 
 from .sweep import ARRAY, FIGURES, LEVELS, PARAMETERS, WORKLOAD, Sweep
@@ -159,7 +160,7 @@ class _Work:
     """
 
     trace: Trace
-    common: Mapping[tuple[str, str], int]
+    common: Mapping[tuple[Line, str], int]
     weight_bytes: int
     other_bytes: int
     kinds: tuple[Layer, ...]

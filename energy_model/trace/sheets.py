@@ -12,7 +12,8 @@ from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.table import CostTable, Energy, category
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.costs.units import si
-from tritloom.energy_model.machine.ledger import LINES, Pass
+from tritloom.energy_model.machine.ledger import Pass
+from tritloom.energy_model.machine.line import Line
 from tritloom.energy_model.machine.text import hardware_text, machine_dict
 
 NOT_IN_TRACE = (
@@ -94,7 +95,7 @@ def print_ledger(one: Pass, trace: Trace, prices: CostTable, *, markdown: bool =
         console, f"{trace.name}: {trace.phase}, {tokens}", hardware_text(machine), ""
     )
     total = sum(lines.values(), start=Energy())
-    _print_energies(console, {LINES[key]: line for key, line in lines.items()}, total, prices)
+    _print_energies(console, {key.label: line for key, line in lines.items()}, total, prices)
     terminal.print_lines(
         console,
         "",
@@ -139,7 +140,7 @@ def ledger_csv(one: Pass, prices: CostTable) -> str:
     )
 
 
-def _ledger_lines(one: Pass, prices: CostTable) -> dict[str, Energy]:
+def _ledger_lines(one: Pass, prices: CostTable) -> dict[Line, Energy]:
     """Without the lines that the pass has not."""
     return {
         key: line for key, line in one.energies(prices).items() if line.by_action or line.unpriced

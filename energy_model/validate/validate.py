@@ -20,14 +20,17 @@ from tritloom.energy_model.costs.range import Range, add_up
 from tritloom.energy_model.costs.table import load_costs
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.machine.file import load_machine
-from tritloom.energy_model.machine.ledger import LINES, STATIC, run_pass
+from tritloom.energy_model.machine.ledger import run_pass
+from tritloom.energy_model.machine.line import Line
 from tritloom.energy_model.machine.machine import Machine
 
 # Lines of the ledger that a measured figure includes.
 SCOPES = {
-    "all": tuple(LINES),
-    "core": tuple(line for line in LINES if line not in ("weights", "acts", "psums", "kv_cache")),
-    "static": (STATIC,),
+    "all": tuple(Line),
+    "core": tuple(
+        line for line in Line if line not in (Line.WEIGHTS, Line.ACTS, Line.PSUMS, Line.KV_CACHE)
+    ),
+    "static": (Line.STATIC,),
 }
 QUANTITIES = {
     "tokens_per_s": "token/s",

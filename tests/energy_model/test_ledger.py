@@ -26,7 +26,8 @@ from tritloom.energy_model.costs.table import (
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.machine.evaluation import Workload, evaluate
 from tritloom.energy_model.machine.file import hardware_names, load_dram, load_machine
-from tritloom.energy_model.machine.ledger import LINES, run_pass
+from tritloom.energy_model.machine.ledger import run_pass
+from tritloom.energy_model.machine.line import Line
 from tritloom.energy_model.machine.machine import Machine, Sram, Static
 
 PAPER = load_costs("paper")
@@ -64,7 +65,7 @@ def test_lines_add_up_to_the_total(hardware, weight, phase):
     prices = machine.prices(PAPER)
     one = pass_of("3b", weight, machine, phase=phase, context=64)
     lines = one.joules(prices)
-    assert list(lines) == list(LINES)
+    assert list(lines) == list(Line)
     total = one.total_j(prices)
     for level in ("low", "nominal", "high"):
         assert getattr(total, level) == sum(getattr(line, level) for line in lines.values())
@@ -236,8 +237,8 @@ def test_a_matrix_that_fits_on_chip_is_read_from_dram_once():
             for name, shape in (("x", gemm), ("y", Gemm(16, 8192, 8192)))
         )
         run = machine.run(layers[0], resident=machine.holds(layers))
-        assert run.once.operand_bits == passes * matrix
-        assert run.once.dram_bits == acts
+        assert run.product.operand_bits == passes * matrix
+        assert run.product.dram_bits == acts
 
 
 def test_static_power_burns_for_as_long_as_the_pass_takes():

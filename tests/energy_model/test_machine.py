@@ -231,7 +231,7 @@ def test_a_machine_is_read_from_yaml(tmp_path):
         "add_int8": 0.007,
     }
     run = machine.run(layer(1, 8192, 8192))
-    assert run.once.dtype == "int8"
+    assert run.product.dtype == "int8"
     assert run.dram_s == pytest.approx(run.dram_bytes / 0.5e9)
 
 
@@ -248,7 +248,7 @@ def test_the_file_that_the_docs_show_is_a_machine(tmp_path):
 def test_a_roofline_is_read_from_yaml(tmp_path):
     machine = load_machine(str(written(tmp_path, ROOFLINE)))
     run = machine.run(layer(512, 1024, 1024))
-    assert (run.once.dtype, run.cycles) == ("fp16", 0)
+    assert (run.product.dtype, run.cycles) == ("fp16", 0)
     assert run.compute_s == pytest.approx(2 * 512 * 1024 * 1024 / 0.5e12)
 
 
@@ -259,8 +259,8 @@ def test_packed_five_to_a_byte_weights_are_a_fifth_fewer_bytes(tmp_path):
     )
     # 16 columns of 16 lanes divide both sides, so that nothing is padded.
     product = layer(1, 640, 640)
-    assert two.run(product).once.operand_bits == 640 * 640 / 4 * 8
-    assert five.run(product).once.operand_bits == 640 * 640 / 5 * 8
+    assert two.run(product).product.operand_bits == 640 * 640 / 4 * 8
+    assert five.run(product).product.operand_bits == 640 * 640 / 5 * 8
     assert five.run(product).cycles == two.run(product).cycles
     assert five.weight_bytes_per_s("ternary") == 0.8 * two.weight_bytes_per_s("ternary")
     small = [layer(1, 64, 78)]
@@ -286,13 +286,13 @@ def test_every_machine_with_a_file_prices_all_that_a_model_does(name):
     for weight in ("ternary", "fp16", "int8"):
         run = machine.run(layer(8, 100, 100, weight=weight))
         assert run.latency_s > 0
-        for (_, action), _ in (*run.once.actions, *run.once.operand):
+        for (_, action), _ in (*run.product.actions, *run.product.operand):
             assert prices.cost(action), action
 
 
 def test_an_int8_array_multiplies_and_accumulates_in_32_bits():
     run = load_machine("base-int8").run(layer(16, 256, 256))
-    counts = {action: count for (_, action), count in run.once.actions}
+    counts = {action: count for (_, action), count in run.product.actions}
     assert counts["mul_int8"] == 16 * 256 * 256
     # The last of 16 products' sums is 20 bits wide; accumulators have 32.
     assert {"add_int17", "add_int20", "add_int32"} <= counts.keys()
@@ -308,7 +308,7 @@ def test_a_weight_stationary_array_takes_the_cycles_of_its_formula():
     run = machine.run(Layer(name="x", gemm=gemm, count=2, weight="ternary", act="int8"))
     assert run.cycles == 2 * gemm_cycles(WeightStationaryPlan(machine.array, gemm))
     # 512 tokens share the weights.
-    assert run.once.operand_bits == 2 * 4096 * 4096
+    assert run.product.operand_bits == 2 * 4096 * 4096
 
 
 @pytest.mark.parametrize(

@@ -414,7 +414,7 @@ def test_experts_cost_what_they_compute_and_what_they_store(batch, tied):
     for result in done.layers:
         # A layer that a decode step has not takes nothing of it, and all others something.
         time = result.time
-        if not time.count:
+        if not time.occurrences:
             assert (time.cycles, time.dram_bytes, time.compute_s, time.dram_s) == (0, 0, 0, 0)
             assert (time.latency_s, result.memory_bytes) == (0, 0)
         else:

@@ -12,7 +12,7 @@ def test_no_room_has_more_errors_of_types_than_before():
     assert complaints(by_room(errors()), read_allowed()) == []
 
 
-@pytest.mark.parametrize("clean", ["arch", "console"])
+@pytest.mark.parametrize("clean", ["arch", "console", "energy_model.costs", "energy_model.machine"])
 def test_clean_rooms_stay_clean(clean):
     assert clean not in read_allowed()
 
