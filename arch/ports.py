@@ -1,4 +1,4 @@
-"""The core's ports, named as AMBA names them. The one source of truth for them.
+"""The core's ports, named as AMBA names them: the source of truth.
 
 The gateware declares its ports from here; the wrappers under `examples/` are tested against it.
 """
@@ -28,6 +28,7 @@ class Port:
     width : int
         Bits.
     what : str
+        What the port carries or says; the JSON file beside the Verilog shows it to users.
     """
 
     name: str
@@ -71,9 +72,9 @@ def stream_ports(name: str, width: int, what: str) -> tuple[Port, ...]:
     sent, taken = ("input", "output") if name.startswith("s_") else ("output", "input")
     return _ports(
         (f"{name}_tdata", sent, width, what),
-        (f"{name}_tlast", sent, 1, "last beat of a packet"),
-        (f"{name}_tvalid", sent, 1, "a beat is offered"),
-        (f"{name}_tready", taken, 1, "and taken"),
+        (f"{name}_tlast", sent, 1, "high on the last beat of a packet"),
+        (f"{name}_tvalid", sent, 1, "high while the sender offers a beat"),
+        (f"{name}_tready", taken, 1, "high when the receiver takes the beat this cycle"),
     )
 
 
@@ -82,32 +83,32 @@ def axil_ports(name: str = "s_axil") -> tuple[Port, ...]:
     strobes = WORD_BITS // 8
     return _ports(
         (f"{name}_awaddr", "input", ADDRESS_BITS, "write address, in bytes"),
-        (f"{name}_awprot", "input", 3, "ignored"),
-        (f"{name}_awvalid", "input", 1, "a write address is offered"),
-        (f"{name}_awready", "output", 1, "and taken"),
-        (f"{name}_wdata", "input", WORD_BITS, "write data"),
-        (f"{name}_wstrb", "input", strobes, "bytes of the word that are written"),
-        (f"{name}_wvalid", "input", 1, "write data is offered"),
-        (f"{name}_wready", "output", 1, "and taken"),
-        (f"{name}_bresp", "output", 2, "00 okay, 10 no such register"),
-        (f"{name}_bvalid", "output", 1, "a write is answered"),
-        (f"{name}_bready", "input", 1, "and the answer taken"),
+        (f"{name}_awprot", "input", 3, "protection type of the write, ignored"),
+        (f"{name}_awvalid", "input", 1, "high while the manager offers a write address"),
+        (f"{name}_awready", "output", 1, "high when the core takes the write address this cycle"),
+        (f"{name}_wdata", "input", WORD_BITS, "word to write"),
+        (f"{name}_wstrb", "input", strobes, "bytes of the word that are written, a bit each"),
+        (f"{name}_wvalid", "input", 1, "high while the manager offers a word to write"),
+        (f"{name}_wready", "output", 1, "high when the core takes the word to write this cycle"),
+        (f"{name}_bresp", "output", 2, "answer to a write: 00 okay, 10 no such register"),
+        (f"{name}_bvalid", "output", 1, "high while the core answers a write"),
+        (f"{name}_bready", "input", 1, "high when the manager takes the answer this cycle"),
         (f"{name}_araddr", "input", ADDRESS_BITS, "read address, in bytes"),
-        (f"{name}_arprot", "input", 3, "ignored"),
-        (f"{name}_arvalid", "input", 1, "a read address is offered"),
-        (f"{name}_arready", "output", 1, "and taken"),
-        (f"{name}_rdata", "output", WORD_BITS, "read data, 0 where there is no register"),
-        (f"{name}_rresp", "output", 2, "00 okay, 10 no such register"),
-        (f"{name}_rvalid", "output", 1, "a read is answered"),
-        (f"{name}_rready", "input", 1, "and the answer taken"),
+        (f"{name}_arprot", "input", 3, "protection type of the read, ignored"),
+        (f"{name}_arvalid", "input", 1, "high while the manager offers a read address"),
+        (f"{name}_arready", "output", 1, "high when the core takes the read address this cycle"),
+        (f"{name}_rdata", "output", WORD_BITS, "word that is read, 0 where there is no register"),
+        (f"{name}_rresp", "output", 2, "answer to a read: 00 okay, 10 no such register"),
+        (f"{name}_rvalid", "output", 1, "high while the core answers a read"),
+        (f"{name}_rready", "input", 1, "high when the manager takes the word this cycle"),
     )
 
 
 def clock_ports() -> tuple[Port, ...]:
     """Ports of the clock and the reset."""
     return _ports(
-        ("clk", "input", 1, "rising edge"),
-        ("rst", "input", 1, "synchronous, active high"),
+        ("clk", "input", 1, "clock; everything happens at its rising edge"),
+        ("rst", "input", 1, "synchronous reset, active high"),
     )
 
 
@@ -118,18 +119,25 @@ def core_ports(config: ArrayConfig) -> tuple[Port, ...]:
         *stream_ports(
             "s_axis_acts",
             acts_stream_bits(config),
-            "act [token][lane], token 0 lane 0 in the low bits",
+            "a beat of acts: act [token][lane], token 0 lane 0 in the low bits",
         ),
         *stream_ports(
             "s_axis_weights",
             weights_stream_bits(config),
-            "packed trits, one byte a position, a quarter of the positions",
+            "a beat of packed trits: one byte a position, for a quarter of the positions",
         ),
         *stream_ports(
             "m_axis_psums",
             psums_stream_bits(config),
-            "psum [feature] of one token, sign extended",
+            "a beat of psums: psum [feature] of one token, sign extended",
         ),
         *axil_ports(),
-        *_ports(("irq", "output", 1, "level: a cause that IRQ_ENABLE lets through is set")),
+        *_ports(
+            (
+                "irq",
+                "output",
+                1,
+                "interrupt: high while a cause that IRQ_ENABLE lets through is set",
+            )
+        ),
     )
