@@ -7,24 +7,25 @@ Packings, t0 the first trit of a byte:
 
 - trit2: four codes in a byte, t0 in bits 1..0, so 2 bits a trit. A byte with any code 10 is
   illegal.
-- trit5: five trits in a byte, 1.6 bits a trit, coded for a small decoder. t0 is its code. The
-  pairs (t1, t2) and (t3, t4) have a field of two bits and a single bit each. In a pair (x, y) with
-  y not zero, the field is the code of x, and the bit says that y is negative. With y zero, the
-  field is 10, and the bit says that x is negative. A pair of zeros fits nowhere: there, bits 1..0
-  are 10, and the pair's bits hold what they crowd out.
-
-      ================  ========  ========  ========  ========  ====
-      bits              7..6      5         4         3..2      1..0
-      ================  ========  ========  ========  ========  ====
-      no pair of zeros  (t3, t4)  (t1, t2)  (t3, t4)  (t1, t2)  t0
-      t3 = t4 = 0       t0        (t1, t2)  1         (t1, t2)  10
-      t1 = t2 = 0       (t3, t4)  (t3, t4)  0         t0        10
-      all four zero     t0        0         0         10        10
-      ================  ========  ========  ========  ========  ====
-
-  The other 13 bytes are illegal. Five zero trits are byte 0x0A.
+- trit5: five trits in a byte, 1.6 bits a trit, coded for a small decoder.
 - base3: five trits in a byte, the sum of (t_i + 1) 3^i. Bytes 243..255 are illegal. The usual
   format elsewhere; the weight stream does not know it.
+
+In a byte of trit5, t0 is its code. The pairs (t1, t2) and (t3, t4) have a field of two bits and a
+single bit each. In a pair (x, y) with y not zero, the field is the code of x, and the bit says that
+y is negative. With y zero, the field is 10, and the bit says that x is negative. A pair of zeros
+fits nowhere: there, bits 1..0 are 10, and the pair's bits hold what they crowd out.
+
+================  ========  ========  ========  ========  ====
+bits              7..6      5         4         3..2      1..0
+================  ========  ========  ========  ========  ====
+no pair of zeros  (t3, t4)  (t1, t2)  (t3, t4)  (t1, t2)  t0
+t3 = t4 = 0       t0        (t1, t2)  1         (t1, t2)  10
+t1 = t2 = 0       (t3, t4)  (t3, t4)  0         t0        10
+all four zero     t0        0         0         10        10
+================  ========  ========  ========  ========  ====
+
+The other 13 bytes are illegal. Five zero trits are byte 0x0A.
 """
 
 from __future__ import annotations

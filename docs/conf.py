@@ -6,29 +6,20 @@ the folder above.
 """
 
 import re
-import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# Our packages, whose docstrings are shown, and the extension beside this file.
-sys.path[:0] = [str(HERE.parent), str(HERE)]
-
 project = "Tritloom"
 author = "the Tritloom authors"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "tables"]
+extensions = ["myst_parser"]
 html_theme = "furo"
 html_title = "Tritloom"
 html_show_copyright = False
 html_extra_path = ["film.html"]
 # Links to headings, as code hosts make them.
 myst_heading_anchors = 3
-# Docstrings write code in single backticks, which read better in a terminal.
-default_role = "literal"
 # Sources and options are shown as they are.
 smartquotes = False
-autodoc_member_order = "bysource"
-autodoc_typehints = "none"
-napoleon_google_docstring = False
 
 # Pages whose text is a file of the folder above.
 WHOLE = {"changes": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
@@ -47,7 +38,7 @@ def contents(index: str) -> str:
 
 
 def setup(app):
-    """Fill pages in that code hosts show otherwise, and escape what docstrings write."""
+    """Fill in the pages that code hosts show otherwise."""
 
     def fill(_app, name, source):
         if name == "index":
@@ -56,9 +47,4 @@ def setup(app):
             text = (HERE.parent / WHOLE[name]).read_text()
             source[0] = text.replace("](docs/", "](")
 
-    def escape(_app, _what, _name, _object, _options, lines):
-        # |W| is a magnitude, which reStructuredText takes for a substitution.
-        lines[:] = [line.replace("|", r"\|") for line in lines]
-
     app.connect("source-read", fill)
-    app.connect("autodoc-process-docstring", escape)
