@@ -1,4 +1,4 @@
-"""Tables of this project's own data and code in the pages of the book, as Markdown between comments.
+"""Tables of this project's own data and code, as Markdown in the pages of the book.
 
     python docs/generated.py
 

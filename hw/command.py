@@ -21,7 +21,7 @@ def verilog_arguments(parser: argparse.ArgumentParser) -> None:
 def run_verilog(options: argparse.Namespace) -> None:
     """Write Verilog, its sidecar and its lint waivers; print size and latency."""
     name, rtl = elaborate(options)
-    from .verilog import write
+    from .emit import write
 
     files = write(rtl, options.out, stem=name)
     print(

@@ -28,9 +28,10 @@ from tests.tools.rooms import (
 FLOORS = (
     {"arch"},
     {"console"},
-    {"hw.parts", "hw.baselines", "hw.yosys", "hw.lint", "energy_model.costs", "sim.golden"},
-    {"hw.array", "hw.board", "energy_model.published", "sim.checkpoints", "sim.verilator"},
-    {"hw.core", "energy_model.machine"},
+    {"hw.parts", "hw.yosys", "hw.lint", "energy_model.costs", "sim.golden"},
+    {"hw.array", "hw.emit", "energy_model.published", "sim.checkpoints", "sim.verilator"},
+    {"hw.core", "hw.baselines", "energy_model.machine"},
+    {"hw.board"},
     {"hw.verilog", "energy_model.trace", "energy_model.report"},
     {"hw.options", "hw.cells", "energy_model.compare", "energy_model.sweep"},
     {"hw.fpga", "hw.command"},

@@ -38,41 +38,45 @@ from amaranth.lib.wiring import In, Out
 
 from tritloom.arch import timing
 from tritloom.arch.config import ArrayConfig, Technology
-from tritloom.hw.parts import asic
+from tritloom.hw.parts import asic, delay
 from tritloom.hw.parts.delay import lanes_staggered, staggered
+from tritloom.hw.parts.ports import Modules
 
-from .row import CONTROL, stack_name
+from . import pe
+from .row import OUTPUT_STATIONARY_CONTROL, OutputStationaryHop, Row, stack_name, stacks
 
-# name -> (direction, width of a config, description): the ports of the array in the order of the
-# Verilog module; also the sidecar's table.
+# Ports of the array in the order of the Verilog module, and of the JSON sidecar:
+# name -> (direction, width for a configuration, description).
 PORTS = {
     "acts_data": (In, lambda c: c.acts_bits, "act [token][lane], token 0 lane 0 in the low bits"),
-    "acts_last": (In, lambda c: 1, "last beat of a tile"),
-    "acts_tokens": (In, lambda c: c.rows.bit_length(), "with last: tokens to drain, 1 to rows"),
-    "acts_valid": (In, lambda c: 1, "a beat of acts is offered"),
-    "acts_ready": (Out, lambda c: 1, "and taken, together with a beat of trits"),
+    "acts_last": (In, lambda c: 1, "high with the last beat of acts of a tile"),
+    "acts_tokens": (
+        In,
+        lambda c: c.rows.bit_length(),
+        "tokens of the tile to drain, 1 to rows; read with the last beat",
+    ),
+    "acts_valid": (In, lambda c: 1, "high while the sender offers a beat of acts"),
+    "acts_ready": (Out, lambda c: 1, "high when the array takes the beat of acts this cycle"),
     "trits_data": (In, lambda c: c.trits_bits, "trit code [feature][lane], 00 zero 01 +1 11 -1"),
-    "trits_valid": (In, lambda c: 1, "a beat of trits is offered"),
-    "trits_ready": (Out, lambda c: 1, "and taken, together with a beat of acts"),
+    "trits_valid": (In, lambda c: 1, "high while the sender offers a beat of trits"),
+    "trits_ready": (Out, lambda c: 1, "high when the array takes the beat of trits this cycle"),
     "psums_data": (Out, lambda c: c.psums_bits, "psum [feature] of one token, two's complement"),
-    "psums_last": (Out, lambda c: 1, "last token of a tile"),
-    "psums_valid": (Out, lambda c: 1, "a beat of psums is offered"),
-    "psums_ready": (In, lambda c: 1, "and taken"),
-    "illegal": (Out, lambda c: 1, "sticky: a beat held trit code 10, which counted as zero"),
-    "perf_beats": (Out, lambda c: 1, "this cycle takes a beat"),
-    "perf_wait_acts": (Out, lambda c: 1, "it waits for acts, trits offered"),
-    "perf_wait_trits": (Out, lambda c: 1, "it waits for trits, acts offered"),
-    "perf_wait_drain": (Out, lambda c: 1, "a last beat waits for the drain"),
-    "perf_blocked": (Out, lambda c: 1, "a last beat waits for psums to be taken"),
+    "psums_last": (Out, lambda c: 1, "high with the last token of a tile"),
+    "psums_valid": (Out, lambda c: 1, "high while the array offers a beat of psums"),
+    "psums_ready": (In, lambda c: 1, "high when the receiver takes the beat of psums this cycle"),
+    "illegal": (Out, lambda c: 1, "sticky, a beat held trit code 10, which counted as zero"),
+    "perf_beats": (Out, lambda c: 1, "high when the array takes a beat of acts and of trits"),
+    "perf_wait_acts": (Out, lambda c: 1, "high when the array waits for acts, with trits offered"),
+    "perf_wait_trits": (Out, lambda c: 1, "high when the array waits for trits, with acts offered"),
+    "perf_wait_drain": (Out, lambda c: 1, "high when a last beat waits for the drain"),
+    "perf_blocked": (Out, lambda c: 1, "high when a last beat waits for psums to be taken"),
 }
 
 
-class Array(wiring.Component):
-    """The array with its streams.
+class OutputStationaryArray(wiring.Component):
+    """The output-stationary array with its streams.
 
-    Members
-    -------
-    As in `PORTS`.
+    Its members are those of `PORTS`.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
@@ -84,7 +88,7 @@ class Array(wiring.Component):
         m = Module()
 
         beat = Signal()
-        # A tile has ended, and not all of its psums are taken.
+        # High from a tile's end until all of its psums are taken.
         ended = Signal()
         first = Signal(init=1)
         blocked = Signal()
@@ -96,7 +100,7 @@ class Array(wiring.Component):
         ]
         with m.If(beat):
             m.d.sync += first.eq(self.acts_last)
-        control = Signal(CONTROL)
+        control = Signal(OUTPUT_STATIONARY_CONTROL)
         m.d.comb += [
             control.valid.eq(beat),
             control.first.eq(first),
@@ -109,8 +113,8 @@ class Array(wiring.Component):
         return m
 
     def _drain(self, m, ends, ended):
-        """Psums go out, token 0 first; returns whether they go south."""
-        # Until the last PE has loaded.
+        """Offer the psums, token 0 first; return whether the drain registers shift south."""
+        # A one moves through until the last PE has loaded its drain register.
         waiting = Signal(timing.drain_latency(self.config) - 1)
         m.d.sync += waiting.eq(Cat(ends, waiting))
         left = Signal.like(self.acts_tokens)
@@ -130,7 +134,7 @@ class Array(wiring.Component):
         return taken & ~self.psums_last
 
     def _count(self, m, beat, blocked):
-        """Sticky error, and what there is to be counted of this cycle."""
+        """Drive the sticky error and the events that counters count."""
         with m.If(beat & has_illegal(self.trits_data)):
             m.d.sync += self.illegal.eq(1)
         waits = self.acts_valid & self.trits_valid & blocked
@@ -145,7 +149,7 @@ class Array(wiring.Component):
             m.d.comb += counter.eq(event)
 
     def _grid(self, m, control, shift):
-        """Skew, and the rows."""
+        """Add the skew and the rows."""
         config = self.config
         advance = Const(1, 1)
         trits = self.trits_data
@@ -159,7 +163,7 @@ class Array(wiring.Component):
         # Token 0 is in the southernmost row.
         tokens = reversed(words(acts, config.rows))
         acts = Cat(staggered(m, advance, tokens, prefix=self.prefix, name="acts"))
-        skewed = Signal((config.rows - 1) * CONTROL.size)
+        skewed = Signal((config.rows - 1) * OUTPUT_STATIONARY_CONTROL.size)
         controls = Cat(control, skewed)
         m.d.sync += skewed.eq(controls)
         north = Const(0, config.psums_bits)
@@ -184,6 +188,23 @@ def has_illegal(codes: Value) -> Value:
 
 
 def words(value: Value, count: int) -> list[Value]:
-    """`value` cut into `count` equal slices, low bits first."""
+    """A value cut into `count` equal slices, low bits first."""
     width = len(value) // count
     return [value[i * width : (i + 1) * width] for i in range(count)]
+
+
+def modules(config: ArrayConfig, *, prefix: str) -> Modules:
+    """Every module of an output-stationary array by name; its top is `prefix` itself.
+
+    The order decides how Yosys numbers unnamed wires, hence the text of the Verilog.
+    """
+    acts, trits = config.lanes * config.act_bits, config.cols_per_hop * config.lanes * 2
+    return {
+        **pe.modules(config, prefix=prefix),
+        f"{prefix}_hop": OutputStationaryHop(config, prefix=prefix),
+        f"{prefix}_row": Row(config, prefix=prefix),
+        prefix: OutputStationaryArray(config, prefix=prefix),
+        **stacks(config, prefix=prefix),
+        **delay.modules(width=acts, blocks=config.rows, prefix=prefix),
+        **delay.modules(width=trits, blocks=config.hops, prefix=prefix),
+    }

@@ -1,4 +1,4 @@
-"""The processing element: selects of `lanes` trits, adder tree, accumulator, drain register.
+"""The output-stationary PE: selects of `lanes` trits, adder tree, accumulator, drain register.
 
 There is no multiplier: a trit passes its act, the act's complement, or zero. The one that completes
 a two's complement negation (-a = ~a + 1) is not added at the lane. Every adder of the tree has a
@@ -21,6 +21,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritloom.arch.config import ArrayConfig, Technology
 from tritloom.hw.parts import asic, ecp5
+from tritloom.hw.parts.ports import Modules, Ports, members
 
 
 def add_with_carry(a: Value, b: Value, carry: Value, width: int) -> Value:
@@ -36,7 +37,7 @@ def add_with_carry(a: Value, b: Value, carry: Value, width: int) -> Value:
 def dot_product(
     m: Module, config: ArrayConfig, *, acts: Value, trits: Value, advance: Value | None = None
 ):
-    """(sum, carry still to be added) of `lanes` acts by trits, `tree_stages` cycles later.
+    """The product of `lanes` acts and trits, `tree_stages` later: (sum, carry still to be added).
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def dot_product(
 
 
 def _select(m, config, acts, trits):
-    """(operand, carry) of every lane: act and 0, complement and 1, or zero and 0.
+    """Operand and carry of every lane: act and 0, complement and 1, or zero and 0.
 
     The illegal code 10 is a zero's complement and 1: zero.
     """
@@ -91,7 +92,7 @@ def _register(m, advance, node, level, index):
 
 
 def accumulator(m: Module, config: ArrayConfig, *, valid: Value, first: Value, node) -> Value:
-    """The accumulator of a PE, to which a node is added: (sum, carry)."""
+    """The accumulator of a PE, to which a node of the tree is added, a pair (sum, carry)."""
     total, carry = node
     accumulator = Signal(signed(config.psum_bits))
     accumulated = Signal.like(accumulator)
@@ -105,12 +106,12 @@ def accumulator(m: Module, config: ArrayConfig, *, valid: Value, first: Value, n
 def accumulator_in_halves(
     m: Module, config: ArrayConfig, add: Callable, *, valid: Value, first: Value, node
 ) -> Value:
-    """The same in two halves: the upper one adds a cycle after the lower one.
+    """The accumulator of a PE in two halves: the upper one adds a cycle after the lower one.
 
     Parameters
     ----------
     add : callable
-        As `ecp5.accumulate`, without the module.
+        `ecp5.accumulate` for a given module, or `asic.Gates.accumulate`.
     valid, first : Value
         Two bits each. Bit 0 comes with `node`; bit 1 a cycle later.
 
@@ -152,44 +153,52 @@ def accumulator_in_halves(
     return Cat(lower_q, upper)
 
 
-class PE(wiring.Component):
+def ports(config: ArrayConfig, *, weight_bits: int = 2, psum_bits: int | None = None) -> Ports:
+    """Ports of an output-stationary PE: name -> (direction, shape, description).
+
+    Parameters
+    ----------
+    weight_bits, psum_bits : int
+        Bits of one weight and of one psum, where the PE is one of `hw.baselines`.
+    """
+    bits = config.accumulator_stages + 1
+    weights, psum = config.lanes * weight_bits, psum_bits or config.psum_bits
+    drain = {
+        "shift": (In, 1, "high to load the drain register from the north"),
+        "psum_north": (In, psum, "drain register of the PE to the north"),
+    }
+    return {
+        "take": (In, len(config.lane_groups), "high per lane group to take trits from the north"),
+        "acts": (
+            In,
+            config.lanes * config.act_bits,
+            "act [lane] from the hop's registers",
+        ),
+        "trits_north": (In, weights, "trit code [lane] from the PE to the north"),
+        "trits_south": (Out, weights, "trit code [lane] to the PE to the south, a cycle later"),
+        "valid": (In, bits, "high to accumulate the tree's output; bit 1 for the upper half"),
+        "first": (In, bits, "high to accumulate from zero; bit 1 for the upper half"),
+        "load": (In, 1, "high to copy the accumulator to the drain register"),
+        **(drain if config.rows > 1 else {}),
+        "psum_south": (Out, psum, "drain register of this PE, two's complement"),
+    }
+
+
+class OutputStationaryPE(wiring.Component):
     """One PE of the output-stationary array.
 
-    Members
-    -------
-    take : In
-        For each of `config.lane_groups`: a beat comes in, take its trits.
-    acts : In(lanes * act_bits)
-        Of the hop, lane 0 in the low bits.
-    trits_north, trits_south : In, Out(lanes * 2)
-        Trit codes, in technology asic pairs as of `asic.one_hot`; they go south one PE a cycle.
-    valid, first : In(accumulator_stages + 1)
-        Aligned with the tree's output: accumulate it; start from zero. Where the accumulator adds
-        in two cycles, bit 0 is for the lower half and bit 1 for the upper.
-    load : In(1)
-        The cycle after a tile's last `valid`: move the accumulator to the drain register.
-    shift : In(1)
-        Take `psum_north` into the drain register.
-    psum_north, psum_south : In, Out(psum_bits)
-        Drain registers of the column, southward. A single row has neither `shift` nor `psum_north`.
+    Its members are those of `ports`. `valid` and `first` come with the tree's output; where the
+    accumulator adds in two cycles, bit 0 is for the lower half and bit 1 for the upper. `load`
+    comes a cycle after a tile's last `valid`. In technology asic, trits are pairs of bits, as
+    `asic.one_hot` makes them.
     """
+
+    reset_less = True
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
         self.prefix = prefix
-        super().__init__(
-            {
-                "take": In(len(config.lane_groups)),
-                "acts": In(config.lanes * config.act_bits),
-                "trits_north": In(config.lanes * 2),
-                "trits_south": Out(config.lanes * 2),
-                "valid": In(config.accumulator_stages + 1),
-                "first": In(config.accumulator_stages + 1),
-                "load": In(1),
-                **({"shift": In(1), "psum_north": In(config.psum_bits)} if config.rows > 1 else {}),
-                "psum_south": Out(config.psum_bits),
-            }
-        )
+        super().__init__(members(ports(config)))
 
     def elaborate(self, platform):
         config = self.config
@@ -232,3 +241,9 @@ class PE(wiring.Component):
         with m.If(self.valid):
             m.d.sync += accumulated.eq(add("sum", accumulated, addend, **clear))
         return accumulated
+
+
+def modules(config: ArrayConfig, *, prefix: str) -> Modules:
+    """Every module of an output-stationary PE by name, its top (`prefix`_pe) last."""
+    pe = OutputStationaryPE(config, prefix=prefix)
+    return asic.modules(config, prefix=prefix) | {f"{prefix}_pe": pe}

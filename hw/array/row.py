@@ -20,9 +20,10 @@ from amaranth.lib.wiring import In, Out
 from tritloom.arch.config import ArrayConfig, Dataflow, Technology
 from tritloom.hw.parts import asic, ecp5
 from tritloom.hw.parts.popcount import halves
+from tritloom.hw.parts.ports import Modules, Ports, members
 
-# Rides with every slice of acts, output-stationary.
-CONTROL = data.StructLayout(
+# Control bits that ride with every slice of acts, output-stationary.
+OUTPUT_STATIONARY_CONTROL = data.StructLayout(
     {
         "valid": 1,  # the slice is a beat, not a bubble
         "first": 1,  # of a tile
@@ -30,11 +31,12 @@ CONTROL = data.StructLayout(
     }
 )
 
-# Of the drain registers, output-stationary with more than a row; of all, weight-stationary.
+# Clock enables: of the drain registers in an output-stationary array of more than one row, and of
+# all registers in a weight-stationary array.
 _ENABLES = ("shift", "advance")
 
-# Goes east in the same registers, weight-stationary.
-STATIONARY_CONTROL = data.StructLayout(
+# Control bits that go east in the same registers, weight-stationary.
+WEIGHT_STATIONARY_CONTROL = data.StructLayout(
     {
         "swap": 1,  # with the first slice of a tile: the shadow trits become the active ones
         "load": 1,  # the shadow trits take those of the north
@@ -43,44 +45,70 @@ STATIONARY_CONTROL = data.StructLayout(
 
 
 def control_layout(config: ArrayConfig) -> data.StructLayout:
-    """Control bits that go east, by dataflow."""
+    """The control bits that go east in an array of the configuration's dataflow."""
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
-    return CONTROL if output else STATIONARY_CONTROL
+    return OUTPUT_STATIONARY_CONTROL if output else WEIGHT_STATIONARY_CONTROL
 
 
-def columns(
+def column_ports(
     config: ArrayConfig, count: int, *, weight_bits: int = 2, psum_bits: int | None = None
-) -> dict:
+) -> Ports:
     """Ports that run north to south through `count` columns, and their enables.
 
     Psums come from the north where they pass through, and where they drain through further rows.
     """
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
-    psums = count * (psum_bits or config.psum_bits)
-    north = {"psums_north": In(psums)}
+    psums, trits = count * (psum_bits or config.psum_bits), count * config.lanes * weight_bits
+    north = {"psums_north": (In, psums, "psum [column] from the north, column 0 in the low bits")}
     return {
-        **({"shift": In(1)} if output and config.rows > 1 else {}),
-        **({} if output else {"advance": In(1)}),
-        "trits_north": In(count * config.lanes * weight_bits),
-        "trits_south": Out(count * config.lanes * weight_bits),
+        **({"shift": (In, 1, "high to shift psums south")} if output and config.rows > 1 else {}),
+        **({} if output else {"advance": (In, 1, "clock enable of every register")}),
+        "trits_north": (In, trits, "trit code [column][lane] from the north"),
+        "trits_south": (Out, trits, "trit code [column][lane] to the south"),
         **({} if output and config.rows == 1 else north),
-        "psums_south": Out(psums),
+        "psums_south": (Out, psums, "psum [column] to the south, column 0 in the low bits"),
     }
 
 
-def west_east(config: ArrayConfig) -> dict:
-    """Ports that run west to east."""
-    width, control = config.lanes * config.act_bits, control_layout(config)
+def west_ports(config: ArrayConfig) -> Ports:
+    """Ports of the west edge of a hop or a row."""
     return {
-        "acts_west": In(width),
-        "acts_east": Out(width),
-        "control_west": In(control),
-        "control_east": Out(control),
+        "acts_west": (In, config.lanes * config.act_bits, "act [lane] from the west"),
+        "control_west": (In, control_layout(config), "control bits that come with acts_west"),
+    }
+
+
+def hop_ports(config: ArrayConfig, *, weight_bits: int = 2, psum_bits: int | None = None) -> Ports:
+    """Ports of a hop: name -> (direction, shape, description).
+
+    Parameters
+    ----------
+    weight_bits, psum_bits : int
+        Bits of one weight and of one psum, where PEs are those of `hw.baselines`.
+    """
+    west, count = west_ports(config), config.cols_per_hop
+    return {
+        "acts_west": west["acts_west"],
+        "acts_east": (Out, config.lanes * config.act_bits, "act [lane] to the east, a cycle later"),
+        "control_west": west["control_west"],
+        "control_east": (Out, control_layout(config), "control bits that go with acts_east"),
+        **column_ports(config, count, weight_bits=weight_bits, psum_bits=psum_bits),
+    }
+
+
+def stack_ports(config: ArrayConfig, rows: int) -> Ports:
+    """Ports of a stack of rows: name -> (direction, shape, description)."""
+    acts = rows * config.lanes * config.act_bits
+    controls = data.ArrayLayout(control_layout(config), rows)
+    return {
+        "acts_west": (In, acts, "act [row][lane] from the west, skewed, row 0 in the low bits"),
+        "control_west": (In, controls, "control bits [row] that come with acts_west"),
+        **column_ports(config, config.cols),
     }
 
 
 def _enables(outer) -> dict:
-    """Connections of the enables that `outer` has."""
+    """Connections of the clock enables that `outer` has."""
     return {f"i_{port}": getattr(outer, port) for port in _ENABLES if hasattr(outer, port)}
 
 
@@ -103,20 +131,15 @@ def _north_south(outer, config: ArrayConfig, index: int, count: int) -> dict:
     }
 
 
-class Hop(wiring.Component):
+class OutputStationaryHop(wiring.Component):
     """Act and control registers, and `cols_per_hop` output-stationary PEs that read them.
 
-    Members
-    -------
-    acts_west, acts_east : In, Out(lanes * act_bits)
-    control_west, control_east : In, Out(CONTROL)
-    shift, trits_*, psums_*
-        As of `PE`, for `cols_per_hop` columns, column 0 in the low bits.
+    Its members are those of `hop_ports`.
 
     Parameters
     ----------
     weight_bits, psum_bits : int
-        Of one weight and one psum, where PEs are those of `hw.baselines`.
+        Bits of one weight and of one psum, where PEs are those of `hw.baselines`.
     """
 
     def __init__(
@@ -131,21 +154,21 @@ class Hop(wiring.Component):
         self.prefix = prefix
         self._weight_bits = weight_bits
         self._psum_bits = psum_bits or config.psum_bits
-        ports = columns(config, config.cols_per_hop, weight_bits=weight_bits, psum_bits=psum_bits)
-        super().__init__(west_east(config) | ports)
+        ports = hop_ports(config, weight_bits=weight_bits, psum_bits=psum_bits)
+        super().__init__(members(ports))
 
     def elaborate(self, platform):
         config = self.config
         m = Module()
 
         acts = Signal(config.lanes * config.act_bits, reset_less=True)
-        control = Signal(CONTROL)
+        control = Signal(OUTPUT_STATIONARY_CONTROL)
         m.d.sync += control.eq(self.control_west)
         # The control bits wait for the tree: by cycles since they came.
         controls = [self.control_west, control]
         stages = config.input_stages + config.tree_stages
         for stage in range(stages - 1):
-            delayed = Signal(CONTROL, name=f"control_{stage}")
+            delayed = Signal(OUTPUT_STATIONARY_CONTROL, name=f"control_{stage}")
             m.d.sync += delayed.eq(controls[-1])
             controls.append(delayed)
 
@@ -204,20 +227,13 @@ class Hop(wiring.Component):
 class Row(wiring.Component):
     """Hops from west to east.
 
-    Members
-    -------
-    acts_west : In(lanes * act_bits)
-    control_west : In(control_layout)
-    shift, trits_*, psums_*
-        As of the hop, for `cols` columns, column 0 in the low bits; where weights are stationary,
-        `advance` in place of `shift`.
+    Its members are those of `west_ports`, and of `column_ports` for `cols` columns.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
         self.prefix = prefix
-        west = {name: flow for name, flow in west_east(config).items() if name.endswith("west")}
-        super().__init__(west | columns(config, config.cols))
+        super().__init__(members(west_ports(config) | column_ports(config, config.cols)))
 
     def elaborate(self, platform):
         config = self.config
@@ -248,24 +264,14 @@ def stack_name(prefix: str, rows: int) -> str:
 class Stack(wiring.Component):
     """At least two rows, from north to south.
 
-    Members
-    -------
-    acts_west : In(rows * lanes * act_bits)
-        Skewed acts, row 0 (north) in the low bits.
-    control_west : In(ArrayLayout(control_layout, rows))
-    shift, trits_*, psums_*
-        As of `Row`.
+    Its members are those of `stack_ports`.
     """
 
     def __init__(self, config: ArrayConfig, *, rows: int, prefix: str):
         self.config = config
         self.rows = rows
         self.prefix = prefix
-        west = {
-            "acts_west": In(rows * config.lanes * config.act_bits),
-            "control_west": In(data.ArrayLayout(control_layout(config), rows)),
-        }
-        super().__init__(west | columns(config, config.cols))
+        super().__init__(members(stack_ports(config, rows)))
 
     def elaborate(self, platform):
         config = self.config
@@ -292,3 +298,16 @@ class Stack(wiring.Component):
             trits, psums, start = trits_south, psums_south, end
         m.d.comb += [self.trits_south.eq(trits), self.psums_south.eq(psums)]
         return m
+
+
+def stacks(config: ArrayConfig, *, prefix: str) -> Modules:
+    """The stacks of rows of an array by name, the largest first; none where there is one row."""
+    sizes = [config.rows]  # grows while it is walked
+    for rows in sizes:
+        if rows > 1:
+            sizes += set(halves(rows)) - set(sizes)
+    return {
+        stack_name(prefix, rows): Stack(config, rows=rows, prefix=prefix)
+        for rows in sizes
+        if rows > 1
+    }

@@ -35,38 +35,55 @@ from amaranth.lib.wiring import In, Out
 
 from tritloom.arch import timing
 from tritloom.arch.config import ArrayConfig
+from tritloom.hw.parts import delay
 from tritloom.hw.parts.delay import staggered
+from tritloom.hw.parts.ports import Modules, Ports, members
 from tritloom.hw.parts.ram import Ram
 
 from .output_stationary import has_illegal, words
 from .pe import add_with_carry, dot_product
-from .row import STATIONARY_CONTROL, columns, stack_name, west_east
+from .row import WEIGHT_STATIONARY_CONTROL, Row, hop_ports, stack_name, stacks
 
-# As in hw/array/output_stationary.py: name -> (direction, width of a config, description).
+# Ports of the array in the order of the Verilog module, and of the JSON sidecar:
+# name -> (direction, width for a configuration, description).
 PORTS = {
     "acts_data": (In, lambda c: c.acts_bits, "act [slice][lane], slice 0 lane 0 in the low bits"),
-    "acts_last": (In, lambda c: 1, "last token of a tile"),
-    "acts_first_k": (In, lambda c: 1, "psums of this tile start from zero"),
-    "acts_last_k": (In, lambda c: 1, "psums of this tile are complete and go out"),
-    "acts_valid": (In, lambda c: 1, "a beat of acts is offered"),
-    "acts_ready": (Out, lambda c: 1, "and taken; low until the tile's trits are loaded"),
+    "acts_last": (In, lambda c: 1, "high with the beat of acts of a tile's last token"),
+    "acts_first_k": (In, lambda c: 1, "high for all of a tile whose psums start from zero"),
+    "acts_last_k": (In, lambda c: 1, "high for all of a tile whose psums are complete and go out"),
+    "acts_valid": (In, lambda c: 1, "high while the sender offers a beat of acts"),
+    "acts_ready": (
+        Out,
+        lambda c: 1,
+        "high when the array takes the beat of acts this cycle; "
+        "low until the trits of the tile are loaded",
+    ),
     "trits_data": (In, lambda c: c.trits_bits, "trit code [feature][lane], 00 zero 01 +1 11 -1"),
-    "trits_valid": (In, lambda c: 1, "a beat of trits is offered"),
-    "trits_ready": (Out, lambda c: 1, "and taken; low while a loaded tile waits for its acts"),
+    "trits_valid": (In, lambda c: 1, "high while the sender offers a beat of trits"),
+    "trits_ready": (
+        Out,
+        lambda c: 1,
+        "high when the array takes the beat of trits this cycle; "
+        "low while a loaded tile waits for acts",
+    ),
     "psums_data": (Out, lambda c: c.psums_bits, "psum [feature] of one token, two's complement"),
-    "psums_last": (Out, lambda c: 1, "last token of a tile"),
-    "psums_valid": (Out, lambda c: 1, "a beat of psums is offered"),
-    "psums_ready": (In, lambda c: 1, "and taken; low freezes the array"),
-    "illegal": (Out, lambda c: 1, "sticky: a beat held trit code 10, which counted as zero"),
-    "perf_beats": (Out, lambda c: 1, "this cycle takes a beat of acts"),
-    "perf_loads": (Out, lambda c: 1, "it takes a beat of trits"),
-    "perf_wait_acts": (Out, lambda c: 1, "it waits for acts, trits loaded"),
-    "perf_wait_trits": (Out, lambda c: 1, "acts wait for trits to be offered"),
-    "perf_wait_load": (Out, lambda c: 1, "acts wait for a load under way"),
-    "perf_blocked": (Out, lambda c: 1, "backpressure on psums freezes it"),
+    "psums_last": (Out, lambda c: 1, "high with the psums of a tile's last token"),
+    "psums_valid": (Out, lambda c: 1, "high while the array offers a beat of psums"),
+    "psums_ready": (
+        In,
+        lambda c: 1,
+        "high when the receiver takes the beat of psums this cycle; low freezes the array",
+    ),
+    "illegal": (Out, lambda c: 1, "sticky, a beat held trit code 10, which counted as zero"),
+    "perf_beats": (Out, lambda c: 1, "high when the array takes a beat of acts"),
+    "perf_loads": (Out, lambda c: 1, "high when the array takes a beat of trits"),
+    "perf_wait_acts": (Out, lambda c: 1, "high when the array waits for acts, with trits loaded"),
+    "perf_wait_trits": (Out, lambda c: 1, "high when acts wait for trits to be offered"),
+    "perf_wait_load": (Out, lambda c: 1, "high when acts wait for a load under way"),
+    "perf_blocked": (Out, lambda c: 1, "high when backpressure on psums freezes the array"),
 }
 
-# What a beat of acts has to tell at the south edge.
+# Bits of a beat of acts that the south edge needs.
 SOUTH = data.StructLayout({"valid": 1, "first_k": 1, "last_k": 1, "last": 1})
 
 
@@ -75,37 +92,32 @@ def psum_buffer(config: ArrayConfig) -> Ram:
     return Ram(width=config.psums_bits, depth=config.buffer_tokens)
 
 
-class PE(wiring.Component):
-    """One PE of the weight-stationary array; the selects and the tree are those of hw/array/pe.py.
+def pe_ports(config: ArrayConfig) -> Ports:
+    """Ports of a weight-stationary PE: name -> (direction, shape, description)."""
+    acts, trits, psum = config.lanes * config.act_bits, config.lanes * 2, config.psum_bits
+    return {
+        "advance": (In, 1, "clock enable of every register"),
+        "acts": (In, acts, "act [lane] from the hop's registers"),
+        "swap": (In, 1, "high to make the shadow trits active, a cycle ahead of the acts"),
+        "load": (In, 1, "high to take shadow trits from the north"),
+        "trits_north": (In, trits, "shadow trit code [lane] of the PE to the north"),
+        "trits_south": (Out, trits, "shadow trit code [lane] of this PE"),
+        "psum_north": (In, psum, "psum register of the PE to the north"),
+        "psum_south": (Out, psum, "psum register of this PE, two's complement"),
+    }
 
-    Members
-    -------
-    advance : In(1)
-        Clock enable of every register.
-    acts : In(lanes * act_bits)
-        Registered acts of the hop, lane 0 in the low bits.
-    swap, load : In(1)
-        One cycle ahead of the acts: make the shadow trits active; take shadow trits from the north.
-    trits_north, trits_south : In, Out(lanes * 2)
-        Shadow registers of the column, southward.
-    psum_north, psum_south : In, Out(psum_bits)
-        Psum registers of the column, southward.
+
+class WeightStationaryPE(wiring.Component):
+    """One PE of the weight-stationary array; its selects and its tree are those of hw/array/pe.py.
+
+    Its members are those of `pe_ports`.
     """
+
+    reset_less = True
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        super().__init__(
-            {
-                "advance": In(1),
-                "acts": In(config.lanes * config.act_bits),
-                "swap": In(1),
-                "load": In(1),
-                "trits_north": In(config.lanes * 2),
-                "trits_south": Out(config.lanes * 2),
-                "psum_north": In(config.psum_bits),
-                "psum_south": Out(config.psum_bits),
-            }
-        )
+        super().__init__(members(pe_ports(config)))
 
     def elaborate(self, platform):
         config = self.config
@@ -126,27 +138,22 @@ class PE(wiring.Component):
         return m
 
 
-class Hop(wiring.Component):
+class WeightStationaryHop(wiring.Component):
     """Act and control registers, and `cols_per_hop` weight-stationary PEs that read them.
 
-    Members
-    -------
-    acts_west, acts_east : In, Out(lanes * act_bits)
-    control_west, control_east : In, Out(STATIONARY_CONTROL)
-    advance, trits_*, psums_*
-        As of `PE`, for `cols_per_hop` columns, column 0 in the low bits.
+    Its members are those of `hw.array.row.hop_ports`.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
         self.prefix = prefix
-        super().__init__(west_east(config) | columns(config, config.cols_per_hop))
+        super().__init__(members(hop_ports(config)))
 
     def elaborate(self, platform):
         config = self.config
         m = Module()
         acts = Signal(config.lanes * config.act_bits, reset_less=True)
-        control = Signal(STATIONARY_CONTROL)
+        control = Signal(WEIGHT_STATIONARY_CONTROL)
         with m.If(self.advance):
             m.d.sync += [acts.eq(self.acts_west), control.eq(self.control_west)]
         m.d.comb += [self.acts_east.eq(acts), self.control_east.eq(control)]
@@ -168,12 +175,10 @@ class Hop(wiring.Component):
         return m
 
 
-class Array(wiring.Component):
-    """The array with its streams.
+class WeightStationaryArray(wiring.Component):
+    """The weight-stationary array with its streams and its output buffer.
 
-    Members
-    -------
-    As in `PORTS`.
+    Its members are those of `PORTS`.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
@@ -197,7 +202,13 @@ class Array(wiring.Component):
         return m
 
     def _accept(self, m, advance, beat, load, first):
-        """Take beats; swap, load enable of every row, and whether a tile's trits are loaded."""
+        """Take beats.
+
+        Returns
+        -------
+        swap, loads, loaded : Value
+            The swap, a load enable for each row, and whether a tile's trits are loaded.
+        """
         config = self.config
         # Rows whose shadow registers hold the trits of the next tile, from the north.
         filled = Signal(config.rows)
@@ -224,7 +235,7 @@ class Array(wiring.Component):
         return swap, loads, loaded
 
     def _count(self, m, advance, beat, load, unloaded):
-        """Sticky error, and what there is to be counted of this cycle."""
+        """Drive the sticky error and the events that counters count."""
         with m.If(load & has_illegal(self.trits_data)):
             m.d.sync += self.illegal.eq(1)
         waiting = advance & self.acts_valid & unloaded
@@ -239,7 +250,7 @@ class Array(wiring.Component):
             m.d.comb += counter.eq(event)
 
     def _grid(self, m, advance, swap, loads):
-        """Skew, rows, deskew; the psums of one token."""
+        """Add skew, rows and deskew; return the psums of one token."""
         config = self.config
         trits = words(self.trits_data, config.hops)
         trits = staggered(m, advance, trits, prefix=self.prefix, name="trits")
@@ -276,7 +287,7 @@ class Array(wiring.Component):
         return psums
 
     def _accumulate(self, m, advance, beat, psums):
-        """Add to the output buffer, or to nothing; keep there, or send."""
+        """Add psums to those of the output buffer or to zero; keep them there, or send them."""
         config = self.config
         entering = Signal(SOUTH)
         m.d.comb += [
@@ -285,7 +296,7 @@ class Array(wiring.Component):
             entering.last_k.eq(self.acts_last_k),
             entering.last.eq(self.acts_last),
         ]
-        # What is told of a beat arrives with its psums, one cycle before they are offered.
+        # The bits of a beat arrive with its psums, one cycle before these are offered.
         line = Signal((timing.pass_latency(config) - timing.OUTPUT) * SOUTH.size)
         with m.If(advance):
             m.d.sync += line.eq(Cat(entering, line))
@@ -336,3 +347,22 @@ class Array(wiring.Component):
             with m.If(send):
                 m.d.sync += out.eq(sums)
         m.d.comb += self.psums_data.eq(out)
+
+
+def modules(config: ArrayConfig, *, prefix: str) -> Modules:
+    """Every module of a weight-stationary array by name; its top is `prefix` itself.
+
+    The order decides how Yosys numbers unnamed wires, hence the text of the Verilog.
+    """
+    trits, psums = config.lanes * 2, config.psum_bits
+    return {
+        f"{prefix}_pe": WeightStationaryPE(config),
+        f"{prefix}_hop": WeightStationaryHop(config, prefix=prefix),
+        f"{prefix}_row": Row(config, prefix=prefix),
+        prefix: WeightStationaryArray(config, prefix=prefix),
+        f"{prefix}_psum_buffer": psum_buffer(config),
+        **stacks(config, prefix=prefix),
+        **delay.modules(width=config.lanes * config.act_bits, blocks=config.rows, prefix=prefix),
+        **delay.modules(width=config.cols_per_hop * trits, blocks=config.hops, prefix=prefix),
+        **delay.modules(width=config.cols_per_hop * psums, blocks=config.hops, prefix=prefix),
+    }

@@ -1,6 +1,6 @@
-"""PEs as a textbook has them, for comparison with hw/array/pe.py: in area, in clock, in energy.
+"""Textbook PEs, for comparison with hw/array/pe.py: in area, in clock, in energy.
 
-All are output-stationary PEs with the ports of `hw.array.pe.PE`, its trit, accumulator and drain
+All are output-stationary PEs with the ports of `hw.array.pe`, its trit, accumulator and drain
 registers, so that what differs is the arithmetic in between. With `select_stages` there are
 registers behind the products, or selects. Acts are registered outside, in the hop.
 """
@@ -11,22 +11,22 @@ from typing import ClassVar
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from tritloom.arch.config import ArrayConfig, Technology
 from tritloom.arch.errors import InputError
+from tritloom.hw.array.pe import ports
+from tritloom.hw.parts.ports import members
 
 from . import floating
 from .floating import FP16, FP32
 
 
-class PE(wiring.Component):
-    """What the baselines have in common; each adds `products`, and what else differs.
+class BaselinePE(wiring.Component):
+    """A PE without its arithmetic, which each baseline adds: `products`, and what else differs.
 
-    Members
-    -------
-    As of `hw.array.pe.PE`, with `weight_bits` for each weight on `trits_north` and `trits_south`,
-    and `psum_bits` for a psum. `valid` and `first` come `config.tree_stages` cycles after the acts.
+    Its members are those of `hw.array.pe.ports`, with `weight_bits` for each weight on
+    `trits_north` and `trits_south`, and `psum_bits` for a psum. `valid` and `first` come
+    `config.tree_stages` cycles after the acts.
 
     Raises
     ------
@@ -34,30 +34,19 @@ class PE(wiring.Component):
         On elaboration: the configuration is not one that the baseline has.
     """
 
+    reset_less = True
     weight_bits = 2
-    # Parameters that a baseline has one value of.
+    # Parameters that a baseline fixes to one value.
     fixed: ClassVar[dict[str, object]] = {"lanes": 1}
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        weights = config.lanes * self.weight_bits
-        super().__init__(
-            {
-                "take": In(1),
-                "acts": In(config.lanes * config.act_bits),
-                "trits_north": In(weights),
-                "trits_south": Out(weights),
-                "valid": In(1),
-                "first": In(1),
-                "load": In(1),
-                **({"shift": In(1), "psum_north": In(self.psum_bits)} if config.rows > 1 else {}),
-                "psum_south": Out(self.psum_bits),
-            }
-        )
+        table = ports(config, weight_bits=self.weight_bits, psum_bits=self.psum_bits)
+        super().__init__(members(table))
 
     @property
     def psum_bits(self) -> int:
-        """Width of a psum."""
+        """Bits of a psum."""
         return self.config.psum_bits
 
     def products(self, m: Module, acts: list[Value], weights: list[Value]) -> list[Value]:
@@ -65,7 +54,7 @@ class PE(wiring.Component):
         raise NotImplementedError
 
     def total(self, m: Module, products: list[Value]) -> Value:
-        """Their sum, as many cycles later as `config.tree_stages` has besides `select_stages`."""
+        """The sum of products, `config.tree_stages` less `select_stages` cycles later."""
         return products[0]
 
     def accumulate(self, m: Module, psum: Value, total: Value) -> Value:
@@ -118,14 +107,14 @@ def _select(act, trit):
     return Mux(nonzero, Mux(negative, -act, act), 0)
 
 
-class SelectAdd(PE):
+class SelectAdd(BaselinePE):
     """One trit x act a cycle: select, negate, add."""
 
     def products(self, m, acts, weights):
         return [_select(acts[0], weights[0])]
 
 
-class Mac(PE):
+class Mac(BaselinePE):
     """One act x int8 weight a cycle, with a multiplier."""
 
     weight_bits = 8
@@ -134,7 +123,7 @@ class Mac(PE):
         return [acts[0] * weights[0].as_signed()]
 
 
-class MacFp16(PE):
+class MacFp16(BaselinePE):
     """One FP16 act x FP16 weight a cycle; product and sum are rounded to FP16."""
 
     weight_bits = psum_bits = FP16.width
@@ -147,7 +136,7 @@ class MacFp16(PE):
         return floating.add(m, FP16, psum, total)
 
 
-class MacFp32(PE):
+class MacFp32(BaselinePE):
     """One FP16 act x FP16 weight a cycle; the product is exact, the sum is rounded to FP32."""
 
     weight_bits = FP16.width
@@ -161,7 +150,7 @@ class MacFp32(PE):
         return floating.add(m, FP32, psum, total)
 
 
-class AdderTree(PE):
+class AdderTree(BaselinePE):
     """`lanes` trits x acts a cycle: selects, and a balanced tree with a register at each level."""
 
     fixed: ClassVar[dict[str, object]] = {"levels_per_stage": 1}

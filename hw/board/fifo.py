@@ -5,30 +5,30 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tritloom.arch.board import FIFO_BYTES, MAX_PAYLOAD
-from tritloom.hw.parts.ports import members
+from tritloom.hw.parts.ports import Modules, members
 from tritloom.hw.parts.ram import Ram
 
+# The memory of a FIFO: bytes, each with its end-of-packet bit.
 fifo_ram = Ram(width=9, depth=FIFO_BYTES)
 
+# Ports of the FIFO: name -> (direction, width, description).
 FIFO_PORTS = {
-    "in_data": (In, 8, "a byte to store"),
-    "in_last": (In, 1, "it ends a packet"),
-    "in_valid": (In, 1, "it is stored; only where there is room"),
-    "room": (Out, 1, "for a command of any length"),
-    "out_data": (Out, 8, "the oldest byte"),
-    "out_last": (Out, 1, "it ends a packet"),
-    "out_valid": (Out, 1, "it is offered"),
-    "out_ready": (In, 1, "and taken"),
-    "level": (Out, FIFO_BYTES.bit_length(), "bytes that are stored"),
+    "in_data": (In, 8, "the byte to store"),
+    "in_last": (In, 1, "high where the byte to store ends a packet"),
+    "in_valid": (In, 1, "high to store the byte; only where there is room"),
+    "room": (Out, 1, "high while a command of any length finds room"),
+    "out_data": (Out, 8, "the oldest byte stored"),
+    "out_last": (Out, 1, "high where the oldest byte ends a packet"),
+    "out_valid": (Out, 1, "high while the oldest byte is offered"),
+    "out_ready": (In, 1, "high when the receiver takes the byte this cycle"),
+    "level": (Out, FIFO_BYTES.bit_length(), "number of bytes stored"),
 }
 
 
 class Fifo(wiring.Component):
     """A FIFO of bytes, each with a bit that marks the last of a packet.
 
-    Members
-    -------
-    As in `FIFO_PORTS`.
+    Its members are those of `FIFO_PORTS`.
     """
 
     def __init__(self, *, prefix: str):
@@ -63,3 +63,8 @@ class Fifo(wiring.Component):
             self.out_valid.eq(fetch | (self.out_valid & ~self.out_ready)),
         ]
         return m
+
+
+def modules(*, prefix: str) -> Modules:
+    """Every module of a FIFO by name, the top (`prefix`_fifo) last."""
+    return {f"{prefix}_fifo_ram": fifo_ram, f"{prefix}_fifo": Fifo(prefix=prefix)}

@@ -1,11 +1,11 @@
-"""The loader of a board: it serves the protocol of `arch.board`, with the core behind it.
+"""The loader of a board: serves the protocol of `arch.board`, with the core behind it.
 
-It does one command after the other and waits for nobody but the register bus, which answers within
-cycles, and the transmitter: a stream's command finds room in its FIFO or is refused. Bytes that
-come while it answers are lost, and it says so in the next answer.
+The loader does one command after the other and waits for nobody but the register bus, which
+answers within cycles, and the transmitter: a stream's command finds room in its FIFO or is refused.
+Bytes that come while the loader answers are lost, which the next answer tells.
 
-The psums' beats are not stored again: the core holds one while its bytes leave, as AXI4-Stream has
-it. A soft reset of the core breaks that rule, so with runs under way RESET is the one to use.
+The psums' beats are not stored again: the core holds a beat while its bytes leave, as AXI4-Stream
+demands. A soft reset of the core breaks that rule, so with runs under way RESET is the one to use.
 """
 
 from amaranth.hdl import Array, C, Cat, Module, Mux, ResetSignal, Signal
@@ -15,40 +15,39 @@ from amaranth.lib.wiring import In, Out
 from tritloom.arch.board import MARK, MAX_PAYLOAD, Opcode, Status
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.ports import core_ports
-from tritloom.hw.parts.ports import inner_domain, members, part
+from tritloom.hw.parts.ports import Modules, Ports, inner_domain, members, part
 
 from .fifo import FIFO_PORTS
+from .fifo import modules as fifo_modules
 
 # Ports of the core that the loader has no part in. Every beat of psums is the last of its packet.
 NOT_LOADED = ("clk", "rst", "irq", "m_axis_psums_tlast")
 
 
-def loader_ports(config: ArrayConfig) -> dict[str, tuple]:
-    """Ports of the loader: name -> (direction, width, what)."""
+def loader_ports(config: ArrayConfig) -> Ports:
+    """Ports of the loader: name -> (direction, width, description)."""
     flow = {"input": Out, "output": In}
     return {
-        "rx_data": (In, 8, "as of the receiver"),
-        "rx_valid": (In, 1, ""),
-        "rx_error": (In, 1, ""),
-        "tx_data": (Out, 8, "as of the transmitter"),
-        "tx_valid": (Out, 1, ""),
-        "tx_ready": (In, 1, ""),
-        "core_reset": (Out, 1, "clears the core"),
-        "led_busy": (Out, 1, "as of the top"),
-        "led_error": (Out, 1, ""),
+        "rx_data": (In, 8, "the byte that the UART received"),
+        "rx_valid": (In, 1, "strobe, the UART received a byte"),
+        "rx_error": (In, 1, "with rx_valid, high where the stop bit is missing"),
+        "tx_data": (Out, 8, "the byte for the UART to send"),
+        "tx_valid": (Out, 1, "high while a byte is offered to the UART"),
+        "tx_ready": (In, 1, "high when the UART takes the byte this cycle"),
+        "core_reset": (Out, 1, "high to reset the core"),
+        "led_busy": (Out, 1, "high while a command is under way or a FIFO holds bytes"),
+        "led_error": (Out, 1, "high once a command was refused, until the next RESET"),
     } | {
-        port.name: (flow[port.direction], port.width, "the other side of the core's")
+        port.name: (flow[port.direction], port.width, port.what)
         for port in core_ports(config)
         if port.name not in NOT_LOADED
     }
 
 
 class Loader(wiring.Component):
-    """The protocol of `arch.board`: commands in, answers out, the core in between.
+    """The loader: commands in, answers out, the core in between.
 
-    Members
-    -------
-    As in `loader_ports`.
+    Its members are those of `loader_ports`.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
@@ -71,7 +70,7 @@ class Loader(wiring.Component):
         return m
 
     def _beats(self, m, fifo, name):
-        """Beats of a stream from the bytes of its FIFO."""
+        """Make the beats of a stream from the bytes of its FIFO."""
         data = getattr(self, f"{name}_tdata")
         size = len(data) // 8
         have = Signal(range(size + 1), name=f"{name}_have")
@@ -89,7 +88,7 @@ class Loader(wiring.Component):
             ]
 
     def _bytes(self, m, fifo):
-        """Bytes of the psums' beats into their FIFO."""
+        """Send the bytes of the psums' beats into their FIFO."""
         data = self.m_axis_psums_tdata
         size = len(data) // 8
         index = Signal(range(size))
@@ -243,3 +242,8 @@ class Loader(wiring.Component):
 def _byte(word, index):
     """A byte of a word, without the shifter of `word_select`."""
     return Array(word.word_select(i, 8) for i in range(len(word) // 8))[index]
+
+
+def modules(config: ArrayConfig, *, prefix: str) -> Modules:
+    """Every module of the loader by name, the top (`prefix`_loader) last."""
+    return {**fifo_modules(prefix=prefix), f"{prefix}_loader": Loader(config, prefix=prefix)}

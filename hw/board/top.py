@@ -12,51 +12,46 @@ from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from tritloom.arch.board import Board
 from tritloom.arch.config import ArrayConfig
-from tritloom.arch.ports import Port, core_ports
-from tritloom.hw.parts.ports import part
+from tritloom.hw.core.core import core_table
+from tritloom.hw.core.core import modules as core_modules
+from tritloom.hw.parts.ports import Modules, members, part
 
+from . import loader, uart
 from .loader import NOT_LOADED, loader_ports
 from .uart import RECEIVER_PORTS, TRANSMITTER_PORTS
 
-# Of the top: name, direction, what.
-PINS = (
-    ("clk", "input", "the board's oscillator"),
-    ("rx", "input", "UART, from the host"),
-    ("button", "input", "reset while high"),
-    ("tx", "output", "UART, to the host"),
-    ("led_busy", "output", "a command is under way, or a FIFO holds bytes"),
-    ("led_irq", "output", "the core's interrupt"),
-    ("led_error", "output", "a command was refused since the last RESET"),
-    ("high", "output", "always 1, for what a board wants tied"),
-)
+# Ports of the top, one pin each: name -> (direction, width, description).
+PORTS = {
+    "clk": (In, 1, "the board's oscillator"),
+    "rx": (In, 1, "UART's line from the host"),
+    "button": (In, 1, "reset while high"),
+    "tx": (Out, 1, "UART's line to the host"),
+    "led_busy": (Out, 1, "high while a command is under way or a FIFO holds bytes"),
+    "led_irq": (Out, 1, "high while the core requests an interrupt"),
+    "led_error": (Out, 1, "high once a command was refused, until the next RESET"),
+    "high": (Out, 1, "constant 1, for pins that a board wants tied"),
+}
 RESET_CYCLES = 15
-
-
-def top_ports() -> tuple[Port, ...]:
-    """Ports of the top, one bit each."""
-    return tuple(Port(name=name, direction=flow, width=1, what=what) for name, flow, what in PINS)
 
 
 class Top(wiring.Component):
     """Everything between a board's pins.
 
-    Members
-    -------
-    As in `PINS`.
+    Its members are those of `PORTS`.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str, core: str):
         self.config = config
         self.prefix = prefix
         self.core = core
-        flow = {"input": In, "output": Out}
-        super().__init__({name: flow[direction](1) for name, direction, _ in PINS})
+        super().__init__(members(PORTS))
 
     def elaborate(self, platform):
         m = Module()
         m.domains.sync = ClockDomain(reset_less=True)
-        # From power-on, and after the button.
+        # The reset lasts `RESET_CYCLES` cycles from power-on, and after the button.
         pressed = Signal(2)
         wait = Signal(range(RESET_CYCLES + 1), init=RESET_CYCLES)
         reset = Signal()
@@ -67,7 +62,7 @@ class Top(wiring.Component):
         with m.Elif(reset):
             m.d.sync += wait.eq(wait - 1)
 
-        receiver, transmitter, loader = (
+        receiver, transmitter, loading = (
             part(m, f"{self.prefix}_{name}", ports, reset, name=name)
             for name, ports in (
                 ("receiver", RECEIVER_PORTS),
@@ -75,25 +70,36 @@ class Top(wiring.Component):
                 ("loader", loader_ports(self.config)),
             )
         )
-        flow = {"input": In, "output": Out}
-        core_side = {
-            port.name: (flow[port.direction], port.width)
-            for port in core_ports(self.config)
-            if port.name not in ("clk", "rst")
-        }
-        core = part(m, self.core, core_side, loader["core_reset"], name="core")
+        core_side = core_table(self.config)
+        inner = part(m, self.core, core_side, loading["core_reset"], name="core")
         m.d.comb += [
             receiver["rx"].eq(self.rx),
-            *(loader[f"rx_{name}"].eq(receiver[name]) for name in ("data", "valid", "error")),
-            *(transmitter[name].eq(loader[f"tx_{name}"]) for name in ("data", "valid")),
-            loader["tx_ready"].eq(transmitter["ready"]),
+            *(loading[f"rx_{name}"].eq(receiver[name]) for name in ("data", "valid", "error")),
+            *(transmitter[name].eq(loading[f"tx_{name}"]) for name in ("data", "valid")),
+            loading["tx_ready"].eq(transmitter["ready"]),
             self.tx.eq(transmitter["tx"]),
-            self.led_busy.eq(loader["led_busy"]),
-            self.led_error.eq(loader["led_error"]),
-            self.led_irq.eq(core["irq"]),
+            self.led_busy.eq(loading["led_busy"]),
+            self.led_error.eq(loading["led_error"]),
+            self.led_irq.eq(inner["irq"]),
         ]
-        for name, (side, _) in core_side.items():
+        for name, (side, *_) in core_side.items():
             if name not in NOT_LOADED:
-                inside, outside = core[name], loader[name]
+                inside, outside = inner[name], loading[name]
                 m.d.comb += inside.eq(outside) if side is In else outside.eq(inside)
         return m
+
+
+def modules(config: ArrayConfig, board: Board, *, prefix: str, core: str) -> Modules:
+    """Every module of a board's design by name; its top is `prefix` itself.
+
+    Parameters
+    ----------
+    core : str
+        Name of the core's module.
+    """
+    return {
+        **core_modules(config, prefix=core),
+        **uart.modules(board, prefix=prefix),
+        **loader.modules(config, prefix=prefix),
+        prefix: Top(config, prefix=prefix, core=core),
+    }

@@ -1,32 +1,31 @@
-"""A UART, 8 bits, no parity, one stop bit: bytes off a line, and onto one."""
+"""A UART of 8 bits, no parity, one stop bit: a receiver and a transmitter."""
 
 from amaranth.hdl import C, Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from tritloom.arch.board import Board
-from tritloom.hw.parts.ports import members
+from tritloom.hw.parts.ports import Modules, members
 
+# Ports of receiver and transmitter: name -> (direction, width, description).
 RECEIVER_PORTS = {
-    "rx": (In, 1, "the line, asynchronous"),
-    "data": (Out, 8, "a byte"),
-    "valid": (Out, 1, "for one cycle"),
-    "error": (Out, 1, "with valid: its stop bit is missing"),
+    "rx": (In, 1, "the line from the host, asynchronous"),
+    "data": (Out, 8, "the byte received"),
+    "valid": (Out, 1, "strobe, a byte was received"),
+    "error": (Out, 1, "with valid, high where the stop bit is missing"),
 }
 TRANSMITTER_PORTS = {
-    "data": (In, 8, "a byte"),
-    "valid": (In, 1, "it is offered"),
-    "ready": (Out, 1, "and taken"),
-    "tx": (Out, 1, "the line"),
+    "data": (In, 8, "the byte to send"),
+    "valid": (In, 1, "high while a byte is offered"),
+    "ready": (Out, 1, "high when the transmitter takes the byte this cycle"),
+    "tx": (Out, 1, "the line to the host"),
 }
 
 
 class Receiver(wiring.Component):
-    """Bytes off a UART's line.
+    """The receiver: bytes off a UART's line.
 
-    Members
-    -------
-    As in `RECEIVER_PORTS`.
+    Its members are those of `RECEIVER_PORTS`.
     """
 
     def __init__(self, board: Board):
@@ -54,7 +53,7 @@ class Receiver(wiring.Component):
         with m.Else():
             m.d.sync += [count.eq(self.cycles - 1), left.eq(left - 1)]
             with m.If((left == 10) & line[1]):
-                # No start bit, a spike.
+                # The edge was a spike, no start bit.
                 m.d.sync += left.eq(0)
             with m.If(left != 1):
                 m.d.sync += self.data.eq(Cat(self.data[1:], line[1]))
@@ -62,11 +61,9 @@ class Receiver(wiring.Component):
 
 
 class Transmitter(wiring.Component):
-    """Bytes onto a UART's line.
+    """The transmitter: bytes onto a UART's line.
 
-    Members
-    -------
-    As in `TRANSMITTER_PORTS`.
+    Its members are those of `TRANSMITTER_PORTS`.
     """
 
     def __init__(self, board: Board):
@@ -92,3 +89,8 @@ class Transmitter(wiring.Component):
                 shift.eq(Cat(shift[1:], C(1, 1))),
             ]
         return m
+
+
+def modules(board: Board, *, prefix: str) -> Modules:
+    """Receiver and transmitter by name."""
+    return {f"{prefix}_receiver": Receiver(board), f"{prefix}_transmitter": Transmitter(board)}

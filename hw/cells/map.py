@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tritloom.hw import yosys
+from tritloom.hw.emit import Rtl
 from tritloom.hw.parts import asic
-from tritloom.hw.verilog import Rtl
 
 from .liberty import Library
 from .netlist import Netlist, read_netlist

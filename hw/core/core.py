@@ -31,34 +31,34 @@ from amaranth.lib.wiring import In, Out
 from tritloom.arch import timing
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.ports import PSUM_STREAM_BITS, core_ports
-from tritloom.hw.array import output_stationary as array
-from tritloom.hw.array import weight_stationary as stationary
-from tritloom.hw.parts.popcount import popcount
-from tritloom.hw.parts.ports import inner_domain, part
+from tritloom.hw.array import array
+from tritloom.hw.parts import popcount
+from tritloom.hw.parts.ports import Modules, Ports, inner_domain, members, part
 
 from . import registers, sequencer, unpacker
+
+
+def core_table(config: ArrayConfig) -> Ports:
+    """Ports of the core but clk and rst: name -> (direction, width, description)."""
+    flow = {"input": In, "output": Out}
+    return {
+        port.name: (flow[port.direction], port.width, port.what)
+        for port in core_ports(config)
+        if port.name not in ("clk", "rst")
+    }
 
 
 class Core(wiring.Component):
     """The core of an array.
 
-    Members
-    -------
-    As in `arch.ports.core_ports`, but for `clk` and `rst`.
+    Its members are those of `core_table`.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
         self.prefix = prefix
         self._output = config.dataflow == Dataflow.OUTPUT_STATIONARY
-        flow = {"input": In, "output": Out}
-        super().__init__(
-            {
-                port.name: flow[port.direction](port.width)
-                for port in core_ports(config)
-                if port.name not in ("clk", "rst")
-            }
-        )
+        super().__init__(members(core_table(config)))
 
     def elaborate(self, platform):
         config = self.config
@@ -68,9 +68,8 @@ class Core(wiring.Component):
         control = self._part(m, "registers", registers.ports(config), ResetSignal())
         feed = self._part(m, "sequencer", sequencer.ports(config), reset)
         positions = config.cols * config.lanes
-        weights = self._part(m, "unpacker", _widths(unpacker.PORTS, positions), reset)
-        array_ports = (array if self._output else stationary).PORTS
-        grid = self._part(m, "array", _widths(array_ports, config), reset)
+        weights = self._part(m, "unpacker", unpacker.ports(positions), reset)
+        grid = self._part(m, "array", array.ports(config), reset)
 
         m.d.comb += reset.eq(ResetSignal() | control["soft_reset"])
         for port in core_ports(config):
@@ -112,23 +111,23 @@ class Core(wiring.Component):
         config = self.config
         active = Signal(name="weights_active")
         packing = Signal(name="weights_packing")
-        # Of the descriptor that was offered a cycle ago, as `sequencer.Left` counts: no sooner does
-        # anyone need it.
+        # Sizes of the descriptor that was offered a cycle ago, as `sequencer.Left` counts: nobody
+        # needs them sooner.
         whole = {
             size: Signal(signed(len(control[f"descriptor_{size}"]) + 1), name=f"run_{size}")
             for size in "mkn"
         }
-        # Tokens left; its sign tells the last pass.
+        # Tokens left; the sign tells the last pass.
         m_less = Signal.like(whole["m"], name="weights_m_less")
         fresh = Signal(name="weights_fresh")
-        # The descriptor that is offered has gone to the weight side, and to the walker of trits.
+        # Whether the descriptor offered has gone to the weight side, and to the walker of trits.
         ahead = Signal(name="weights_ahead")
         walked = Signal(name="loads_ahead")
         take = Signal(name="weights_take")
-        # The sequencer took it a cycle ago.
+        # Whether the sequencer took the descriptor a cycle ago.
         done = Signal(name="run_taken")
-        # In the cycle before: the last beat of a pass was taken. So the count is not at the end of
-        # the handshakes' path, from the array through the unpacker to tready.
+        # Whether the last beat of a pass was taken in the cycle before. Delayed, so that the count
+        # is not at the end of the handshakes' path, from the array through the unpacker to tready.
         ended = Signal(name="weights_ended")
         over = Signal(name="weights_over")
         open_ = Signal(name="weights_open")
@@ -178,7 +177,7 @@ class Core(wiring.Component):
         m.d.inner += walked.eq((walked & ~done) | (loads["run_valid"] & loads["run_ready"]))
 
     def _acts(self, m, feed, grid):
-        """Acts from the stream into the array."""
+        """Connect the acts from their stream to the array."""
         m.d.comb += [
             feed["stream_data"].eq(self.s_axis_acts_tdata),
             feed["stream_last"].eq(self.s_axis_acts_tlast),
@@ -193,7 +192,7 @@ class Core(wiring.Component):
         ]
 
     def _trits(self, m, feed, weights, grid, loads):
-        """Trits into the array; what the unpacker holds between runs waits for a run."""
+        """Connect the trits to the array; those that the unpacker holds wait for a run."""
         if loads is None:
             # Together with the acts, so only while there is a run.
             under_way, last = 1, feed["acts_pass_last"]
@@ -208,9 +207,14 @@ class Core(wiring.Component):
         ]
 
     def _psums(self, m, control, feed, grid):
-        """Psums out, through two registers that cut the path from tready; true while none is left.
+        """Send the psums, through two registers that cut the path from tready.
 
         Whether a tile is the last of its run waits in a queue while the tile is in the array.
+
+        Returns
+        -------
+        Value
+            True while no psum is left.
         """
         config = self.config
         # A tile follows another after as many cycles as that one delivers tokens, or later.
@@ -267,14 +271,14 @@ class Core(wiring.Component):
         return (tiles == 0) & ~enter & ~front_valid
 
     def _count(self, m, control, feed, weights, grid, reset):
-        """The counters that software reads."""
+        """Drive the steps of the counters that software reads."""
         positions = self.config.cols * self.config.lanes
         beat = Signal()
         m.d.comb += beat.eq(grid["trits_valid"] & grid["trits_ready"])
         zeros = Signal(2 * positions)
-        # Of each code the low bit is counted. Synthesis drops the registers of the others.
+        # The low bit of each code is counted. Synthesis drops the registers of the high bits.
         m.d.inner += zeros.eq(Mux(beat, ~grid["trits_data"], 0))
-        zero_count = popcount(m, zeros, prefix=self.prefix, reset=reset, name="zero_count")
+        zero_count = popcount.popcount(m, zeros, prefix=self.prefix, reset=reset, name="zero_count")
         counted = {
             "cycles": 1,
             "trits": Mux(beat, positions, 0),
@@ -291,6 +295,18 @@ class Core(wiring.Component):
             m.d.inner += control[f"count_{name}"].eq(count)
 
 
-def _widths(ports, size):
-    """Ports whose widths are functions of a size, with the widths of this one."""
-    return {name: (flow, width(size), what) for name, (flow, width, what) in ports.items()}
+def modules(config: ArrayConfig, *, prefix: str) -> Modules:
+    """Every module of a core by name; its top is `prefix` itself.
+
+    The order decides how Yosys numbers unnamed wires, hence the text of the Verilog.
+    """
+    positions = config.cols * config.lanes
+    return {
+        **array.modules(config, prefix=f"{prefix}_array"),
+        **unpacker.modules(positions, prefix=prefix),
+        **registers.modules(config, prefix=prefix),
+        **popcount.modules(positions, prefix=prefix),
+        **sequencer.modules(config, prefix=prefix),
+        prefix: Core(config, prefix=prefix),
+        **sequencer.load_modules(config, prefix=prefix),
+    }

@@ -28,7 +28,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.regmap import COUNTERS, WORD_BITS
-from tritloom.hw.parts.ports import inner_domain, members
+from tritloom.hw.parts.ports import Modules, Ports, inner_domain, members
 from tritloom.hw.parts.ram import Ram
 
 # Words of the totals: two for each counter, and some that nobody reads. Also cycles of a round.
@@ -36,38 +36,38 @@ WORDS = 1 << (2 * len(COUNTERS) - 1).bit_length()
 
 
 def _positions(config):
-    """Most that a counter counts in a cycle."""
+    """The largest step of a counter in one cycle."""
     return config.cols * config.lanes
 
 
-def counts(config: ArrayConfig) -> dict[str, tuple]:
-    """Ports that count: name -> (direction, width, description)."""
+def counts(config: ArrayConfig) -> Ports:
+    """Ports with the step of each counter: name -> (direction, width, description)."""
     most = {"TRITS": _positions(config), "ZERO_TRITS": _positions(config)}
     return {
-        f"count_{name.lower()}": (In, most.get(name, 1).bit_length(), f"of this cycle: {what}")
-        for name, what in COUNTERS
+        f"count_{name.lower()}": (In, most.get(name, 1).bit_length(), f"step of the counter {name}")
+        for name, _ in COUNTERS
     }
 
 
-def ports(config: ArrayConfig) -> dict[str, tuple]:
-    """Members of the component: name -> (direction, width, description)."""
+def ports(config: ArrayConfig) -> Ports:
+    """Ports of the counters: name -> (direction, width, description)."""
     return counts(config) | {
-        "soft_reset": (In, 1, "zero the totals, not the copy"),
-        "snapshot": (In, 1, "strobe: copy the totals of a cycle that is to come"),
-        "copying": (Out, 1, "the copy is not there yet"),
-        "read_enable": (In, 1, "read a word of the copy"),
-        "read_address": (In, (WORDS - 1).bit_length(), "which"),
-        "read_data": (Out, WORD_BITS, "a cycle later, and until the next read"),
+        "soft_reset": (In, 1, "strobe that clears the totals, not the copy"),
+        "snapshot": (In, 1, "strobe that has the totals of a later cycle copied"),
+        "copying": (Out, 1, "high until the copy is complete"),
+        "read_enable": (In, 1, "high to read a word of the copy"),
+        "read_address": (In, (WORDS - 1).bit_length(), "index of the word of the copy to read"),
+        "read_data": (Out, WORD_BITS, "word read a cycle ago, kept until the next read"),
     }
 
 
 def totals() -> Ram:
-    """The memory of the totals, and that of the copy."""
+    """The memory of the totals; the copy has another one like it."""
     return Ram(width=WORD_BITS, depth=WORDS)
 
 
 def pick(words: list[Value], index: Value) -> Value:
-    """The word at an index, of which there is a word."""
+    """A multiplexer of words; the index must be that of a word."""
     if len(words) == 1:
         return words[0]
     bit = (len(words) - 1).bit_length() - 1
@@ -77,9 +77,7 @@ def pick(words: list[Value], index: Value) -> Value:
 class Counters(wiring.Component):
     """The counters of `arch.regmap.COUNTERS`.
 
-    Members
-    -------
-    As in `ports`.
+    Its members are those of `ports`.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
@@ -146,7 +144,7 @@ class Counters(wiring.Component):
         return m
 
     def _ram(self, m, name, *, write, address, data, read):
-        """An instance of the memory."""
+        """Add an instance of the memory."""
         m.submodules[name] = Instance(
             f"{self.prefix}_totals",
             i_clk=ClockSignal(),
@@ -157,3 +155,8 @@ class Counters(wiring.Component):
             i_read_address=read[1],
             o_read_data=read[2],
         )
+
+
+def modules(config: ArrayConfig, *, prefix: str) -> Modules:
+    """Every module of the counters by name, the top (`prefix`_counters) last."""
+    return {f"{prefix}_totals": totals(), f"{prefix}_counters": Counters(config, prefix=prefix)}

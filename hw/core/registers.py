@@ -34,7 +34,7 @@ from tritloom.arch.regmap import (
     WORD_BYTES,
     Access,
 )
-from tritloom.hw.parts.ports import members
+from tritloom.hw.parts.ports import Modules, Ports, members
 from tritloom.hw.parts.ram import Ram
 
 from . import counters
@@ -46,7 +46,7 @@ _SET_INSIDE = {"QUEUE_OVERFLOW", "BAD_DESCRIPTOR"}
 
 
 def descriptor_fields(config: ArrayConfig) -> dict[str, int]:
-    """Width of each field of a descriptor: m, k, n, and every option."""
+    """The width of each field of a descriptor: m, k, n, and every option."""
     options = {
         field.name.lower(): field.width
         for field in regmap.register("OPTIONS").fields
@@ -56,7 +56,7 @@ def descriptor_fields(config: ArrayConfig) -> dict[str, int]:
 
 
 def events() -> dict[str, str]:
-    """Name and meaning of every sticky bit that the core sets."""
+    """The name and the meaning of every sticky bit that the core sets."""
     return {
         field.name.lower(): field.what
         for register in REGISTERS
@@ -65,32 +65,32 @@ def events() -> dict[str, str]:
     }
 
 
-def ports(config: ArrayConfig) -> dict[str, tuple]:
-    """Members of the component: name -> (direction, width, description)."""
+def ports(config: ArrayConfig) -> Ports:
+    """Ports of the registers: name -> (direction, width, description)."""
     flow = {"input": In, "output": Out}
     table = {port.name: (flow[port.direction], port.width, port.what) for port in axil_ports()}
     for name, width in descriptor_fields(config).items():
-        table[f"descriptor_{name}"] = (Out, width, "of the descriptor that is offered")
+        table[f"descriptor_{name}"] = (Out, width, f"{name} of the descriptor offered")
     return table | {
-        "descriptor_valid": (Out, 1, "a descriptor is offered"),
-        "descriptor_ready": (In, 1, "and taken"),
-        "busy": (In, 1, "a run is under way; high from the cycle after its descriptor is taken"),
-        **{f"event_{name}": (In, 1, f"for one cycle: {what}") for name, what in events().items()},
-        "illegal_beat": (In, WORD_BITS, "with event_illegal_code: the beat of the weight stream"),
+        "descriptor_valid": (Out, 1, "high while a descriptor is offered"),
+        "descriptor_ready": (In, 1, "high when the core takes the descriptor this cycle"),
+        "busy": (In, 1, "high from the cycle after a descriptor is taken to the end of the run"),
+        **{f"event_{name}": (In, 1, f"strobe, {what}") for name, what in events().items()},
+        "illegal_beat": (In, WORD_BITS, "number of the beat that event_illegal_code reports"),
         **counters.counts(config),
-        "soft_reset": (Out, 1, "for one cycle: drop everything, zero the counters"),
-        "irq": (Out, 1, "level"),
+        "soft_reset": (Out, 1, "strobe that drops all runs and clears the counters"),
+        "irq": (Out, 1, "interrupt, high while a cause that IRQ_ENABLE lets through is set"),
     }
 
 
 def queue(config: ArrayConfig) -> Ram:
-    """The memory of the descriptors that wait."""
+    """The memory of waiting descriptors."""
     return Ram(width=sum(descriptor_fields(config).values()), depth=QUEUE_DEPTH, clocked=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sticky:
-    """What makes the next value of a W1C field.
+    """Signals that make the next value of a W1C field.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ class Sticky:
 
     @classmethod
     def create(cls, value: Signal) -> Sticky:
-        """For the field that `value` stores, nothing driven yet."""
+        """The signals of the field that `value` stores, not driven yet."""
         return cls(
             set=Signal(len(value), name=f"{value.name}_set"),
             kept=Signal(len(value), name=f"{value.name}_kept"),
@@ -115,9 +115,7 @@ class Sticky:
 class Registers(wiring.Component):
     """The registers, their bus, and the queue of descriptors.
 
-    Members
-    -------
-    As in `ports`.
+    Its members are those of `ports`.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
@@ -146,8 +144,8 @@ class Registers(wiring.Component):
         return m
 
     def _write(self, m, fields, copying):
-        """Take writes and carry them out; returns, by name, the `Sticky` of each W1C field."""
-        # Of the address held: is it that of any register, or of this one?
+        """Take writes and carry them out; return the `Sticky` of each W1C field by name."""
+        # Whether the address held is that of any register, and of each.
         known = Signal()
         named = {
             register.name: Signal(name=f"named_{register.name.lower()}") for register in REGISTERS
@@ -225,7 +223,7 @@ class Registers(wiring.Component):
             i_read_address=_word_index(self.s_axil_araddr)[: (counters.WORDS - 1).bit_length()],
             o_read_data=counter,
         )
-        # The others; bits that nobody reads are zeros.
+        # The words below the counters; bits that nobody reads are zeros.
         words = [Const(0, WORD_BITS)] * (COUNTERS_OFFSET // WORD_BYTES)
         for register in REGISTERS:
             if register.offset < COUNTERS_OFFSET:
@@ -237,7 +235,7 @@ class Registers(wiring.Component):
                         value = fields[register.name, field.name]
                         m.d.comb += word[field.low : field.low + field.width].eq(value)
 
-        # Of the address taken a cycle ago.
+        # The address taken a cycle ago, and whether it is that of a register.
         taken = Signal()
         known = Signal()
         address = Signal.like(self.s_axil_araddr)
@@ -356,11 +354,10 @@ def _word_index(address):
     return address[(WORD_BYTES - 1).bit_length() :]
 
 
-def modules(config: ArrayConfig, *, prefix: str) -> dict[str, wiring.Component | Ram]:
+def modules(config: ArrayConfig, *, prefix: str) -> Modules:
     """Every module of the registers by name, the top (`prefix`_registers) last."""
     return {
-        f"{prefix}_totals": counters.totals(),
-        f"{prefix}_counters": counters.Counters(config, prefix=prefix),
+        **counters.modules(config, prefix=prefix),
         f"{prefix}_queue": queue(config),
         f"{prefix}_registers": Registers(config, prefix=prefix),
     }

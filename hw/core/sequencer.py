@@ -32,10 +32,10 @@ from amaranth.lib.wiring import In, Out
 
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.regmap import WORD_BITS
-from tritloom.hw.parts.ports import members
+from tritloom.hw.parts.ports import Modules, Ports, members
 from tritloom.hw.parts.ram import Ram
 
-# Ports that tell of a beat.
+# Ports beside acts_data that belong to a beat.
 BESIDE_ACTS = (
     "acts_last",
     "acts_tokens",
@@ -47,7 +47,7 @@ BESIDE_ACTS = (
 
 
 def steps(config: ArrayConfig) -> dict[str, int]:
-    """How much of m, k and n a tile takes."""
+    """The size of a tile in m, k and n."""
     return {
         "m": config.group_tokens,
         "k": config.slices_per_tile * config.lanes,
@@ -63,57 +63,57 @@ def _run_ports(config):
             f"run_{size}": (
                 In,
                 bits[size] + 1,
-                f"of the run offered: {what[size]}, less those of a tile, less one; signed",
+                f"{what[size]} of the run offered, less those of a tile, less one; signed",
             )
             for size in steps(config)
         },
-        "run_valid": (In, 1, "a run is offered"),
-        "run_ready": (Out, 1, "and taken"),
+        "run_valid": (In, 1, "high while a run is offered"),
+        "run_ready": (Out, 1, "high when the run offered is taken this cycle"),
     }
 
 
-def ports(config: ArrayConfig) -> dict[str, tuple]:
-    """Of the sequencer: name -> (direction, width, description)."""
+def ports(config: ArrayConfig) -> Ports:
+    """Ports of the sequencer: name -> (direction, width, description)."""
     by_dataflow = {
         Dataflow.OUTPUT_STATIONARY: {
-            "acts_tokens": (Out, config.rows.bit_length(), "tokens of the tile"),
-            "acts_pass_last": (Out, 1, "last beat of a pass: of all tiles of a token group"),
+            "acts_tokens": (Out, config.rows.bit_length(), "tokens of the tile to drain"),
+            "acts_pass_last": (Out, 1, "high with the last beat of all tiles of a token group"),
         },
         Dataflow.WEIGHT_STATIONARY: {
-            "acts_first_k": (Out, 1, "of a tile with the first slices of k"),
-            "acts_last_k": (Out, 1, "of a tile with the last slices of k"),
+            "acts_first_k": (Out, 1, "high for all of a tile with the first slices of k"),
+            "acts_last_k": (Out, 1, "high for all of a tile with the last slices of k"),
         },
     }
     return {
         **_run_ports(config),
-        "busy": (Out, 1, "beats of a run are still to enter the array"),
-        "stream_data": (In, config.acts_bits, "a beat of acts"),
-        "stream_last": (In, 1, "last beat of a group of tokens"),
-        "stream_valid": (In, 1, "a beat of acts is offered"),
-        "stream_ready": (Out, 1, "and taken"),
-        "early_last": (Out, 1, "strobe: a group of tokens ended a cycle ago too early"),
-        "late_last": (Out, 1, "strobe: a group of tokens did not end a cycle ago"),
-        "acts_data": (Out, config.acts_bits, "to the array"),
-        "acts_last": (Out, 1, "last beat of a tile"),
+        "busy": (Out, 1, "high while beats of a run are still to enter the array"),
+        "stream_data": (In, config.acts_bits, "act [token or slice][lane] of the stream"),
+        "stream_last": (In, 1, "high with the stream's last beat of a group of tokens"),
+        "stream_valid": (In, 1, "high while the stream offers a beat of acts"),
+        "stream_ready": (Out, 1, "high when the sequencer takes the stream's beat this cycle"),
+        "early_last": (Out, 1, "strobe, a group of tokens ended a cycle ago too early"),
+        "late_last": (Out, 1, "strobe, a group of tokens failed to end a cycle ago"),
+        "acts_data": (Out, config.acts_bits, "act [token or slice][lane] to the array"),
+        "acts_last": (Out, 1, "high with the last beat of a tile"),
         **by_dataflow[config.dataflow],
-        "acts_run_last": (Out, 1, "last beat of the run"),
-        "acts_valid": (Out, 1, "a beat is offered"),
-        "acts_ready": (In, 1, "and taken"),
+        "acts_run_last": (Out, 1, "high with the last beat of the run"),
+        "acts_valid": (Out, 1, "high while a beat is offered to the array"),
+        "acts_ready": (In, 1, "high when the array takes the beat of acts this cycle"),
     }
 
 
-def load_ports(config: ArrayConfig) -> dict[str, tuple]:
-    """The same of `Loads`."""
+def load_ports(config: ArrayConfig) -> Ports:
+    """Ports of the walker of trits: name -> (direction, width, description)."""
     return {
         **_run_ports(config),
-        "busy": (Out, 1, "slices of a run are still to be loaded"),
-        "taken": (In, 1, "a slice of trits is taken"),
-        "last": (Out, 1, "the next slice is the last of its pass"),
+        "busy": (Out, 1, "high while slices of a run are still to be loaded"),
+        "taken": (In, 1, "high when the array takes a slice of trits this cycle"),
+        "last": (Out, 1, "high while the next slice is the last of a pass"),
     }
 
 
 class Left:
-    """What is left of a run: tokens, output features of the group, input features of those.
+    """Counts of what is left of a run: tokens, output features, input features.
 
     Each is kept less what the next tile takes, less one, so that its sign tells the last tile.
 
@@ -162,7 +162,7 @@ class Left:
 
 
 def act_buffer(config: ArrayConfig) -> Ram:
-    """The memory of a group's acts."""
+    """The memory of the acts of a group of tokens."""
     beats = config.act_buffer_beats
     return Ram(
         width=config.acts_bits,
@@ -176,9 +176,7 @@ def act_buffer(config: ArrayConfig) -> Ram:
 class Sequencer(wiring.Component):
     """The sequencer of an array.
 
-    Members
-    -------
-    As in `ports`.
+    Its members are those of `ports`.
     """
 
     def __init__(self, config: ArrayConfig, *, prefix: str):
@@ -195,7 +193,7 @@ class Sequencer(wiring.Component):
         step = Signal()
         token_last = Signal()
         left = Left(m, config, self, idle=~active, done=step & token_last)
-        # Of the tile, where a beat is a token.
+        # Token of the tile, where a beat is a token.
         token = Signal(range(config.buffer_tokens))
         tile_last = Signal()
         replay_last = Signal()
@@ -258,8 +256,8 @@ class Sequencer(wiring.Component):
         with m.If(self.run_ready):
             m.d.sync += [active.eq(self.run_valid), first_features.eq(1)]
 
-        # What is told of a beat goes with its acts: the address is asked for, the word is read, and
-        # comes to the buffer's output register, in front of the array.
+        # The bits of a beat go with its acts: the address is asked for, the word is read, and comes
+        # to the buffer's output register, in front of the array.
         layout = data.StructLayout(
             {"valid": 1, "missing": 1}
             | {name: width for name, (_, width, _) in ports(config).items() if name in BESIDE_ACTS}
@@ -320,11 +318,9 @@ class Sequencer(wiring.Component):
 
 
 class Loads(wiring.Component):
-    """Counts the slices of trits of a run into a weight-stationary array, pass by pass.
+    """The walker of trits: counts a run's slices into a weight-stationary array, pass by pass.
 
-    Members
-    -------
-    As in `load_ports`.
+    Its members are those of `load_ports`.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -347,3 +343,18 @@ class Loads(wiring.Component):
         with m.If(self.run_ready):
             m.d.sync += self.busy.eq(self.run_valid)
         return m
+
+
+def modules(config: ArrayConfig, *, prefix: str) -> Modules:
+    """Every module of the sequencer by name, without the walker of trits."""
+    return {
+        f"{prefix}_sequencer": Sequencer(config, prefix=prefix),
+        f"{prefix}_act_buffer": act_buffer(config),
+    }
+
+
+def load_modules(config: ArrayConfig, *, prefix: str) -> Modules:
+    """The walker of trits by name; none where the array is output-stationary."""
+    if config.dataflow == Dataflow.OUTPUT_STATIONARY:
+        return {}
+    return {f"{prefix}_loads": Loads(config)}

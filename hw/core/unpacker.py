@@ -31,58 +31,57 @@ from amaranth.lib.wiring import In, Out
 from tritloom.arch.layout import BEATS, beat_bytes
 from tritloom.arch.ternary import TRIT2, TRIT5
 from tritloom.hw.parts.popcount import halves
+from tritloom.hw.parts.ports import Modules, Ports, members
 
 # Slices of a group, at most; trit2 leaves the last one zero.
 SLICES = TRIT5.trits_per_byte
 
-# name -> (direction, width for a number of positions, description)
+# Ports of the unpacker: name -> (direction, width for a number of positions, description).
 PORTS = {
-    "start": (In, lambda p: 1, "the next beat is number 0; none is offered in this cycle"),
-    "packing": (In, lambda p: 1, "of the beat offered: 0 trit2, 1 trit5"),
+    "start": (In, lambda p: 1, "strobe, the next beat is number 0; no beat is offered this cycle"),
+    "packing": (In, lambda p: 1, "packing of the beat offered, 0 trit2, 1 trit5"),
     "weights_data": (
         In,
         lambda p: 8 * beat_bytes(p),
-        "first position's byte in the low bits",
+        "packed byte [position], first position in the low bits",
     ),
-    "weights_last": (In, lambda p: 1, "last beat of a pass"),
-    "weights_valid": (In, lambda p: 1, "a beat of weights is offered"),
-    "weights_ready": (Out, lambda p: 1, "and taken"),
+    "weights_last": (In, lambda p: 1, "high with the last beat of weights of a pass"),
+    "weights_valid": (In, lambda p: 1, "high while the stream offers a beat of weights"),
+    "weights_ready": (Out, lambda p: 1, "high when the unpacker takes the beat this cycle"),
     "trits_data": (Out, lambda p: 2 * p, "trit code [position], 00 zero 01 +1 11 -1"),
-    "trits_valid": (Out, lambda p: 1, "a slice is offered"),
-    "trits_ready": (In, lambda p: 1, "and taken"),
-    "trits_last": (In, lambda p: 1, "with ready: it is the last slice of its pass"),
-    "illegal": (Out, lambda p: 1, "strobe: the beat taken two cycles ago held an illegal byte"),
-    "illegal_beat": (Out, lambda p: 32, "with illegal: number of that beat since start"),
-    "early_last": (Out, lambda p: 1, "strobe: the pass ended a cycle ago lacked beats"),
-    "late_last": (Out, lambda p: 1, "strobe: the pass ended a cycle ago had too many beats"),
+    "trits_valid": (Out, lambda p: 1, "high while the unpacker offers a slice"),
+    "trits_ready": (In, lambda p: 1, "high when the consumer takes the slice this cycle"),
+    "trits_last": (In, lambda p: 1, "high when the slice taken is the last of a pass"),
+    "illegal": (Out, lambda p: 1, "strobe, the beat taken two cycles ago held an illegal byte"),
+    "illegal_beat": (Out, lambda p: 32, "number since start of the beat that illegal reports"),
+    "early_last": (Out, lambda p: 1, "strobe, the pass that ended a cycle ago lacked beats"),
+    "late_last": (Out, lambda p: 1, "strobe, the pass that ended a cycle ago had too many beats"),
 }
 
 
-class Decoder(wiring.Component):
-    """One byte to its trits, combinational. An illegal byte gives zero trits.
+def ports(positions: int) -> Ports:
+    """Ports of the unpacker: name -> (direction, width, description)."""
+    return {name: (flow, width(positions), what) for name, (flow, width, what) in PORTS.items()}
 
-    Members
-    -------
-    packing : In(1)
-        0 trit2, 1 trit5.
-    data : In(8)
-    blank : In(1)
-        Give zero trits; `illegal` has no meaning then.
-    trits : Out(10)
-        Trit codes of the slices in succession; trit2 leaves the last one zero.
-    illegal : Out(1)
+
+# Ports of the byte decoder: name -> (direction, width, description).
+DECODER_PORTS = {
+    "packing": (In, 1, "packing of the byte, 0 trit2, 1 trit5"),
+    "data": (In, 8, "one byte of packed trits"),
+    "blank": (In, 1, "high to give zero trits; illegal has no meaning then"),
+    "trits": (Out, 2 * SLICES, "trit code [slice]; trit2 leaves the last one zero"),
+    "illegal": (Out, 1, "high where the byte is illegal"),
+}
+
+
+class ByteDecoder(wiring.Component):
+    """One byte to its trits, combinational; an illegal byte gives zero trits.
+
+    Its members are those of `DECODER_PORTS`.
     """
 
     def __init__(self):
-        super().__init__(
-            {
-                "packing": In(1),
-                "data": In(8),
-                "blank": In(1),
-                "trits": Out(2 * SLICES),
-                "illegal": Out(1),
-            }
-        )
+        super().__init__(members(DECODER_PORTS))
 
     def elaborate(self, platform):
         # The fields are trit5's, see arch/ternary.py. What trit2 would make of an illegal byte is
@@ -136,50 +135,39 @@ class Decoder(wiring.Component):
 
 
 def _wrong(code):
-    """Whether it is the illegal trit code."""
+    """Whether a trit code is the illegal one."""
     return code[1] & ~code[0]
 
 
-def _ports(count):
-    """Ports of `count` byte lanes; those one bit wide are common to all."""
+def lane_ports(count: int) -> Ports:
+    """Ports of `count` byte lanes; those one bit wide are common to all lanes."""
     return {
-        "packing": In(1),
-        "data": In(8 * count),
-        "blank": In(1),
-        "stage": In(BEATS - 1),
-        "move": In(1),
-        "load": In(1),
-        **{f"trits_{slot}": Out(2 * count) for slot in range(BEATS)},
-        "illegal": Out(count),
+        "packing": (In, 1, "packing of the bytes, 0 trit2, 1 trit5"),
+        "data": (In, 8 * count, "packed byte [lane], first lane in the low bits"),
+        "blank": (In, 1, "high to take zero trits in place of the bytes"),
+        "stage": (In, BEATS - 1, "high per beat of a group, first to third, to stage the bytes"),
+        "move": (In, 1, "high to go on to the next slice of the active group"),
+        "load": (In, 1, "with move, high to make the group active whose fourth beat is offered"),
+        **{
+            f"trits_{slot}": (Out, 2 * count, f"trit code [lane] of the slice, from beat {slot}")
+            for slot in range(BEATS)
+        },
+        "illegal": (Out, count, "high per lane where the byte offered is illegal"),
     }
 
 
 class ByteLane(wiring.Component):
     """One byte of every beat: its decoder, and stage and active register of its four positions.
 
-    No register needs a reset: the unpacker's control knows what is valid.
-
-    Members
-    -------
-    packing : In(1)
-    data : In(8)
-    blank : In(1)
-        Take zero trits in place of the byte.
-    stage : In(3)
-        Take the byte as that of the group's first, second or third beat.
-    move : In(1)
-        Next slice of the active group.
-    load : In(1)
-        With move: make the group active; the byte is that of its fourth beat.
-    trits_0 to trits_3 : Out(2)
-        The slice's trit code from each beat's byte.
-    illegal : Out(1)
-        Of the byte offered.
+    Its members are those of `lane_ports`. No register needs a reset: the unpacker's control knows
+    what is valid.
     """
+
+    reset_less = True
 
     def __init__(self, *, prefix: str):
         self.prefix = prefix
-        super().__init__(_ports(1))
+        super().__init__(members(lane_ports(1)))
 
     def elaborate(self, platform):
         m = Module()
@@ -208,23 +196,22 @@ class ByteLane(wiring.Component):
 
 
 def lanes_name(prefix: str, count: int) -> str:
-    """Module name of so many byte lanes side by side."""
+    """Module name of `count` byte lanes side by side."""
     return f"{prefix}_byte_lanes_{count}" if count > 1 else f"{prefix}_byte_lane"
 
 
 class ByteLanes(wiring.Component):
     """At least two byte lanes side by side: two halves, which are instances (see hw/array/row.py).
 
-    Members
-    -------
-    As of `ByteLane`; data, trits_* and illegal `count` times as wide, the first byte in the low
-    bits.
+    Its members are those of `lane_ports`.
     """
+
+    reset_less = True
 
     def __init__(self, *, count: int, prefix: str):
         self.count = count
         self.prefix = prefix
-        super().__init__(_ports(count))
+        super().__init__(members(lane_ports(count)))
 
     def elaborate(self, platform):
         m = Module()
@@ -253,15 +240,13 @@ class ByteLanes(wiring.Component):
 class Unpacker(wiring.Component):
     """The unpacker for slices of `positions` trits.
 
-    Members
-    -------
-    As in `PORTS`.
+    Its members are those of `PORTS`.
     """
 
     def __init__(self, positions: int, *, prefix: str):
         self.positions = positions
         self.prefix = prefix
-        super().__init__({name: flow(width(positions)) for name, (flow, width, _) in PORTS.items()})
+        super().__init__(members(ports(positions)))
 
     def elaborate(self, platform):
         m = Module()
@@ -339,7 +324,7 @@ class Unpacker(wiring.Component):
         return m
 
     def _data(self, m, *, move, load, slot, blank):
-        """The byte lanes; whether the beat offered a cycle ago held an illegal byte."""
+        """Add the byte lanes; return whether the beat offered a cycle ago held an illegal byte."""
         width = beat_bytes(self.positions)
         illegal_bytes = Signal(width)
         counted = Signal(width)
@@ -369,7 +354,7 @@ class Unpacker(wiring.Component):
         return wrong.any()
 
     def _report(self, m, *, accepted, dropped, illegal):
-        """Number the beats, and tell which one was illegal, a cycle after it was taken."""
+        """Number the beats and report an illegal one, a cycle after it was taken."""
         number = Signal(32, init=-1)  # of the last beat that `came` a cycle ago or before
         came, ignored, starts = _signals("came", "ignored", "starts")
         m.d.sync += [
@@ -389,7 +374,7 @@ def _signals(*names):
     return [Signal(name=name) for name in names]
 
 
-def modules(positions: int, *, prefix: str) -> dict[str, wiring.Component]:
+def modules(positions: int, *, prefix: str) -> Modules:
     """Every module of an unpacker by name, the top (`prefix`_unpacker) last."""
     counts = [beat_bytes(positions)]  # grows while it is walked
     for count in counts:
@@ -397,5 +382,5 @@ def modules(positions: int, *, prefix: str) -> dict[str, wiring.Component]:
             counts += set(halves(count)) - set(counts)
     lanes = {lanes_name(prefix, n): ByteLanes(count=n, prefix=prefix) for n in counts if n > 1}
     lanes[lanes_name(prefix, 1)] = ByteLane(prefix=prefix)
-    lanes[f"{prefix}_byte_decoder"] = Decoder()
+    lanes[f"{prefix}_byte_decoder"] = ByteDecoder()
     return lanes | {f"{prefix}_unpacker": Unpacker(positions, prefix=prefix)}

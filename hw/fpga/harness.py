@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tritloom.hw.verilog import Rtl
+from tritloom.hw.emit import Rtl
 
 
 def harness(rtl: Rtl) -> str:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tritloom.arch.board import Board
 from tritloom.arch.errors import InputError, require_int
-from tritloom.hw.verilog import Rtl
+from tritloom.hw.emit import Rtl
 
 from . import nextpnr
 from .harness import harness, harness_luts

@@ -19,7 +19,7 @@ from tritloom.arch.config import Technology
 from tritloom.arch.errors import InputError
 from tritloom.console.sheet import Heading, Sheet, Table
 from tritloom.hw import yosys
-from tritloom.hw.verilog import Rtl
+from tritloom.hw.emit import Rtl
 
 # Resources in the order of the table; a cell that matches none is listed as "other".
 RESOURCES = ("LUT", "wide mux", "carry", "FF", "LUT RAM", "block RAM", "DSP", "latch", "other")

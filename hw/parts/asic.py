@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, ResetSignal, Signal, Value
 
 from tritloom.arch import heap
-from tritloom.arch.config import ArrayConfig
+from tritloom.arch.config import ArrayConfig, Technology
+
+from .ports import Modules
 
 
 def one_hot(codes: Value) -> Value:
@@ -40,12 +42,12 @@ class Gate:
     text: str
 
     def verilog(self, name: str) -> str:
-        """Its text."""
+        """Verilog of the gate as module `name`."""
         # Thousands of instances: a simulator had better not keep each apart.
         return f"module {name}{self.text}  /*verilator inline_module*/\nendmodule\n"
 
 
-# Name -> what instances of `PREFIX_name` are.
+# Name -> gate that instances of module `PREFIX_name` are.
 GATES = {
     # Sum and carry are inverted.
     "full_adder": Gate(
@@ -72,8 +74,14 @@ GATES = {
 }
 
 
+def modules(config: ArrayConfig, *, prefix: str) -> Modules:
+    """The gates of a PE by name; none where its technology is another one."""
+    gates = GATES if config.technology == Technology.ASIC else {}
+    return {f"{prefix}_{name}": gate for name, gate in gates.items()}
+
+
 def own_register(m: Module, prefix: str, value: Value, *, name: str) -> Signal:
-    """As `ecp5.own_register`."""
+    """A register that synthesis does not merge with others that hold the same; reset to 0."""
     register = Signal(len(value), name=name)
     for bit, (before, after) in enumerate(zip(value, register, strict=True)):
         m.submodules[f"own_{name}_{bit}"] = Instance(
@@ -87,7 +95,7 @@ def own_register(m: Module, prefix: str, value: Value, *, name: str) -> Signal:
 
 
 class Gates:
-    """Makes instances of `GATES` in a module."""
+    """A maker of instances of `GATES` in a module."""
 
     def __init__(self, m: Module, prefix: str):
         self._m = m
@@ -95,13 +103,13 @@ class Gates:
         self._count = 0
 
     def full(self, a: Value, b: Value, carry: Value) -> tuple[Signal, Signal]:
-        """(sum, carry), both inverted."""
+        """A full adder's (sum, carry), both inverted."""
         made = Signal(name=f"sn_{self._count}"), Signal(name=f"con_{self._count}")
         self._make("full_adder", i_a=a, i_b=b, i_ci=carry, o_sn=made[0], o_con=made[1])
         return made
 
     def select(self, act: Value, positive: Value, negative: Value, out: Signal) -> None:
-        """`out` is the act's bit, its complement, or 0."""
+        """Drive `out` with the act's bit, its complement, or 0."""
         told = {"i_positive_n": ~positive, "i_act_n": ~act, "i_negative_n": ~negative}
         self._make("select", **told, i_act=act, o_y=out)
 
@@ -119,12 +127,15 @@ class Gates:
         carry: Value,
         carried: bool,
     ) -> Value:
-        """As `ecp5.accumulate`."""
+        """Bits of a sum, with its carry behind them where `carried`.
+
+        `clear` makes `accumulated` 0. The arguments are those of `ecp5.accumulate`.
+        """
         bits = list(self.ripple([bit & ~clear for bit in accumulated], addend, carry))
         return Cat(*(bits if carried else bits[:-1]))
 
     def ripple(self, a: Sequence[Value], b: Sequence[Value], carry: Value) -> Iterator[Value]:
-        """Bits of a sum, and its carry: every other place adds complements."""
+        """The bits of a sum, then its carry; every other place adds complements."""
         for index, (x, y) in enumerate(zip(a, b, strict=True)):
             if index % 2:
                 total, carry = self.full(~x, ~y, carry)
@@ -136,7 +147,10 @@ class Gates:
 
 
 def dot_product(m: Module, config: ArrayConfig, gates: Gates, *, acts: Value, trits: Value):
-    """(sum, carry still to be added) of `lanes` acts by trits, pairs as of `one_hot`."""
+    """The product of `lanes` acts and trits: (sum, carry still to be added).
+
+    Trits are pairs of bits, as `one_hot` makes them.
+    """
     plan = heap.schedule(config.lanes, config.act_bits, config.carries_per_stage)
     values: list[Value] = []
     for index, bit in enumerate(plan.bits):
@@ -162,7 +176,7 @@ def dot_product(m: Module, config: ArrayConfig, gates: Gates, *, acts: Value, tr
             m.d.comb += outputs[0].eq(~inputs[0])
         else:
             if step.kind == "half":
-                # Of complements the one that is missing is a one: a zero's complement.
+                # A missing complement is a one, the complement of zero.
                 inputs.append(Const(plan.bits[step.inputs[0]].inverted, 1))
             made = gates.full(*inputs)
             m.d.comb += [out.eq(value) for out, value in zip(outputs, made, strict=False)]

@@ -15,16 +15,23 @@ from amaranth.lib.wiring import In, Out
 
 from tritloom.arch.config import ArrayConfig
 
+from .ports import Modules
+
 
 class Delay(wiring.Component):
-    """`width` bits, `cycles` cycles later; no reset.
+    """A line that delays `width` bits by `cycles` cycles; no register has a reset.
 
     Members
     -------
     advance : In(1)
-        Whether the cycle counts.
-    value, after : In, Out(width)
+        Clock enable of every register.
+    value : In(width)
+        Word that enters the line.
+    after : Out(width)
+        Word that entered `cycles` enabled cycles ago.
     """
+
+    reset_less = True
 
     def __init__(self, *, width: int, cycles: int):
         self.cycles = cycles
@@ -46,13 +53,21 @@ def delay_name(prefix: str, *, width: int, cycles: int) -> str:
     return f"{prefix}_delay_{width}x{cycles}"
 
 
+def modules(*, width: int, blocks: int, prefix: str) -> Modules:
+    """The delay lines of a side of `blocks` words, for `staggered`."""
+    return {
+        delay_name(prefix, width=width, cycles=1 << bit): Delay(width=width, cycles=1 << bit)
+        for bit in range((blocks - 1).bit_length())
+    }
+
+
 def powers(cycles: int) -> list[int]:
-    """The powers of two that sum to `cycles`."""
+    """The powers of two that add up to `cycles`."""
     return [1 << bit for bit in range(cycles.bit_length()) if cycles >> bit & 1]
 
 
 def delayed(m: Module, advance: Value, value: Value, cycles: int, *, prefix: str, name: str):
-    """`value` through instances of delay lines that add up to `cycles`."""
+    """A value after `cycles` cycles: instances of delay lines in a row."""
     for part in powers(cycles):
         after = Signal(len(value), name=f"{name}_{part}")
         m.submodules[f"delay_{name}_{part}"] = Instance(
@@ -69,7 +84,7 @@ def delayed(m: Module, advance: Value, value: Value, cycles: int, *, prefix: str
 def staggered(
     m: Module, advance: Value, words: Iterable[Value], *, prefix: str, name: str
 ) -> list[Value]:
-    """Word i of a side, i cycles later."""
+    """Words of one side of an array, word i delayed by i cycles."""
     return [
         delayed(m, advance, word, i, prefix=prefix, name=f"{name}_{i}")
         for i, word in enumerate(words)
@@ -77,7 +92,7 @@ def staggered(
 
 
 def lanes_staggered(m: Module, value: Value, config: ArrayConfig, *, bits: int, name: str) -> Value:
-    """Words of `bits` a lane, each of `lane_groups` a cycle later than the one before."""
+    """Words of `bits` bits a lane; each of `lane_groups` comes a cycle after the one before."""
     if len(config.lane_groups) == 1:
         return value
     width = config.lanes * bits

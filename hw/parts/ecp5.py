@@ -39,14 +39,14 @@ def lut(function: Callable[[bool, bool, bool, bool], bool]) -> int:
 
 
 def selected(act: bool, negative: bool, nonzero: bool) -> bool:
-    """A lane's bit of its act's bit and trit; one more completes what is negative.
+    """A lane's operand bit, made of its act's bit and its trit.
 
-    So an illegal code, negative and zero, adds nothing either.
+    A carry of one completes the negation. So an illegal code, negative and zero, adds nothing.
     """
     return (act and nonzero) != negative
 
 
-# A half of a carry cell: A plus a lane's bit (B act, C and D trit).
+# LUTs of half a carry cell. A plus a lane's operand bit: B is the act, C and D are the trit.
 SELECT = lut(lambda a, b, c, d: a != selected(b, c, d))
 # A plus B; D is 1.
 ADD = lut(lambda a, b, c, d: a != (b and d))
@@ -111,12 +111,12 @@ def own_register(m: Module, value: Value, *, name: str) -> Signal:
 
 
 def bit_of(value: Value, index: int) -> Value:
-    """A bit of a signed number, of its sign's extension where it has no such bit."""
+    """A bit of a signed number, or its sign where the number is shorter."""
     return value[min(index, len(value) - 1)]
 
 
 def add_selected(m, name, total: Value, act: Value, trit: Value, *, width: int, spare) -> Signal:
-    """Total plus a lane, in `width` bits."""
+    """The sum of a total and a lane's product, in `width` bits."""
     negative = trit[1]
     halves = [
         (SELECT, (bit_of(total, index), bit_of(act, index), negative, trit[0]))
@@ -132,9 +132,9 @@ def add(m, name, a: Value, b: Value, carry: Value, *, width: int) -> Signal:
 
 
 def dot_product(m: Module, config: ArrayConfig, *, acts: Value, trits: Value):
-    """(sum, carry still to be added) of `lanes` acts by trits.
+    """The product of `lanes` acts and trits: (sum, carry still to be added).
 
-    Acts and trits of `config.lane_groups` come a cycle after each other.
+    Acts and trits of each of `config.lane_groups` come a cycle after those of the one before.
     """
 
     def register(node, name):
@@ -194,7 +194,7 @@ def dot_product(m: Module, config: ArrayConfig, *, acts: Value, trits: Value):
 
 
 def _first_lane(config, lane, acts, trits):
-    """(operand, carry) of the lane that a chain starts from, and the LUTs that make it."""
+    """The lane that a chain starts from: its (operand, carry), and the LUTs of the operand."""
     bits = config.act_bits
     act, trit = acts.word_select(lane, bits), trits.word_select(lane, 2)
     operand = Signal(bits, name=f"operand_{lane}")
@@ -219,7 +219,10 @@ def accumulate(
     carry: Value,
     carried: bool,
 ) -> Value:
-    """Bits of a sum, with its carry behind them where `carried`; `clear` makes `accumulated` 0."""
+    """Bits of a sum, with its carry behind them where `carried`.
+
+    `clear` makes `accumulated` 0.
+    """
     halves = [
         (ACCUMULATE, (bit, other, clear, ONE))
         for bit, other in zip(accumulated, addend, strict=True)
@@ -229,7 +232,7 @@ def accumulate(
     return carry_chain(m, name, halves, carry=carry)
 
 
-# Of a block RAM (DP16KD): bits of a word, and the address pins below those of its number.
+# Block RAM (DP16KD): bits of a word -> lowest address pins that do not count words.
 _BLOCK_WIDTHS = {36: 5, 18: 4, 9: 3, 4: 2, 2: 1, 1: 0}
 _BLOCK_ADDRESS_BITS = 14
 
@@ -237,9 +240,9 @@ _BLOCK_ADDRESS_BITS = 14
 def block_ram(*, width: int, depth: int) -> str:
     """Body of a registered memory of `hw.parts.ram`; empty where a block RAM is too shallow.
 
-    Side by side, as wide as the depth allows. Port A writes, port B reads, through the register at
-    its output, with which a read takes half as long. A word of 36 bits has the data pins of both
-    ports; its low bits are A's.
+    Block RAMs stand side by side, each as wide as the depth allows. Port A writes, and port B reads
+    through the register at its output, with which a read takes half as long. A word of 36 bits has
+    the data pins of both ports; its low bits are A's.
     """
     address_bits = max(1, (depth - 1).bit_length())
     fitting = [

@@ -1,7 +1,8 @@
-"""Counts non-zero trits, or whatever every second bit of a wide word tells.
+"""A counter of non-zero trits, or of whatever every second bit of a wide word tells.
 
-Halves are side by side, each emitted once, with a register a level. Every second bit, because a
-word of single bits picked from thousands of codes is a concatenation that tools give up on.
+The two halves of a word are counted by instances, each emitted once, with a register at each level.
+The counter takes every second bit itself, because a word of single bits picked from thousands of
+codes is a concatenation that tools give up on.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Signal, Val
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-# As many bits as a pair of six-input lookups sums without a register.
+from .ports import Modules
+
+# Bits that a few six-input LUTs add up without a register.
 LEAF = 6
 
 
@@ -25,12 +28,14 @@ def popcount_name(prefix: str, width: int) -> str:
 
 
 class Popcount(wiring.Component):
-    """Ones in the low bits of `pairs`, some cycles later: for running totals, which do not mind.
+    """A count of the ones in the low bits of pairs, some cycles late: running totals do not mind.
 
     Members
     -------
     pairs : In(2 * width)
-    total : Out
+        Pairs of bits, the first pair in the low bits.
+    total : Out(width.bit_length())
+        How many pairs had a one in their low bit.
     """
 
     def __init__(self, *, width: int, prefix: str):
@@ -53,7 +58,7 @@ class Popcount(wiring.Component):
 
 
 def popcount(m: Module, pairs: Value, *, prefix: str, reset: Value, name: str) -> Signal:
-    """Ones in the low bits of `pairs`, by an instance of a `Popcount`."""
+    """A count of the ones in the low bits of `pairs`, by an instance of a `Popcount`."""
     width = len(pairs) // 2
     total = Signal(width.bit_length(), name=f"{name}_total")
     # The smallest has no register.
@@ -62,3 +67,12 @@ def popcount(m: Module, pairs: Value, *, prefix: str, reset: Value, name: str) -
         popcount_name(prefix, width), **clocked, i_pairs=pairs, o_total=total
     )
     return total
+
+
+def modules(width: int, *, prefix: str) -> Modules:
+    """Every module of a counter of `width` pairs of bits by name."""
+    widths = [width]  # grows while it is walked
+    for size in widths:
+        if size > LEAF:
+            widths += set(halves(size)) - set(widths)
+    return {popcount_name(prefix, size): Popcount(width=size, prefix=prefix) for size in widths}

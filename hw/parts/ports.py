@@ -1,21 +1,39 @@
-"""What components share that instantiate each other by name.
+"""Helpers of components that instantiate each other by name.
 
-Their ports are tables: name -> (direction, width, and what else).
+The ports of a component are a table: name -> (direction, shape, description). Descriptions stand
+alone, as readers of the JSON sidecar see one at a time.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from amaranth.hdl import ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal, Value
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
+Ports = dict[str, tuple]
 
-def members(ports: dict[str, tuple]) -> dict:
+
+class Written(Protocol):
+    """A module that is Verilog already."""
+
+    def verilog(self, name: str) -> str:
+        """Verilog of the module under this name."""
+
+
+# Modules of a design by name, as `hw.emit.emit` takes them. Each gateware file has a function
+# `modules` that returns those of its component and of all below it.
+Modules = dict[str, wiring.Component | Written]
+
+
+def members(ports: Ports) -> dict:
     """Members of a component with these ports."""
-    return {name: flow(width) for name, (flow, width, *_) in ports.items()}
+    return {name: flow(shape) for name, (flow, shape, *_) in ports.items()}
 
 
 def inner_domain(m: Module, reset: Value) -> None:
-    """A domain `inner`: the same clock, with a reset of its own.
+    """Add a domain `inner` on the same clock, with a reset of its own.
 
     A domain rather than a submodule, so that all a component's own logic is one Verilog module.
     """
@@ -23,17 +41,17 @@ def inner_domain(m: Module, reset: Value) -> None:
     m.d.comb += [ClockSignal("inner").eq(ClockSignal()), ResetSignal("inner").eq(reset)]
 
 
-def part(m: Module, module: str, ports: dict[str, tuple], reset, *, name: str) -> dict[str, Signal]:
-    """An instance of a module by its name; returns its ports as signals.
+def part(m: Module, module: str, ports: Ports, reset: Value, *, name: str) -> dict[str, Signal]:
+    """Instantiate a module by its name and return its ports as signals.
 
     Parameters
     ----------
     ports : dict of str to tuple
-        Direction and width of each port but clk and rst, by name.
+        The module's table of ports, without clk and rst.
     name : str
-        Of the instance.
+        Name of the instance.
     """
-    signals = {port: Signal(width, name=f"{name}_{port}") for port, (_, width, *_) in ports.items()}
+    signals = {port: Signal(shape, name=f"{name}_{port}") for port, (_, shape, *_) in ports.items()}
     m.submodules[name] = Instance(
         module,
         i_clk=ClockSignal(),

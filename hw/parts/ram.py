@@ -15,7 +15,7 @@ from . import ecp5
 
 @dataclass(frozen=True, kw_only=True)
 class Ram:
-    """A module of its own.
+    """A memory, as a module of its own.
 
     Ports: clk; write_enable, write_address, write_data; read_enable, read_address, read_data, which
     comes a cycle later and stays until the next read. A read of the word that is being written
@@ -24,7 +24,7 @@ class Ram:
     Attributes
     ----------
     width, depth : int
-        Bits of a word, and words.
+        Bits of a word, and number of words.
     clocked : bool
         False: read_data is the word at read_address in the same cycle, and there is no read_enable.
     registered : bool
@@ -47,7 +47,7 @@ class Ram:
         return max(1, (self.depth - 1).bit_length())
 
     def verilog(self, name: str) -> str:
-        """The module's text."""
+        """Verilog of the memory as module `name`."""
         address, word = f"[{self.address_bits - 1}:0]", f"[{self.width - 1}:0]"
         enable = "  input read_enable,\n" if self.clocked else ""
         if self.registered:

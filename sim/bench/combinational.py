@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from amaranth.lib import wiring
 
-from tritloom.hw.verilog import emit
+from tritloom.hw.emit import emit
 from tritloom.sim import verilator
 
 

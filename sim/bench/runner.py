@@ -18,7 +18,8 @@ from cocotb_tools.runner import get_runner
 from tritloom.arch.config import ArrayConfig
 from tritloom.hw import yosys
 from tritloom.hw.core import unpacker
-from tritloom.hw.verilog import emit, generate
+from tritloom.hw.emit import emit
+from tritloom.hw.verilog import generate
 from tritloom.sim import verilator
 
 from .scenarios import SCENARIOS, UNPACKER_SCENARIOS

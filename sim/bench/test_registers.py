@@ -6,7 +6,7 @@ import pytest
 
 from tritloom.arch.config import PRESETS, ArrayConfig
 from tritloom.hw.core import registers
-from tritloom.hw.verilog import emit
+from tritloom.hw.emit import emit
 from tritloom.sim.bench.runner import TOP, lockstep, plant
 from tritloom.sim.bench.scenarios import BUS_SCENARIOS
 

@@ -6,7 +6,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from tritloom.arch.ternary import TRIT2, TRIT5, from_codes
-from tritloom.hw.core.unpacker import Decoder
+from tritloom.hw.core.unpacker import ByteDecoder
 from tritloom.sim.bench.runner import lockstep_unpacker, plant, unpacker_verilog
 
 PACKINGS = pytest.mark.parametrize("packing", [TRIT2, TRIT5], ids=lambda packing: packing.name)
@@ -15,7 +15,7 @@ PACKINGS = pytest.mark.parametrize("packing", [TRIT2, TRIT5], ids=lambda packing
 @pytest.fixture(scope="module")
 def decoded():
     """(packing's name, byte) -> (five codes, illegal), from the gateware."""
-    decoder, seen, blanked = Decoder(), {}, set()
+    decoder, seen, blanked = ByteDecoder(), {}, set()
 
     async def drive(ctx):
         for number, packing in enumerate((TRIT2, TRIT5)):

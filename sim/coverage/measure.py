@@ -23,7 +23,8 @@ from rich.table import Table
 from tritloom.arch.config import PRESETS, Dataflow
 from tritloom.arch.errors import MismatchError
 from tritloom.hw.core import registers
-from tritloom.hw.verilog import emit, generate_core
+from tritloom.hw.emit import emit
+from tritloom.hw.verilog import generate_core
 from tritloom.sim.bench import crosses
 from tritloom.sim.bench.runner import COVERAGE, TOP, build, run_bench
 from tritloom.sim.bench.scenarios import BUS_SCENARIOS, CORE_SCENARIOS, CORE_TESTS

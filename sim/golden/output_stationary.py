@@ -69,7 +69,7 @@ class _Control:
 
 
 class ArrayModel:
-    """Golden model of `hw.array.output_stationary.Array`."""
+    """Golden model of `hw.array.output_stationary.OutputStationaryArray`."""
 
     def __init__(self, config: ArrayConfig):
         self.config = config

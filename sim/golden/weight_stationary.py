@@ -58,7 +58,7 @@ class _Control:
 
 
 class StationaryModel:
-    """Golden model of `hw.array.weight_stationary.Array`."""
+    """Golden model of `hw.array.weight_stationary.WeightStationaryArray`."""
 
     def __init__(self, config: ArrayConfig):
         self.config = config

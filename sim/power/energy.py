@@ -39,7 +39,7 @@ from tritloom.arch.errors import InputError, MismatchError
 from tritloom.hw.cells.internal_energy import CellEnergy, internal_energy
 from tritloom.hw.cells.netlist import Netlist
 from tritloom.hw.cells.timer import CLOCK_SLEW_PS, WIRE_FF, Timing
-from tritloom.hw.verilog import Rtl
+from tritloom.hw.emit import Rtl
 
 from . import play as player
 

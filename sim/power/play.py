@@ -19,7 +19,7 @@ import numpy as np
 from tritloom.arch.errors import InputError
 from tritloom.hw.cells.liberty import Library, verilog_models
 from tritloom.hw.cells.netlist import Netlist
-from tritloom.hw.verilog import Rtl
+from tritloom.hw.emit import Rtl
 from tritloom.sim import verilator
 
 # With `rst`, if there is one, before the first word.

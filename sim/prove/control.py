@@ -10,7 +10,7 @@ from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.regmap import QUEUE_DEPTH, WORD_BITS
 from tritloom.hw.core import registers, sequencer
 from tritloom.hw.core.counters import WORDS
-from tritloom.hw.verilog import emit
+from tritloom.hw.emit import emit
 
 from .formal import Design, Statements
 from .streams import Tracked, holds

@@ -14,9 +14,9 @@ from amaranth.asserts import AnySeq
 from amaranth.hdl import Assert, Assume, Const, Module, Mux, Signal, Value, signed
 
 from tritloom.arch.config import ArrayConfig, Dataflow, Technology
-from tritloom.hw.array import pe
-from tritloom.hw.array import weight_stationary as stationary
-from tritloom.hw.verilog import emit, generate_pe
+from tritloom.hw.array import array
+from tritloom.hw.emit import emit
+from tritloom.hw.verilog import generate_pe
 
 from .formal import Design, Statements
 
@@ -62,14 +62,13 @@ def _rounds(config: ArrayConfig) -> list[tuple[bool, list[_Node]]]:
 def design(config: ArrayConfig) -> Design:
     """One PE of an array whose adders are operators."""
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
-    made = pe.PE(config, prefix=TOP) if output else stationary.PE(config)
     seen = {"accumulator": config.psum_bits} if output else {"active": 2 * config.lanes}
     for registers, nodes in _rounds(config):
         for node in nodes:
             seen[node.sum] = node.width
             if registers:
                 seen[node.carry] = 1
-    verilog, _ = emit({TOP: made}, top=TOP)
+    verilog, _ = emit({TOP: array.pe(config, prefix=TOP)}, top=TOP)
     return Design(verilog=verilog, top=TOP, seen=seen)
 
 

@@ -10,7 +10,8 @@ from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal, Value
 from tritloom.arch.board import FIFO_BYTES
 from tritloom.arch.config import ArrayConfig
 from tritloom.hw.board.fifo import Fifo, fifo_ram
-from tritloom.hw.verilog import emit, generate_core
+from tritloom.hw.emit import emit
+from tritloom.hw.verilog import generate_core
 
 from .formal import Design, Statements
 

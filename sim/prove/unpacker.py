@@ -8,7 +8,7 @@ from tritloom.arch.config import ArrayConfig
 from tritloom.arch.layout import BEATS, beat_bytes
 from tritloom.arch.ternary import TRIT2, TRIT5, to_codes
 from tritloom.hw.core import unpacker
-from tritloom.hw.verilog import emit
+from tritloom.hw.emit import emit
 
 from .formal import Design, Statements
 from .streams import cut, holds
@@ -19,7 +19,7 @@ BITS = 2 * unpacker.SLICES
 
 def decoder(_config: ArrayConfig) -> Design:
     """The decoder of a byte."""
-    verilog, _ = emit({TOP: unpacker.Decoder()}, top=TOP)
+    verilog, _ = emit({TOP: unpacker.ByteDecoder()}, top=TOP)
     return Design(verilog=verilog, top=TOP)
 
 

@@ -18,7 +18,7 @@ from tritloom.arch.errors import InputError
 from tritloom.arch.regmap import Access, Field, Register
 from tritloom.hw.__main__ import PROGRAM
 from tritloom.hw.core import registers
-from tritloom.hw.verilog import emit
+from tritloom.hw.emit import emit
 
 ROOT = Path(__file__).parents[2]
 TINY = PRESETS["tiny"]

@@ -18,8 +18,9 @@ from tritloom.arch.ports import Port
 from tritloom.console.sheet import FORMS, render
 from tritloom.hw import yosys
 from tritloom.hw.__main__ import PROGRAM
+from tritloom.hw.emit import Rtl
 from tritloom.hw.fpga import area, harness, nextpnr, placement, sheets, synth
-from tritloom.hw.verilog import Rtl, generate, generate_pe
+from tritloom.hw.verilog import generate, generate_pe
 
 ROOT = Path(__file__).parents[2]
 

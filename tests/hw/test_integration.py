@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tritloom.arch.config import preset
-from tritloom.hw.verilog import generate_core, write
+from tritloom.hw.emit import write
+from tritloom.hw.verilog import generate_core
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "integration.md").read_text()

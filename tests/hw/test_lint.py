@@ -12,7 +12,8 @@ import yaml
 from tritloom.arch.board import BOARDS
 from tritloom.arch.config import PRESETS, Dataflow, Technology
 from tritloom.hw import lint, yosys
-from tritloom.hw.verilog import generate, generate_board, generate_core, write
+from tritloom.hw.emit import write
+from tritloom.hw.verilog import generate, generate_board, generate_core
 from tritloom.sim import verilator
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,10 @@ from tritloom.arch.config import PRESETS, ArrayConfig
 from tritloom.arch.ternary import TRIT2, TRIT5, to_codes
 from tritloom.hw import yosys
 from tritloom.hw.__main__ import PROGRAM
-from tritloom.hw.core.unpacker import Decoder
+from tritloom.hw.core.unpacker import ByteDecoder
+from tritloom.hw.emit import Rtl, emit
 from tritloom.hw.fpga import synth
-from tritloom.hw.verilog import Rtl, emit, generate
+from tritloom.hw.verilog import generate
 from tritloom.hw.yosys import YosysError
 
 # Bits that one block RAM of each family holds, parity aside.
@@ -103,7 +104,7 @@ def decoder_table():
 
 def mapped_decoder(folder, *, packing, blank, option, table):
     """LUT4s of the byte decoder on ECP5, its netlist proved equal to `table`."""
-    decoder, _ = emit({"decoder": Decoder()}, top="decoder")
+    decoder, _ = emit({"decoder": ByteDecoder()}, top="decoder")
     (folder / "mapped.v").write_text(
         f"{decoder}\nmodule mapped(input packing, blank, input [7:0] data,\n"
         "output [9:0] trits, output illegal);\n"

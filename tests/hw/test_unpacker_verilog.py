@@ -6,7 +6,7 @@ import pytest
 
 from tritloom.arch.layout import beat_bytes
 from tritloom.hw.core import unpacker
-from tritloom.hw.verilog import emit
+from tritloom.hw.emit import emit
 
 
 def generate(positions):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow
-from tritloom.hw import verilog, yosys
+from tritloom.hw import emit, yosys
 from tritloom.hw.__main__ import PROGRAM
 from tritloom.hw.verilog import generate
 
@@ -36,7 +36,7 @@ def modules(verilog):
 
 def test_a_long_line_is_broken_between_tokens(monkeypatch):
     text = generate(PRESETS["base"]).verilog
-    monkeypatch.setattr(verilog, "LONG_LINE", 120)
+    monkeypatch.setattr(emit, "LONG_LINE", 120)
     broken = generate(PRESETS["base"]).verilog
     assert broken.split() == text.split()
     # A constant is one token, however long.
