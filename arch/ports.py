@@ -70,11 +70,17 @@ def _ports(*rows) -> tuple[Port, ...]:
 def stream_ports(name: str, width: int, what: str) -> tuple[Port, ...]:
     """Ports of an AXI4-Stream; `s_` at the start of the name makes the core its receiver."""
     sent, taken = ("input", "output") if name.startswith("s_") else ("output", "input")
+    kind = name.rpartition("_")[2]
     return _ports(
         (f"{name}_tdata", sent, width, what),
-        (f"{name}_tlast", sent, 1, "high on the last beat of a packet"),
-        (f"{name}_tvalid", sent, 1, "high while the sender offers a beat"),
-        (f"{name}_tready", taken, 1, "high when the receiver takes the beat this cycle"),
+        (f"{name}_tlast", sent, 1, f"high with the last beat of a packet of {kind}"),
+        (f"{name}_tvalid", sent, 1, f"high while the sender offers a beat of {kind}"),
+        (
+            f"{name}_tready",
+            taken,
+            1,
+            f"high when the receiver takes the beat of {kind} this cycle",
+        ),
     )
 
 
@@ -83,32 +89,32 @@ def axil_ports(name: str = "s_axil") -> tuple[Port, ...]:
     strobes = WORD_BITS // 8
     return _ports(
         (f"{name}_awaddr", "input", ADDRESS_BITS, "write address, in bytes"),
-        (f"{name}_awprot", "input", 3, "protection type of the write, ignored"),
+        (f"{name}_awprot", "input", 3, "protection type of a write, ignored"),
         (f"{name}_awvalid", "input", 1, "high while the manager offers a write address"),
         (f"{name}_awready", "output", 1, "high when the core takes the write address this cycle"),
-        (f"{name}_wdata", "input", WORD_BITS, "word to write"),
-        (f"{name}_wstrb", "input", strobes, "bytes of the word that are written, a bit each"),
-        (f"{name}_wvalid", "input", 1, "high while the manager offers a word to write"),
-        (f"{name}_wready", "output", 1, "high when the core takes the word to write this cycle"),
-        (f"{name}_bresp", "output", 2, "answer to a write: 00 okay, 10 no such register"),
-        (f"{name}_bvalid", "output", 1, "high while the core answers a write"),
+        (f"{name}_wdata", "input", WORD_BITS, "word to write to a register"),
+        (f"{name}_wstrb", "input", strobes, "bytes of the word that are written"),
+        (f"{name}_wvalid", "input", 1, "high while the manager offers write data"),
+        (f"{name}_wready", "output", 1, "high when the core takes the write data this cycle"),
+        (f"{name}_bresp", "output", 2, "answer to a write, 00 okay, 10 no such register"),
+        (f"{name}_bvalid", "output", 1, "high while the core offers the answer to a write"),
         (f"{name}_bready", "input", 1, "high when the manager takes the answer this cycle"),
         (f"{name}_araddr", "input", ADDRESS_BITS, "read address, in bytes"),
-        (f"{name}_arprot", "input", 3, "protection type of the read, ignored"),
+        (f"{name}_arprot", "input", 3, "protection type of a read, ignored"),
         (f"{name}_arvalid", "input", 1, "high while the manager offers a read address"),
         (f"{name}_arready", "output", 1, "high when the core takes the read address this cycle"),
-        (f"{name}_rdata", "output", WORD_BITS, "word that is read, 0 where there is no register"),
-        (f"{name}_rresp", "output", 2, "answer to a read: 00 okay, 10 no such register"),
-        (f"{name}_rvalid", "output", 1, "high while the core answers a read"),
-        (f"{name}_rready", "input", 1, "high when the manager takes the word this cycle"),
+        (f"{name}_rdata", "output", WORD_BITS, "word read, 0 where there is no register"),
+        (f"{name}_rresp", "output", 2, "answer to a read, 00 okay, 10 no such register"),
+        (f"{name}_rvalid", "output", 1, "high while the core offers the word read"),
+        (f"{name}_rready", "input", 1, "high when the manager takes the word read this cycle"),
     )
 
 
 def clock_ports() -> tuple[Port, ...]:
     """Ports of the clock and the reset."""
     return _ports(
-        ("clk", "input", 1, "clock; everything happens at its rising edge"),
-        ("rst", "input", 1, "synchronous reset, active high"),
+        ("clk", "input", 1, "clock, rising edge"),
+        ("rst", "input", 1, "reset, synchronous, active high"),
     )
 
 
@@ -137,7 +143,7 @@ def core_ports(config: ArrayConfig) -> tuple[Port, ...]:
                 "irq",
                 "output",
                 1,
-                "interrupt: high while a cause that IRQ_ENABLE lets through is set",
+                "interrupt, high while a cause that IRQ_ENABLE lets through is set",
             )
         ),
     )
