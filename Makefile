@@ -3,11 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-FPGA_STAMP := $(VENV)/.installed-fpga
-TORCH_STAMP := $(VENV)/.installed-torch
-DOCS_STAMP := $(VENV)/.installed-docs
-PROVE_STAMP := $(VENV)/.installed-prove
-FUZZ_STAMP := $(VENV)/.installed-fuzz
+INSTALL = PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check
+# What the whole suite needs besides, too large for those who want Verilog.
+SUITE := $(VENV)/.installed-fpga,sweep,dask,prove,docs
 # scalesim breaks with later NumPys than ours may be, so it has an environment of its own.
 SCALESIM := build/scalesim
 
@@ -18,38 +16,22 @@ TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-fast mutants mutate mutate-formulas coverage coverage-python prove fuzz killed lint presets floats browser integrate demo speak soak products train report reproduce validate scalesim sweep bench docs clean
-help:  ## print this list
+.PHONY: help verilog synth fpga area asap7 bitstream test test-torch test-fast mutants mutate mutate-formulas coverage coverage-python prove fuzz killed lint presets floats browser integrate demo speak soak products train report reproduce validate scalesim sweep bench docs clean
+help:  ## print this list (less than a second)
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version.split()[0])'
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[sim,board,test]'
+	$(INSTALL) -e '.[sim,board,test]'
 	touch $@
 
-# What the whole suite needs besides, too large for those who want Verilog.
-$(FPGA_STAMP): $(STAMP)
-	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[fpga,sweep,dask,prove]'
+# The extras are the rest of the stamp's name.
+$(VENV)/.installed-%: $(STAMP)
+	$(INSTALL) -e '.[$*]'
 	touch $@
 
-$(TORCH_STAMP): $(STAMP)
-	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[torch]'
-	touch $@
-
-$(DOCS_STAMP): $(STAMP)
-	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
-	touch $@
-
-$(PROVE_STAMP): $(STAMP)
-	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[prove]'
-	touch $@
-
-$(FUZZ_STAMP): $(STAMP)
-	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
-	touch $@
-
-verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog
+verilog: $(STAMP)  ## RTL of the core, PRESET=base or ROWS= COLS= LANES=, into OUT=build/verilog (seconds)
 	$(PY) -m hw verilog --preset $(PRESET) $(if $(ROWS),--rows $(ROWS)) $(if $(COLS),--cols $(COLS)) $(if $(LANES),--lanes $(LANES)) --out $(OUT)
 
 synth: $(STAMP)  ## FPGA cells of PRESET on TARGET=ecp5, ice40 or xilinx7 (tiny: half a minute)
@@ -57,21 +39,24 @@ synth: $(STAMP)  ## FPGA cells of PRESET on TARGET=ecp5, ice40 or xilinx7 (tiny:
 
 # base and large are larger than the device.
 fpga: PRESET = tiny
-fpga: $(FPGA_STAMP)  ## PRESET=tiny placed and routed on an ECP5 (tiny: 2 minutes; decode: more than 10)
+fpga: $(VENV)/.installed-fpga  ## PRESET=tiny placed and routed on an ECP5 (tiny: 2 minutes; decode: more than 10)
 	$(PY) -m hw fpga --preset $(PRESET)
 
-area: $(FPGA_STAMP)  ## our PE beside plainer ones, placed and routed on an ECP5 (2 minutes)
+area: $(VENV)/.installed-fpga  ## our PE beside plainer ones, placed and routed on an ECP5 (2 minutes)
 	$(PY) -m hw area
 
 asap7: $(STAMP)  ## PEs and baselines in 7 nm cells, LIBERTY="FILES of ASAP7" (17 minutes)
 	$(PY) -m sim asap7 --jobs 2 --liberty $(LIBERTY) $(ASAP7)
 
 bitstream: PRESET = tiny
-bitstream: $(FPGA_STAMP)  ## a core on a ULX3S, PRESET=tiny, to build/fpga/tiny_ulx3s.bit (2 minutes)
+bitstream: $(VENV)/.installed-fpga  ## a core on a ULX3S, PRESET=tiny, to build/fpga/tiny_ulx3s.bit (2 minutes)
 	$(PY) -m hw fpga --board ulx3s --seeds 1 --preset $(PRESET)
 
-test: lint $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP)  ## lint and the whole suite (less than 20 minutes)
+test: lint $(SUITE)  ## lint and the whole suite, but for what needs PyTorch (less than 20 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive'
+
+test-torch: $(VENV)/.installed-torch  ## training and the golden decoder against PyTorch's (fetches 5 GB; 2 minutes)
+	$(PY) -m pytest -m torch
 
 mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
 	$(PY) -m pytest sim -n 2 --dist worksteal -k catches_a_fault
@@ -79,13 +64,13 @@ mutants: $(STAMP)  ## every injected fault must be caught (about 12 minutes)
 mutate: $(STAMP)  ## 200 random faults of the netlist, of which the benches must catch 98 % (25 minutes)
 	$(PY) -m sim mutate --faults 200 --seed 1
 
-mutate-formulas: $(FPGA_STAMP) $(TORCH_STAMP)  ## 300 random faults of formulas, of which the unit tests must catch 90 % (20 minutes)
+mutate-formulas: $(SUITE) $(VENV)/.installed-torch  ## 300 random faults of formulas, of which the unit tests must catch 90 % (20 minutes)
 	$(PY) -m tests.tools.formula_mutants --count 300 --seed 1
 
-prove: $(PROVE_STAMP)  ## properties of the RTL for all inputs, and a mutant of each (3 minutes)
+prove: $(VENV)/.installed-prove  ## properties of the RTL for all inputs, and a mutant of each (3 minutes)
 	$(PY) -m sim prove
 
-fuzz: $(FUZZ_STAMP)  ## damaged model files into their readers, guided by coverage (10 minutes)
+fuzz: $(VENV)/.installed-fuzz  ## damaged model files into their readers, guided by coverage (10 minutes)
 	$(PY) -m tests.tools.fuzz_readers --seconds 600
 
 killed: $(STAMP)  ## commands interrupted and killed at random points, speak too (5 minutes)
@@ -97,12 +82,12 @@ test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 coverage: $(STAMP)  ## lines and toggles of the core's RTL that its benches reach, and crosses, tiny (6 minutes)
 	$(PY) -m pytest -q sim/coverage/test_coverage.py && $(PY) -m tritloom.sim.coverage.measure
 
-coverage-python: $(FPGA_STAMP) $(TORCH_STAMP) $(DOCS_STAMP)  ## branches of our Python that the suite, prove and coverage take (30 minutes)
+coverage-python: $(SUITE) $(VENV)/.installed-torch  ## branches of our Python that the suite, prove and coverage take (30 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive' --cov --cov-report= --cov-fail-under=0
 	$(PY) -m coverage run -m sim prove && $(PY) -m coverage run -m tritloom.sim.coverage.measure
 	$(PY) -m coverage combine --quiet --append && $(PY) -m coverage report
 
-lint: $(STAMP)  ## ruff, check and format; mypy, where rooms have no more errors than before
+lint: $(STAMP)  ## ruff, check and format; mypy, where rooms have no more errors than before (half a minute)
 	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m tests.tools.typecheck
 
 presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (17 minutes)
@@ -111,12 +96,10 @@ presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (17 
 floats: $(STAMP)  ## floating-point baselines, 10 million pairs of operands each, against NumPy (1 minute)
 	$(PY) -m pytest sim/bench/test_floating.py
 
-browser: $(STAMP)  ## the HTML report and docs/film.html in Chromium (installs 260 MB; 1 minute)
-	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[browser]'
+browser: $(VENV)/.installed-browser  ## the HTML report and docs/film.html in Chromium (installs 260 MB; 1 minute)
 	$(PY) -m pytest tests/energy_model/test_page.py tests/sim/test_film_page.py
 
-integrate: $(STAMP)  ## the core in a design of FuseSoC's and in a SoC of LiteX's (installs 30 MB; 1 minute)
-	PIP_CONSTRAINT=constraints.txt $(PY) -m pip install --quiet --disable-pip-version-check -e '.[integrate]'
+integrate: $(VENV)/.installed-integrate  ## the core in a design of FuseSoC's and in a SoC of LiteX's (installs 30 MB; 1 minute)
 	$(PY) -m pytest tests/hw/test_integration.py
 
 demo: $(STAMP)  ## a real layer of SmolLM2-135M through the RTL (1 minute)
@@ -133,10 +116,10 @@ products: $(STAMP)  ## BitNet 2B4T's products through the RTL: a block with 1 an
 soak: $(STAMP)  ## 100 million cycles of small cores, random products and stalls, all checked (5 to 15 minutes)
 	$(PY) -m sim soak
 
-train: $(TORCH_STAMP)  ## a BitNet of a million parameters on Shakespeare, and its float32 twin (50 minutes)
+train: $(VENV)/.installed-torch  ## a BitNet of a million parameters on Shakespeare, and its float32 twin (50 minutes)
 	$(PY) examples/train/train.py --out build/trained && $(PY) examples/train/train.py --out build/trained --twin
 
-report: $(STAMP)  ## BitNet b1.58 next to FP16 LLaMA, SIZE=70b
+report: $(STAMP)  ## BitNet b1.58 next to FP16 LLaMA, SIZE=70b (seconds)
 	$(PY) -m energy_model report --size $(SIZE)
 
 reproduce: $(STAMP)  ## the BitNet papers' figures next to the model's (seconds)
@@ -159,8 +142,8 @@ sweep: $(STAMP)  ## Pareto front of the machines in SWEEP=examples/sweep.yaml (s
 bench: $(STAMP)  ## the figures that the README quotes (10 minutes)
 	$(PY) -m sim bench
 
-docs: $(DOCS_STAMP)  ## the book, warnings as errors, into build/docs/html (half a minute)
+docs: $(VENV)/.installed-docs  ## the book, warnings as errors, into build/docs/html (half a minute)
 	$(PY) -m sphinx -q -W --keep-going docs build/docs/html
 
-clean:  ## remove what was built; the virtual environment stays
+clean:  ## remove what was built; the virtual environment stays (seconds)
 	rm -rf build

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import os
 import subprocess
@@ -13,6 +14,19 @@ from safetensors.numpy import save_file
 # Derandomised: the same examples in every run, as with the seeded generators.
 settings.register_profile("tritloom", deadline=None, derandomize=True)
 settings.load_profile("tritloom")
+
+
+TORCH = ("torch", "transformers", "accelerate")
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked `torch` are skipped where the extra is not installed."""
+    missing = [name for name in TORCH if importlib.util.find_spec(name) is None]
+    if missing:
+        skipped = pytest.mark.skip(reason=f"not installed: {', '.join(missing)}: make test-torch")
+        for item in items:
+            if item.get_closest_marker("torch"):
+                item.add_marker(skipped)
 
 
 class TinyBitnet:

@@ -112,11 +112,36 @@ def makefile_targets():
     return sorted({*phony, *rules})
 
 
+# A description, and how long it takes on two cores.
+HELP = re.compile(
+    r"\S.*\((?:.*[ (;,])?(?:less than a second|seconds|half a minute|[\d ]+minutes?)\b.*\)"
+)
+
+
 @pytest.mark.parametrize("target", makefile_targets())
 def test_makefile_target_has_help_and_is_phony(target):
     text = (ROOT / "Makefile").read_text()
-    assert re.search(rf"^{target}:[^#\n]*## \S", text, re.MULTILINE)
+    (found,) = re.findall(rf"^{target}:[^#\n]*## (.+)$", text, re.MULTILINE)
+    assert HELP.fullmatch(found)
     assert target in re.search(r"^\.PHONY:(.*)$", text, re.MULTILINE)[1].split()
+
+
+@pytest.mark.parametrize("text", ["ruff, check and format", "(2 minutes)", "all (installs 30 MB)"])
+def test_help_without_a_description_or_a_time_is_found(text):
+    assert not HELP.fullmatch(text)
+
+
+def makefile_extras():
+    """Extras whose stamps a target of the Makefile asks for."""
+    text = (ROOT / "Makefile").read_text()
+    names = re.findall(r"\.installed-([\w,]+)", text)
+    return sorted({extra for name in names for extra in name.split(",")})
+
+
+def test_stamps_in_the_makefile_are_named_after_extras():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = set(project["project"]["optional-dependencies"])
+    assert extras - {"sim", "board", "test"} == set(makefile_extras())
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

@@ -1,7 +1,6 @@
 """Checkpoints of Hugging Face's kind, and plain matrices."""
 
 import contextlib
-import importlib.util
 import json
 import os
 import re
@@ -203,9 +202,6 @@ with torch.no_grad():
 @pytest.fixture(scope="module")
 def witness(tmp_path_factory):
     """Layers of transformers, run in a process of its own: its imports warn."""
-    for package in ("torch", "transformers"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
     path = tmp_path_factory.mktemp("witness") / "w.safetensors"
     environment = os.environ | {"TORCHDYNAMO_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
     subprocess.run([sys.executable, "-c", WITNESS, path], env=environment, check=True)
@@ -213,6 +209,7 @@ def witness(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.torch
 @pytest.mark.parametrize("kind", ["divides", "times", "online"])
 def test_layer_equals_the_one_of_transformers(tmp_path, tiny, witness, kind):
     tensors = tiny.hf_tensors()

@@ -16,7 +16,8 @@ from tritloom.sim.golden import quantise
 
 # Nothing is fetched, and nothing compiled: that takes longer than all tests of this file.
 os.environ |= {"HF_HUB_OFFLINE": "1", "TORCHDYNAMO_DISABLE": "1"}
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
+torch = pytest.importorskip("torch", reason="not installed: torch: make test-torch")
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "train"))
 import model  # noqa: E402
 import train  # noqa: E402
@@ -60,6 +61,7 @@ def files(folder):
 @pytest.fixture(scope="module")
 def logits(folder):
     """Those of transformers for every held-out window of 33 characters, and the windows."""
+    # Unlike an import it lets warnings pass.
     transformers = pytest.importorskip("transformers")
     text = "".join(WORKS[name] for name in train.HELD_OUT)
     rows = train.windows(train.encode(text, read(folder / "vocabulary.json")), 32)
