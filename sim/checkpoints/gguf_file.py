@@ -1,8 +1,7 @@
 """GGUF files: their metadata and tensors, ternary blocks among them, of files that may be damaged.
 
-The `gguf` package parses. What it trusts is checked here before it acts on it: lengths and counts
-against the file and a budget, shapes and offsets in Python's integers against the file's size. And
-it does not know I2_S, bitnet.cpp's type 36.
+The `gguf` package dequantises. It does not know I2_S, bitnet.cpp's type 36, which is read here, as
+the trits and scales of its own ternary types are.
 
 I2_S is read as bitnet.cpp writes it on x86: the file does not say that it was packed for ARM, or
 by a build with another block size, and then its trits come out in a wrong order.
@@ -13,8 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import gguf
@@ -23,6 +21,7 @@ import numpy as np
 from tritloom.arch.errors import InputError
 from tritloom.sim.golden.quantise import Quantised
 
+from .gguf_header import GgufHeader, TensorEntry
 from .tensors import CHUNK_BYTES, DTYPES
 
 _I2_S = 36
@@ -31,10 +30,6 @@ _I2_S_BLOCK = (128, 32)
 _I2_S_TAIL = 32
 TERNARY = ("TQ1_0", "TQ2_0", "I2_S")
 INTEGERS = {"I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64}
-# Each read of the header costs its bytes and this many more. A vocabulary of 128,256 tokens with
-# 280,147 merges takes about 110 million.
-_BUDGET = 1 << 28
-_READ_COST = 256
 _MOST_DIMENSIONS = 4
 
 
@@ -170,83 +165,53 @@ _TQ1_0_TRITS = np.array(
 _DECODERS = {"TQ1_0": _decode_tq1_0, "TQ2_0": _decode_tq2_0, "I2_S": _decode_i2_s}
 
 
-class GgufFile(gguf.GGUFReader):
-    """A GGUF file, mapped, with its `metadata` and `tensors`.
+class GgufFile:
+    """A GGUF file, mapped.
 
-    A file that is not sound raises `ValueError`, `KeyError` or `struct.error`.
+    Attributes
+    ----------
+    tensors : list of GgufTensor
+
+    Raises
+    ------
+    ValueError, OSError
+        The file is not sound, or cannot be read.
     """
 
     def __init__(self, path: str | os.PathLike):
-        self._left = _BUDGET
-        super().__init__(path)
+        data = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+        header = GgufHeader(data)
+        self._values = header.values
+        self.tensors = _tensors(header.tensors, data)
 
     @property
     def metadata(self) -> dict[str, object]:
         """Numbers, flags and texts by key; None in place of an array."""
-        array = [gguf.GGUFValueType.ARRAY]
         return {
-            key: None if field.types == array else field.contents()
-            for key, field in self.fields.items()
+            key: str(value, "utf-8") if isinstance(value, bytes) else value
+            for key, value in self._values.items()
         }
 
-    def _spend(self, size: int):
-        self._left -= size + _READ_COST
-        if self._left < 0:
-            raise ValueError(f"its header takes more than {_BUDGET:,} bytes")
 
-    def _get(self, offset, dtype, count=1, override_order=None):
-        size = np.dtype(dtype).itemsize * int(count)
-        self._spend(size)
-        if offset + size > self.data.size:
-            raise ValueError("it ends within its header")
-        return super()._get(offset, dtype, count, override_order)
-
-    def _build_fields(self, offs, count):
-        if self.byte_order != "I":
-            raise ValueError("it is for machines of the other byte order")
-        return super()._build_fields(offs, count)
-
-    def _get_field_parts(self, orig_offs, raw_type):
-        """Of an array only its size: nobody reads it, and it may have millions of strings."""
-        if raw_type != gguf.GGUFValueType.ARRAY:
-            return super()._get_field_parts(orig_offs, raw_type)
-        kind = gguf.GGUFValueType(int(self._get(orig_offs, np.uint32)[0]))
-        length = int(self._get(orig_offs + 4, np.uint64)[0])
-        end = orig_offs + 12
-        if kind == gguf.GGUFValueType.STRING:
-            data = memoryview(self.data)
-            for _ in range(length):
-                self._spend(8)
-                end += 8 + struct.unpack_from("<Q", data, end)[0]
-        elif kind in self.gguf_scalar_to_np:
-            size = np.dtype(self.gguf_scalar_to_np[kind]).itemsize * length
-            self._get(end, np.uint8, size)
-            end += size
-        else:
-            raise ValueError("it has an array of arrays")
-        return end - orig_offs, [], [], [gguf.GGUFValueType.ARRAY]
-
-    def _build_tensors(self, start_offs, fields):
-        found, spans = {}, []
-        for field in fields:
-            _, name, _, dims, kind, offset = field.parts
-            name = str(bytes(name), "utf-8")
-            if name in found:
-                raise ValueError(f"it has the tensor {name!r:.60} twice")
-            # Python's integers: a product of NumPy's may wrap around.
-            shape = tuple(reversed(dims.tolist()))
-            kind, size = _type_and_bytes(name, int(kind[0]), shape)
-            start = start_offs + int(offset[0])
-            if start + size > self.data.size:
-                raise ValueError(f"it ends within the tensor {name!r:.60}")
-            spans.append((start, start + size, name))
-            data = self.data[start : start + size].view(np.ndarray)
-            found[name] = GgufTensor(name=name, kind=kind, shape=shape, data=data)
-        spans.sort()
-        for (_, end, first), (start, _, second) in itertools.pairwise(spans):
-            if start < end:
-                raise ValueError(f"its tensors {first!r:.60} and {second!r:.60} overlap")
-        self.tensors = list(found.values())
+def _tensors(entries: Iterable[TensorEntry], data: np.ndarray) -> list[GgufTensor]:
+    """Tensors that are inside the data, each with a name and bytes of its own."""
+    found: dict[str, GgufTensor] = {}
+    spans = []
+    for entry in entries:
+        name, start = entry.name, entry.offset
+        if name in found:
+            raise ValueError(f"it has the tensor {name!r:.60} twice")
+        kind, size = _type_and_bytes(name, entry.kind, entry.shape)
+        if start + size > data.size:
+            raise ValueError(f"it ends within the tensor {name!r:.60}")
+        spans.append((start, start + size, name))
+        content = data[start : start + size]
+        found[name] = GgufTensor(name=name, kind=kind, shape=entry.shape, data=content)
+    spans.sort()
+    for (_, end, first), (start, _, second) in itertools.pairwise(spans):
+        if start < end:
+            raise ValueError(f"its tensors {first!r:.60} and {second!r:.60} overlap")
+    return list(found.values())
 
 
 def _type_and_bytes(name: str, kind: int, shape: tuple[int, ...]) -> tuple[str, int]:

@@ -174,6 +174,40 @@ def test_file_of_the_gguf_writer_is_read(tmp_path, kind):
     assert found.scale == 0.5
 
 
+def test_header_is_read_as_the_library_reads_it(tmp_path):
+    path = tmp_path / "w.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    for bits in (8, 16, 32, 64):
+        getattr(writer, f"add_uint{bits}")(f"u{bits}", 2**bits - 1)
+        getattr(writer, f"add_int{bits}")(f"i{bits}", -(2 ** (bits - 1)))
+    writer.add_float32("f32", 0.1)
+    writer.add_float64("f64", 0.1)
+    writer.add_bool("yes", True)
+    writer.add_bool("no", False)
+    writer.add_string("text", "ä\n")
+    writer.add_string("empty", "")
+    writer.add_array("texts", ["a", "", "ä"])
+    writer.add_array("numbers", [1.0, 2.0, 3.0])
+    writer.add_custom_alignment(64)
+    for name, shape in (("a", (3,)), ("b", (2, 5)), ("c", (2, 3, 4)), ("d", (1, 2, 3, 4))):
+        writer.add_tensor(name, np.random.default_rng(0).random(shape, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    wanted, found = gguf.GGUFReader(path), GgufFile(path)
+    arrays = {"texts", "numbers"}
+    assert {name: value for name, value in found.metadata.items() if name not in arrays} == {
+        name: field.contents()
+        for name, field in wanted.fields.items()
+        if name not in arrays and not name.startswith("GGUF.")
+    }
+    assert [found.metadata[name] for name in arrays] == [None, None]
+    assert [tensor.name for tensor in found.tensors] == [tensor.name for tensor in wanted.tensors]
+    for tensor, other in zip(found.tensors, wanted.tensors, strict=True):
+        assert np.array_equal(tensor.numbers(), other.data)
+
+
 def test_every_byte_of_tq1_0_decodes_as_the_library_does(tmp_path):
     blocks = np.random.default_rng(0).integers(0, 256, (40, 54)).astype(np.uint8)
     blocks[:, 52:] = np.frombuffer(np.float16(1).tobytes(), np.uint8)
