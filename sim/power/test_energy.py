@@ -12,13 +12,14 @@ import pytest
 from tritloom.arch import streams
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.errors import InputError, MismatchError
+from tritloom.arch.files import cache_folder
 from tritloom.hw.baselines.pe import Mac
 from tritloom.hw.cells import internal_energy, liberty, liberty_tree
 from tritloom.hw.cells import map as stdcell
 from tritloom.hw.cells.netlist import Instance, Netlist
 from tritloom.hw.cells.timer import Timer, Timing
 from tritloom.hw.verilog import generate_hop, generate_pe
-from tritloom.sim.checkpoints import matrix as weights
+from tritloom.sim.checkpoints.fetch import DEMO_MODEL
 from tritloom.sim.power import energy as power
 from tritloom.sim.power import glitches
 from tritloom.sim.power import play as player
@@ -377,7 +378,7 @@ def test_tiles_of_a_layer_multiply_to_its_outputs():
 
 
 @pytest.mark.skipif(
-    not (weights.CACHE / Path(weights.DEMO_MODEL.member).name).is_file(),
+    not (cache_folder("cache") / Path(DEMO_MODEL.member).name).is_file(),
     reason="the demo's model is not in the cache",
 )
 def test_demo_s_tiles_are_the_layer_s():

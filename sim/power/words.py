@@ -6,7 +6,8 @@ import numpy as np
 
 from tritloom.arch import streams, ternary
 from tritloom.arch.config import ArrayConfig, Technology
-from tritloom.sim.checkpoints import matrix as weights
+from tritloom.sim.checkpoints.fetch import DEMO_TENSOR, fetch_demo_model
+from tritloom.sim.checkpoints.matrix import load_matrix
 from tritloom.sim.golden.quantise import absmax_acts, to_trits
 
 
@@ -81,8 +82,8 @@ def demo_tiles(*, tiles: int, lanes: int, cols: int, seed: int = 0):
     InputError
         The model is not in the cache and cannot be had.
     """
-    file = weights.fetch_demo_model()
-    trits = to_trits(weights.load_matrix(file, weights.DEMO_TENSOR)).values
+    file = fetch_demo_model()
+    trits = to_trits(load_matrix(file, DEMO_TENSOR)).values
     normal = np.random.default_rng(seed).standard_normal((1, trits.shape[1]), np.float32)
     return layer_tiles(absmax_acts(normal).values[0], trits, tiles=tiles, lanes=lanes, cols=cols)
 
