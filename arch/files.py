@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, one_line
+
+# A file of JSON that is larger is none that a command asks for.
+_MOST_JSON_BYTES = 1 << 26
 
 
 @contextlib.contextmanager
@@ -62,22 +66,29 @@ def _reading(path: Path) -> Iterator[None]:
 def read_json(path: Path) -> object:
     """What a JSON file holds; `InputError` names the file where it is none, or has a key twice."""
     with _reading(path):
-        content = path.read_bytes()
+        small = path.stat().st_size <= _MOST_JSON_BYTES
+        content = path.read_bytes() if small else b""
+    if not small:
+        raise InputError(f"{path} must have at most {_MOST_JSON_BYTES:,} bytes")
     return parse_json(content, str(path))
 
 
 def parse_json(text: str | bytes, where: str) -> object:
     """What a JSON text, or the bytes of a UTF-8 file, hold; `InputError` names `where` it stood.
 
-    Strict beyond Python's own reader: NaN and infinities are refused, and so is a key that is there
-    twice, since the second would hide the first.
+    Strict beyond Python's own reader: NaN, infinities and numbers that would become infinite are
+    refused, and so is a key that is there twice, since the second would hide the first.
     """
     try:
         text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite
+        )
     except UnicodeDecodeError:
         raise InputError(f"{where} is not JSON: not UTF-8 text") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise InputError(f"{where} is not JSON: it is nested too deeply") from None
+    except ValueError as error:
         raise InputError(f"{where} is not JSON: {error}") from None
 
 
@@ -154,10 +165,13 @@ def _unique(pairs: list[tuple[str, object]]) -> dict:
     found: dict = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{key} is there twice")
+            raise ValueError(f"{one_line(key):.60} is there twice")
         found[key] = value
     return found
 
 
-def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is no number of JSON")
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text:.60} is no finite number")
+    return value

@@ -5,7 +5,6 @@ docs/import.md has the format.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -18,12 +17,12 @@ from tritloom.arch import layout
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.driver import Job
 from tritloom.arch.errors import InputError, require_int
+from tritloom.arch.files import digest, read_json
 from tritloom.arch.ternary import PACKINGS, Packing
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
 
 from .matrix import sound_file
-from .tensors import read_json
 
 FORMAT, VERSION = "tritloom-model", 1
 MANIFEST, CONFIG, VOCABULARY = "manifest.json", "config.json", "vocabulary.json"
@@ -43,12 +42,6 @@ def pass_bytes(each: Job) -> int:
     positions = plan.config.cols * plan.config.lanes
     beats = layout.pass_beats(plan.pass_slices, positions, each.packing)
     return beats * layout.beat_bytes(positions)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class ModelFolder:
@@ -234,9 +227,9 @@ def _checked(content: object) -> dict:
 
 def _check_file(name: str, entry: Mapping) -> None:
     require_int(f"{name}: bytes", entry.get("bytes"), high=1 << 60)
-    digest = entry.get("sha256")
-    if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
-        raise InputError(f"{name}: sha256 must be 64 hexadecimal digits, not {digest!r:.60}")
+    stated = entry.get("sha256")
+    if not isinstance(stated, str) or not re.fullmatch("[0-9a-f]{64}", stated):
+        raise InputError(f"{name}: sha256 must be 64 hexadecimal digits, not {stated!r:.60}")
 
 
 def _object(name: str, value: object) -> dict:

@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import safe_open
 
 from tritloom.arch.errors import InputError
+from tritloom.arch.files import read_json
 from tritloom.sim.golden.quantise import Quantised, absmean_trits, is_ternary
 
 from .matrix import sound_file
@@ -24,7 +25,6 @@ from .tensors import (
     TernaryMatrix,
     float_shapes,
     matrix_shapes,
-    read_json,
     require_printable,
     require_shape,
     ternary_shape,

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.errors import InputError
 from tritloom.arch.ternary import Packing
+from tritloom.console import progress
 
 from .read import open_checkpoint
 from .tensors import Checkpoint
@@ -43,7 +39,7 @@ def import_model(
         raise InputError(f"{name!r:.60} is no name for a model: rename the file")
     checkpoint = open_checkpoint(source, tensor)
     total = sum(matrix.n * matrix.k for matrix in checkpoint.matrices.values())
-    with _progress(total) as progress:
+    with progress.bar("packing", total, "trits") as advance:
         manifest = write_folder(
             checkpoint,
             target,
@@ -51,7 +47,7 @@ def import_model(
             packing=packing,
             trace=trace_yaml(checkpoint),
             with_hex=with_hex,
-            progress=progress,
+            progress=advance,
         )
     for what, figure in summary(manifest, len(checkpoint.floats)):
         print(f"{what:<8}  {figure}")
@@ -100,25 +96,9 @@ def trace_yaml(checkpoint: Checkpoint) -> str:
         folder = Path(scratch, name)
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps(checkpoint.config), encoding="utf-8")
-        command = [sys.executable, "-m", "energy_model", "trace", "--model", str(folder)]
+        command = [sys.executable, "-m", "tritloom.energy_model", "trace", "--model", str(folder)]
         done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise InputError(f"no trace can be made of {checkpoint.path}: {reason}")
     return done.stdout
-
-
-@contextlib.contextmanager
-def _progress(trits: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error where that is a terminal; call it with the trits done since."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("packing"),
-        BarColumn(),
-        TextColumn("{task.completed:,} of {task.total:,} trits"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("", total=trits)
-        yield lambda done: bar.advance(task, done)

@@ -7,7 +7,6 @@ came from.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +26,6 @@ DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dt
 CHUNK_BYTES = 1 << 22
 # Four times the largest matrix of any published ternary model; a file that claims more is wrong.
 MOST_TRITS = 1 << 30
-_JSON_BYTES = 1 << 26
 _HF_KINDS = {
     "attn.q": "self_attn.q_proj",
     "attn.k": "self_attn.k_proj",
@@ -169,48 +167,3 @@ def require_printable(names) -> None:
 def first_line(error: Exception) -> str:
     """The first line of an error's message, which may quote a file, or its name without one."""
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
-
-
-def read_json(path: Path) -> object:
-    """What a JSON file holds.
-
-    Raises
-    ------
-    InputError
-        It cannot be read, is no JSON, has a key twice, or is larger than any such file is.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} is not a file")
-    try:
-        if path.stat().st_size > _JSON_BYTES:
-            raise InputError(f"{path} must have at most {_JSON_BYTES:,} bytes")
-        return json.loads(
-            path.read_bytes(),
-            object_pairs_hook=_unique,
-            parse_float=_finite,
-            parse_constant=_finite,
-        )
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from None
-    except InputError:
-        raise
-    except RecursionError:
-        raise InputError(f"{path} is nested too deeply") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"it has the number {text:.60}")
-    return value
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in found if keys.count(key) > 1)
-        raise ValueError(f"it has the key {twice!r:.60} twice")
-    return found

@@ -15,6 +15,7 @@ import numpy as np
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.driver import Job
 from tritloom.arch.errors import InputError
+from tritloom.arch.files import digest
 from tritloom.arch.ternary import Packing
 
 from .folder import (
@@ -26,7 +27,6 @@ from .folder import (
     VERSION,
     VOCABULARY,
     WEIGHTS,
-    digest,
     job,
     pass_bytes,
     read_manifest,

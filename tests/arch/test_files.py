@@ -66,9 +66,11 @@ def test_byte_order_mark_is_fine(tmp_path):
     [
         (b"{", "not JSON"),
         (b'{"a": 1, "a": 2}', "a is there twice"),
-        (b"[NaN]", "NaN is no number"),
-        (b"[1e999, -Infinity]", "-Infinity is no number"),
-        (b"[" * 100_000, "not JSON"),
+        (b'{"a\\nb": 1, "a\\nb": 2}', r"a\\nb is there twice"),
+        (b"[NaN]", "NaN is no finite number"),
+        (b"[1e308, -Infinity]", "-Infinity is no finite number"),
+        (b"[1e999]", "1e999 is no finite number"),
+        (b"[" * 100_000, "not JSON: it is nested too deeply"),
         (b"\xff", "not UTF-8"),
     ],
 )
@@ -78,6 +80,14 @@ def test_damaged_json_is_told_with_the_file(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as told:
         read_json(path)
     assert str(path) in str(told.value)
+
+
+def test_json_larger_than_any_is_not_read(tmp_path):
+    path = tmp_path / "a.json"
+    with path.open("wb") as file:
+        file.truncate((1 << 26) + 1)
+    with pytest.raises(InputError, match="must have at most 67,108,864 bytes"):
+        read_json(path)
 
 
 @pytest.mark.parametrize("name", ["absent.txt", ".", "a\0b"])
