@@ -96,8 +96,8 @@ def cache_folder(name: str) -> Path:
     """Folder for what is made once and kept, such as builds; it exists and can be written to.
 
     Beside a checkout's source it is `build/NAME` of the working folder, so that `make clean` finds
-    it. Elsewhere, or where the working folder is read-only, it is `tritloom/NAME` in the user's
-    cache: `$XDG_CACHE_HOME`, or `.cache` in the home folder.
+    it. Elsewhere, or where the working folder is read-only, it is a folder of that name in the
+    folder `tritloom` of the user's cache: `$XDG_CACHE_HOME`, or `.cache` in the home folder.
 
     Raises
     ------

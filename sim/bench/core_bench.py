@@ -26,7 +26,7 @@ from tritloom.arch.driver import Job
 from tritloom.arch.ternary import PACKINGS
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
-from tritloom.sim.golden.core import CoreModel, Inputs
+from tritloom.sim.golden.core import CoreInputs, CoreModel
 
 from . import crosses
 from .lockstep import VALUES, operands
@@ -174,7 +174,7 @@ class Bench:
             word = int(dut.s_axis_weights_tdata.value)
             weights = np.frombuffer(word.to_bytes(size, "little"), np.uint8)
         outputs = self.model.step(
-            Inputs(
+            CoreInputs(
                 acts=acts,
                 weights=weights,
                 weights_last=bool(dut.s_axis_weights_tlast.value),

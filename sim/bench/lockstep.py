@@ -19,8 +19,8 @@ from tritloom.arch import streams, ternary, timing
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
-from tritloom.sim.golden import output_stationary as array
-from tritloom.sim.golden import weight_stationary as stationary
+from tritloom.sim.golden.output_stationary import OutputStationaryModel
+from tritloom.sim.golden.weight_stationary import WeightStationaryModel
 
 from .scenarios import SCENARIOS
 
@@ -46,10 +46,10 @@ class Bench:
         self.dut, self.config = dut, config
         self.rng = None
         if config.dataflow == Dataflow.OUTPUT_STATIONARY:
-            self.inputs, self.model = array.Inputs, array.ArrayModel(config)
+            self.model = OutputStationaryModel(config)
             self.beats, self.latency = streams.output_stationary_beats, timing.drain_latency(config)
         else:
-            self.inputs, self.model = stationary.Inputs, stationary.StationaryModel(config)
+            self.model = WeightStationaryModel(config)
             self.beats, self.latency = streams.weight_stationary_beats, timing.pass_latency(config)
         self.cycle = 0
         self.perf = Counter()
@@ -61,7 +61,7 @@ class Bench:
     async def cycle_ports(self, **ports):
         """One clock: drive the inputs, compare every output, return the outputs."""
         dut, config = self.dut, self.config
-        inputs = self.inputs(**(self.idle | ports))
+        inputs = self.model.inputs(**(self.idle | ports))
         dut.clk.value = 0
         for field in dataclasses.fields(inputs):
             value = getattr(inputs, field.name)

@@ -18,7 +18,7 @@ from cocotb.triggers import Timer
 
 from tritloom.arch import layout, streams
 from tritloom.arch.ternary import TRIT2, TRIT5, Packing, to_codes
-from tritloom.sim.golden.unpacker import Inputs, UnpackerModel
+from tritloom.sim.golden.unpacker import UnpackerInputs, UnpackerModel
 
 from .scenarios import UNPACKER_SCENARIOS
 
@@ -110,7 +110,7 @@ class Bench:
             "trit5": rng.random() < 0.5,
             "trits_last": rng.random() < 0.5,
         }
-        inputs = Inputs(**(idle | ports))
+        inputs = UnpackerInputs(**(idle | ports))
         dut.clk.value = 0
         dut.rst.value = int(inputs.rst)
         dut.start.value = int(inputs.start)

@@ -17,8 +17,8 @@ from tritloom.arch import streams, ternary
 from tritloom.arch.config import ArrayConfig, Dataflow, preset
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
-from tritloom.sim.golden import output_stationary as array
-from tritloom.sim.golden import weight_stationary as stationary
+from tritloom.sim.golden.output_stationary import OutputStationaryModel
+from tritloom.sim.golden.weight_stationary import WeightStationaryModel
 
 OUT = Path("docs/waves")
 # Two tiles of output-stationary, six of weight-stationary, in a width that a page has.
@@ -48,12 +48,11 @@ def simulate(config: ArrayConfig, gemm: Gemm) -> list[dict[str, tuple[bool, bool
     acts, trits = operands(gemm)
     cut = streams.slice_acts(plan, acts), ternary.to_codes(streams.slice_trits(plan, trits))
     if config.dataflow == Dataflow.OUTPUT_STATIONARY:
-        make, model, inputs = streams.output_stationary_beats, array.ArrayModel, array.Inputs
+        make, model = streams.output_stationary_beats, OutputStationaryModel
         act_names = [f"s{s}" for tile in plan for s in range(tile.slices)]
         trit_names = [f"n{tile.n0} s{s}" for tile in plan for s in range(tile.slices)]
     else:
-        make, inputs = streams.weight_stationary_beats, stationary.Inputs
-        model = stationary.StationaryModel
+        make, model = streams.weight_stationary_beats, WeightStationaryModel
         act_names = [
             f"m{token} s{tile.first_slice}" for tile in plan for token in range(tile.tokens)
         ]
@@ -70,7 +69,7 @@ def simulate(config: ArrayConfig, gemm: Gemm) -> list[dict[str, tuple[bool, bool
         for side in names:
             if offered[side]:
                 ports |= {f"{side}_valid": True} | beats[side][head[side]]
-        outputs = device.step(inputs(**ports))
+        outputs = device.step(device.inputs(**ports))
         ready = {"acts": bool(outputs.acts_ready), "trits": bool(outputs.trits_ready)}
         shown = {
             side: (offered[side], ready[side], names[side][head[side]] if offered[side] else "")

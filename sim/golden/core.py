@@ -17,13 +17,13 @@ from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.ternary import TRIT5, Packing
 from tritloom.arch.tiling import OutputStationaryPlan, Plan, Tile, WeightStationaryPlan
 
-from . import output_stationary as array
-from . import unpacker
-from . import weight_stationary as stationary
+from .output_stationary import OutputStationaryModel
+from .unpacker import UnpackerInputs, UnpackerModel
+from .weight_stationary import WeightStationaryModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class CoreInputs:
     """What the other side of the streams does in one cycle.
 
     Attributes
@@ -41,7 +41,7 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outputs:
+class CoreOutputs:
     """What the core does in it; `psums` are those offered, shape (cols,), or None."""
 
     acts_ready: bool
@@ -50,7 +50,7 @@ class Outputs:
 
 
 @dataclass
-class _Beat:
+class _ActBeat:
     """One beat of acts of a run.
 
     Attributes
@@ -77,7 +77,7 @@ class _Beat:
     acts: np.ndarray | None = None
 
 
-def beats_of(plan: Plan, packing: Packing) -> list[_Beat]:
+def beats_of(plan: Plan, packing: Packing) -> list[_ActBeat]:
     """The beats of acts of a run in their order."""
     beats = []
     for tile in plan:
@@ -89,7 +89,7 @@ def beats_of(plan: Plan, packing: Packing) -> list[_Beat]:
             first, count, ports = 0, tile.slices, {"acts_tokens": tile.tokens}
         for i in range(count):
             last = {"acts_last": i == count - 1}
-            beats.append(_Beat(plan, packing, tile, first + i, tile.n0 == 0, ports | last))
+            beats.append(_ActBeat(plan, packing, tile, first + i, tile.n0 == 0, ports | last))
     each = len(beats) // plan.token_groups
     if isinstance(plan, OutputStationaryPlan):
         for beat in beats[each - 1 :: each]:
@@ -104,8 +104,8 @@ class CoreModel:
     def __init__(self, config: ArrayConfig):
         self.config = config
         self._streamed = config.dataflow == Dataflow.OUTPUT_STATIONARY
-        self._array = (array.ArrayModel if self._streamed else stationary.StationaryModel)(config)
-        self._unpacker = unpacker.UnpackerModel(config.cols * config.lanes)
+        self._array = (OutputStationaryModel if self._streamed else WeightStationaryModel)(config)
+        self._unpacker = UnpackerModel(config.cols * config.lanes)
         self._queue: deque[tuple[Plan, Packing]] = deque()
         # How far the first of the queue has got: to the weights, to the loads.
         self._ahead = self._walked = False
@@ -113,12 +113,12 @@ class CoreModel:
         self._passes = 0  # of the weight stream, still to come
         self._trit5 = False
         self._loads: deque[int] = deque()  # slices still to be loaded, by pass
-        self._run: Iterator[_Beat] | None = None
-        self._next: _Beat | None = None
+        self._run: Iterator[_ActBeat] | None = None
+        self._next: _ActBeat | None = None
         # On its way through the act buffer: the address is asked for, the word read, and offered.
-        self._asked: _Beat | None = None
-        self._read: _Beat | None = None
-        self._staged: _Beat | None = None
+        self._asked: _ActBeat | None = None
+        self._read: _ActBeat | None = None
+        self._staged: _ActBeat | None = None
         self._kept: dict[int, np.ndarray] = {}
         self._front: np.ndarray | None = None
         self._back: np.ndarray | None = None
@@ -135,7 +135,7 @@ class CoreModel:
                 return beat.plan, beat.packing, beat.tile
         return None
 
-    def step(self, inputs: Inputs) -> Outputs:
+    def step(self, inputs: CoreInputs) -> CoreOutputs:
         """Outputs of this cycle for its inputs; then the clock rises."""
         staged = self._staged
         taking = bool(self._queue) and not self._passes and not self._ahead
@@ -148,7 +148,7 @@ class CoreModel:
         grid = self._step_array(loading)
         slice_taken = loading and self._unpacker.offered is not None and grid.trits_ready
         weights = self._unpacker.step(
-            unpacker.Inputs(
+            UnpackerInputs(
                 weights=inputs.weights,
                 weights_last=inputs.weights_last,
                 weights_valid=inputs.weights is not None and self._passes > 0,
@@ -162,7 +162,7 @@ class CoreModel:
         takes_read = self._read is None or takes_staged
         room = self._asked is None or takes_read
         wanted = self._next is not None and self._next.fresh and room
-        outputs = Outputs(
+        outputs = CoreOutputs(
             acts_ready=wanted,
             weights_ready=weights.weights_ready and self._passes > 0,
             psums=self._front,
@@ -180,9 +180,8 @@ class CoreModel:
         config, staged, offered = self.config, self._staged, self._unpacker.offered
         idle = np.zeros((config.rows, config.lanes), np.int64)
         codes = np.zeros(config.cols * config.lanes, np.uint8) if offered is None else offered
-        model = array if self._streamed else stationary
         return self._array.step(
-            model.Inputs(
+            self._array.inputs(
                 acts=idle if staged is None else staged.acts,
                 trits=codes.reshape(config.cols, config.lanes),
                 acts_valid=staged is not None,

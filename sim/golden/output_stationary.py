@@ -18,7 +18,7 @@ from tritloom.arch.ternary import ILLEGAL
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class OutputStationaryInputs:
     """Input ports of one cycle.
 
     Attributes
@@ -43,7 +43,7 @@ class Inputs:
 
 
 @dataclass(kw_only=True)
-class Outputs:
+class ArrayOutputs:
     """Output ports of one cycle, `psums` with shape (cols,)."""
 
     acts_ready: bool
@@ -56,7 +56,7 @@ class Outputs:
 
 
 @dataclass
-class _Control:
+class _OutputStationaryState:
     """State that a reset clears."""
 
     sums: np.ndarray  # of the tile that is streaming, by token and feature
@@ -68,8 +68,10 @@ class _Control:
     illegal: bool = False
 
 
-class ArrayModel:
-    """Golden model of `hw.array.output_stationary.OutputStationaryArray`."""
+class OutputStationaryModel:
+    """Golden model of the array of `hw.array.output_stationary`."""
+
+    inputs = OutputStationaryInputs
 
     def __init__(self, config: ArrayConfig):
         self.config = config
@@ -77,7 +79,7 @@ class ArrayModel:
         self._south = np.zeros(config.cols, np.int64)  # what the psum port shows
         self._control = self._reset()
 
-    def step(self, inputs: Inputs) -> Outputs:
+    def step(self, inputs: OutputStationaryInputs) -> ArrayOutputs:
         """Outputs of this cycle for its inputs; then the clock rises."""
         control = self._control
         valid = bool(control.draining)
@@ -85,7 +87,7 @@ class ArrayModel:
         both = inputs.acts_valid and inputs.trits_valid
         beat = ready and both
         held = valid and not inputs.psums_ready
-        outputs = Outputs(
+        outputs = ArrayOutputs(
             acts_ready=ready and inputs.trits_valid,
             trits_ready=ready and inputs.acts_valid,
             psums=self._south,
@@ -108,7 +110,7 @@ class ArrayModel:
         return outputs
 
     def _reset(self):
-        return _Control(np.zeros((self.config.rows, self.config.cols), np.int64))
+        return _OutputStationaryState(np.zeros((self.config.rows, self.config.cols), np.int64))
 
     def _take(self, inputs):
         config, control = self.config, self._control

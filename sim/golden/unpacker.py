@@ -17,7 +17,7 @@ from tritloom.arch.ternary import TRIT2, TRIT5, to_codes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class UnpackerInputs:
     """Input ports of one cycle; `weights` are the bytes of a beat, shape (beat_bytes,)."""
 
     weights: np.ndarray
@@ -31,7 +31,7 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outputs:
+class UnpackerOutputs:
     """Output ports of one cycle.
 
     Attributes
@@ -63,7 +63,7 @@ class _Leaving:
 
 
 @dataclass
-class _State:
+class _UnpackerState:
     """What a reset clears."""
 
     arriving: list = field(default_factory=list)  # beats of a group
@@ -85,14 +85,14 @@ class UnpackerModel:
 
     def __init__(self, positions: int):
         self.positions = positions
-        self._state = _State()
+        self._state = _UnpackerState()
 
     @property
     def offered(self) -> np.ndarray | None:
         """Codes of the slice that this cycle offers."""
         return self._state.leaving.offered if self._state.leaving else None
 
-    def step(self, inputs: Inputs) -> Outputs:
+    def step(self, inputs: UnpackerInputs) -> UnpackerOutputs:
         """Outputs of this cycle for its inputs; then the clock rises."""
         state, group = self._state, self._state.leaving
         takes = group is not None and inputs.trits_ready
@@ -100,7 +100,7 @@ class UnpackerModel:
         leaves = over or (takes and not group.ended and group.taken + 1 == group.count)
         # A group is completed only where it can be offered in the next cycle.
         room = len(state.arriving) < BEATS - 1 or group is None or leaves
-        outputs = Outputs(
+        outputs = UnpackerOutputs(
             weights_ready=room and not state.cut,
             trits=self.offered,
             illegal_beat=state.illegal_beat,
@@ -133,7 +133,7 @@ class UnpackerModel:
         elif (state.cut and room) or accepted:
             self._arrive(inputs, ends)
         if inputs.rst:
-            self._state = _State()
+            self._state = _UnpackerState()
         return outputs
 
     def _is_illegal(self, inputs):

@@ -16,11 +16,11 @@ from tritloom.arch import timing
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.ternary import ILLEGAL
 
-from .output_stationary import Outputs
+from .output_stationary import ArrayOutputs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class WeightStationaryInputs:
     """Input ports of one cycle.
 
     Attributes
@@ -44,7 +44,7 @@ class Inputs:
 
 
 @dataclass
-class _Control:
+class _WeightStationaryState:
     """State that a reset clears."""
 
     slices: list = field(default_factory=list)  # of the next tile, as far as it is loaded
@@ -57,16 +57,18 @@ class _Control:
     illegal: bool = False
 
 
-class StationaryModel:
-    """Golden model of `hw.array.weight_stationary.WeightStationaryArray`."""
+class WeightStationaryModel:
+    """Golden model of the array of `hw.array.weight_stationary`."""
+
+    inputs = WeightStationaryInputs
 
     def __init__(self, config: ArrayConfig):
         self.config = config
         self._time = 0  # counts advancing cycles only
         self._psums = np.zeros(config.cols, np.int64)  # what the psum port shows
-        self._control = _Control()
+        self._control = _WeightStationaryState()
 
-    def step(self, inputs: Inputs) -> Outputs:
+    def step(self, inputs: WeightStationaryInputs) -> ArrayOutputs:
         """Outputs of this cycle for its inputs; then the clock rises."""
         control = self._control
         advance = not control.offered or inputs.psums_ready
@@ -77,7 +79,7 @@ class StationaryModel:
         trits_ready = advance and (not complete or (beat and starting))
         load = trits_ready and inputs.trits_valid
         waiting = advance and inputs.acts_valid and starting and not complete
-        outputs = Outputs(
+        outputs = ArrayOutputs(
             acts_ready=acts_ready,
             trits_ready=trits_ready,
             psums=self._psums,
@@ -105,7 +107,7 @@ class StationaryModel:
             if control.offered:
                 self._psums = psums
         if inputs.rst:
-            self._control = _Control()
+            self._control = _WeightStationaryState()
         return outputs
 
     def _take(self, inputs):

@@ -13,16 +13,10 @@ from tritloom.arch.config import ArrayConfig
 from tritloom.arch.ternary import PACKINGS
 from tritloom.arch.tiling import WeightStationaryPlan, make_plan
 from tritloom.arch.workload import Gemm
-from tritloom.sim.golden import (
-    output_stationary as array,
-)
-from tritloom.sim.golden import (
-    unpacker,
-)
-from tritloom.sim.golden import (
-    weight_stationary as stationary,
-)
-from tritloom.sim.golden.core import CoreModel, Inputs
+from tritloom.sim.golden.core import CoreInputs, CoreModel
+from tritloom.sim.golden.output_stationary import OutputStationaryInputs, OutputStationaryModel
+from tritloom.sim.golden.unpacker import UnpackerInputs, UnpackerModel
+from tritloom.sim.golden.weight_stationary import WeightStationaryInputs, WeightStationaryModel
 
 SMALL = ArrayConfig(rows=2, cols=3, lanes=4, max_k=128, buffer_tokens=5)
 STATIONARY = {"dataflow": "weight-stationary"}
@@ -104,7 +98,7 @@ def simulate(config, runs, share, rng):
         act, weight, ready = rng.random(3) < share
         beat, last = weights[0] if weights and weight else (None, False)
         out = model.step(
-            Inputs(
+            CoreInputs(
                 acts=acts[0] if acts and act else None,
                 weights=beat,
                 weights_last=last,
@@ -145,14 +139,14 @@ ONE = {"acts": np.array([[3]]), "trits": np.array([[1]])}
 
 
 def test_an_array_s_beat_ends_no_tile_unless_it_says_so_and_then_one_of_one_token():
-    model = array.ArrayModel(ArrayConfig(rows=1, cols=1, lanes=1))
+    model = OutputStationaryModel(ArrayConfig(rows=1, cols=1, lanes=1))
     beat = {**ONE, "acts_valid": True, "trits_valid": True}
     for _ in range(9):
-        out = model.step(array.Inputs(**beat))
+        out = model.step(OutputStationaryInputs(**beat))
         assert out.acts_ready
         assert not out.psums_valid
-    model.step(array.Inputs(**beat, acts_last=True))
-    found = [model.step(array.Inputs(**ONE)) for _ in range(9)]
+    model.step(OutputStationaryInputs(**beat, acts_last=True))
+    found = [model.step(OutputStationaryInputs(**ONE)) for _ in range(9)]
     # Ten beats of 3; taken in the cycle that offers them. Three registers on the way.
     assert [(out.psums_valid, out.psums_last) for out in found[:4]] == [
         (False, False),
@@ -165,10 +159,10 @@ def test_an_array_s_beat_ends_no_tile_unless_it_says_so_and_then_one_of_one_toke
 
 
 def test_each_hop_shows_its_psums_a_cycle_after_its_western_neighbour():
-    model = array.ArrayModel(ArrayConfig(rows=1, cols=6, lanes=1, cols_per_hop=2))
+    model = OutputStationaryModel(ArrayConfig(rows=1, cols=6, lanes=1, cols_per_hop=2))
     ports = {"acts": np.array([[5]]), "trits": np.ones((6, 1), int)}
-    model.step(array.Inputs(**ports, acts_valid=True, acts_last=True, trits_valid=True))
-    shown = [model.step(array.Inputs(**ports)) for _ in range(8)]
+    model.step(OutputStationaryInputs(**ports, acts_valid=True, acts_last=True, trits_valid=True))
+    shown = [model.step(OutputStationaryInputs(**ports)) for _ in range(8)]
     first = next(i for i, out in enumerate(shown) if out.psums.any())
     assert [out.psums.tolist() for out in shown[first : first + 4]] == [
         [5, 5, 0, 0, 0, 0],
@@ -180,26 +174,26 @@ def test_each_hop_shows_its_psums_a_cycle_after_its_western_neighbour():
 
 
 def test_a_stationary_array_s_beat_is_neither_first_nor_last_unless_it_says_so():
-    model = stationary.StationaryModel(
+    model = WeightStationaryModel(
         ArrayConfig(rows=1, cols=1, lanes=1, dataflow="weight-stationary")
     )
-    outs = [model.step(stationary.Inputs(**ONE, trits_valid=True))]
+    outs = [model.step(WeightStationaryInputs(**ONE, trits_valid=True))]
     beat = {**ONE, "acts_valid": True, "acts_first_k": True}
-    outs += [model.step(stationary.Inputs(**beat)) for _ in range(3)]
-    outs += [model.step(stationary.Inputs(**ONE)) for _ in range(9)]
+    outs += [model.step(WeightStationaryInputs(**beat)) for _ in range(3)]
+    outs += [model.step(WeightStationaryInputs(**ONE)) for _ in range(9)]
     assert not any(out.psums_valid or out.psums_last for out in outs)
-    outs = [model.step(stationary.Inputs(**beat, acts_last_k=True)) for _ in range(3)]
-    outs += [model.step(stationary.Inputs(**ONE)) for _ in range(9)]
+    outs = [model.step(WeightStationaryInputs(**beat, acts_last_k=True)) for _ in range(3)]
+    outs += [model.step(WeightStationaryInputs(**ONE)) for _ in range(9)]
     assert [out.psums.tolist() for out in outs if out.psums_valid] == [[3]] * 3
     assert not any(out.psums_last for out in outs)
 
 
 def test_an_unpacker_reads_trit2_and_counts_on_unless_it_is_told_otherwise():
-    model = unpacker.UnpackerModel(1)
+    model = UnpackerModel(1)
 
     def step(byte=None, **rest):
         weights, valid = np.array([byte or 0], np.uint8), byte is not None
-        return model.step(unpacker.Inputs(weights=weights, weights_valid=valid, **rest))
+        return model.step(UnpackerInputs(weights=weights, weights_valid=valid, **rest))
 
     # +1, -1, 0, +1, the first at the little end; the three other bytes of a group are spare, and
     # may be illegal.
@@ -217,12 +211,12 @@ def test_an_unpacker_reads_trit2_and_counts_on_unless_it_is_told_otherwise():
 
 
 def test_cycles_of_an_array_are_told_apart_by_what_they_wait_for():
-    model = array.ArrayModel(ArrayConfig(rows=2, cols=1, lanes=1))
+    model = OutputStationaryModel(ArrayConfig(rows=2, cols=1, lanes=1))
     acts = {"acts": np.array([[1], [2]]), "acts_tokens": 2, "acts_last": True}
     trits, both = {"trits": np.array([[1]])}, {"acts_valid": True, "trits_valid": True}
 
     def told(**rest):
-        perf = model.step(array.Inputs(**acts, **trits, **rest)).perf
+        perf = model.step(OutputStationaryInputs(**acts, **trits, **rest)).perf
         return [name for name, counts in perf.items() if counts]
 
     assert told() == []
@@ -239,12 +233,12 @@ def test_cycles_of_an_array_are_told_apart_by_what_they_wait_for():
 
 def test_cycles_of_a_stationary_array_are_told_apart_by_what_they_wait_for():
     config = ArrayConfig(rows=2, cols=1, lanes=1, dataflow="weight-stationary")
-    model = stationary.StationaryModel(config)
+    model = WeightStationaryModel(config)
     ports = {"acts": np.array([[1], [2]]), "trits": np.array([[1]])}
     ends = {"acts_last": True, "acts_first_k": True, "acts_last_k": True}
 
     def told(**rest):
-        perf = model.step(stationary.Inputs(**ports, **ends, **rest)).perf
+        perf = model.step(WeightStationaryInputs(**ports, **ends, **rest)).perf
         return sorted(name for name, counts in perf.items() if counts)
 
     assert told() == []
@@ -260,24 +254,24 @@ def test_cycles_of_a_stationary_array_are_told_apart_by_what_they_wait_for():
     assert set(map(tuple, found)) == {(), ("blocked",)}
 
 
-@pytest.mark.parametrize("model", [array, stationary])
+@pytest.mark.parametrize("model", [OutputStationaryModel, WeightStationaryModel])
 def test_one_illegal_code_is_told_until_a_reset(model):
-    dataflow = "output-stationary" if model is array else "weight-stationary"
+    dataflow = "output-stationary" if model is OutputStationaryModel else "weight-stationary"
     config = ArrayConfig(rows=1, cols=2, lanes=2, dataflow=dataflow)
-    golden = (array.ArrayModel if model is array else stationary.StationaryModel)(config)
+    golden = model(config)
     legal, illegal = np.array([[0, 1], [3, 0]]), np.array([[0, 1], [2, 0]])
 
     def step(trits, **rest):
         acts = np.ones((1, 2), int)
         ports = {"acts_valid": True, "trits_valid": True}
-        if model is stationary:
+        if model is WeightStationaryModel:
             ports |= {"acts_last": True, "acts_first_k": True}
-        return golden.step(model.Inputs(acts=acts, trits=trits, **ports | rest)).illegal
+        return golden.step(model.inputs(acts=acts, trits=trits, **ports | rest)).illegal
 
     assert not any(step(legal) for _ in range(3))
     # Not taken, not seen; a cycle later where it was.
     assert not any(step(illegal, trits_valid=False) for _ in range(2))
-    golden.step(model.Inputs(acts=np.ones((1, 2), int), trits=legal, rst=True))
+    golden.step(model.inputs(acts=np.ones((1, 2), int), trits=legal, rst=True))
     assert [step(illegal), step(legal), step(legal, rst=True), step(legal)] == [
         False,
         True,
@@ -301,7 +295,7 @@ def test_one_illegal_code_is_told_until_a_reset(model):
     ],
 )
 def test_a_stream_that_ends_too_soon_gives_zeros_and_one_too_late_is_dropped(beats, slices, flag):
-    model = unpacker.UnpackerModel(1)
+    model = UnpackerModel(1)
 
     def passed(beats, slices):
         """Slices taken of one pass, and the flags of its cycles and of three more."""
@@ -309,7 +303,7 @@ def test_a_stream_that_ends_too_soon_gives_zeros_and_one_too_late_is_dropped(bea
         for cycle in range(60):
             more = sent < beats
             out = model.step(
-                unpacker.Inputs(
+                UnpackerInputs(
                     # Four times +1.
                     weights=np.array([0b01010101], np.uint8),
                     weights_valid=more,
@@ -340,12 +334,12 @@ def test_a_stream_that_ends_too_soon_gives_zeros_and_one_too_late_is_dropped(bea
 def test_an_illegal_byte_is_told_with_its_beat_unless_it_is_spare(positions, trit5):
     width = -(-positions // 4)
     for place in range(4 * width):
-        model, group = unpacker.UnpackerModel(positions), np.zeros(4 * width, np.uint8)
+        model, group = UnpackerModel(positions), np.zeros(4 * width, np.uint8)
         # Of every packing: 0xAA is all codes 10, and no trit5; a zero byte of trit5 is legal too.
         group[place] = 0xAA
         told = []
         for beat in (*group.reshape(4, width), *np.zeros((2, width), np.uint8)):
-            inputs = unpacker.Inputs(weights=beat, weights_valid=True, trit5=trit5)
+            inputs = UnpackerInputs(weights=beat, weights_valid=True, trit5=trit5)
             told.append(model.step(inputs).illegal_beat)
         beat = place // width
         wanted = [beat if place < positions and i == beat + 2 else None for i in range(6)]
