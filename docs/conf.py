@@ -1,8 +1,8 @@
-"""The book: Sphinx over the pages of this folder. `make docs` builds it, warnings as errors.
+"""The book, which Sphinx builds of the pages of this folder.
 
-A page is plain Markdown, which code hosts show as the book does. What only Sphinx knows is made
-here: the tables of contents, from the lists of index.md, and the two pages whose text is a file of
-the folder above.
+`make docs` builds it, warnings as errors. A page is plain Markdown, which code hosts show as the
+book does. What only Sphinx knows is made here: the tables of contents, from the lists of index.md,
+and the two pages whose text is a file of the folder above.
 """
 
 import re

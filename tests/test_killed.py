@@ -24,7 +24,7 @@ def figures(printed):
 
 
 def command(name, folder):
-    """Of that name; what it leaves is in folder / "out"."""
+    """The command of a name, which leaves its files in folder / "out"."""
     arguments = {
         "verilog": ["hw", "verilog", "--preset", "tiny", "--out", "out"],
         "import": ["sim", "import", "layer.safetensors", "-o", "out", "--hex"],

@@ -1,9 +1,8 @@
 """FuseSoC generator: called with a YAML file that names the parameters, writes RTL where it runs.
 
-The interpreter must have Tritloom's dependencies (see pyproject.toml).
+Tritloom must be installed where the interpreter finds it.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +15,7 @@ options = [
     for name, value in job["parameters"].items()
     for text in (f"--{name.replace('_', '-')}", str(value))
 ]
-subprocess.run(
-    [sys.executable, "-m", "hw", "verilog", *options, "--out", "."],
-    env=os.environ | {"PYTHONPATH": job["files_root"]},
-    check=True,
-)
+subprocess.run([sys.executable, "-m", "tritloom.hw", "verilog", *options, "--out", "."], check=True)
 (verilog,) = Path().glob("*.v")
 (waivers,) = Path().glob("*.vlt")
 core = {

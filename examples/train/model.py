@@ -53,7 +53,7 @@ def absmax_acts(acts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Forward: what a value is quantised to. Backward: as if it were not."""
+    """Straight-through estimator: quantises a value forward, passes the gradient on backward."""
 
     @staticmethod
     def forward(ctx, value, quantise):

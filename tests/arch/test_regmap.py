@@ -253,7 +253,7 @@ def test_registers_are_plain_modules_with_the_ports_of_the_bus():
 
 
 def test_litex_wrapper_connects_every_port_of_the_core():
-    tree = ast.parse((ROOT / "examples/litex/tritloom.py").read_text())
+    tree = ast.parse((ROOT / "examples/litex/tritloom_core.py").read_text())
     (call,) = [
         node
         for node in ast.walk(tree)

@@ -50,7 +50,7 @@ def case(request):
 
 
 def tree_of(page):
-    """As browsers would build it; any error of the parser is raised."""
+    """The tree that browsers would build of a page; any error of the parser is raised."""
     return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(page)
 
 

@@ -82,7 +82,7 @@ def test_every_port_of_the_module_has_a_register_of_its_own_in_the_harness(outpu
 
 
 def report(*cells, achieved=250.0):
-    """As nextpnr writes it: a path through these cells, and longer ones from and to pins."""
+    """A report as nextpnr writes it: a path through these cells, longer ones from and to pins."""
     ends = [{"cell": cell, "port": "Q"} for cell in cells]
     steps = [{"from": a, "to": b, "type": "routing"} for a, b in itertools.pairwise(ends)]
     pins = [{"from": {"cell": "dut.serial"}, "to": {"cell": "dut.x"}, "type": "routing"}] * 9
@@ -199,7 +199,7 @@ def test_page_shows_the_designs():
 
 @pytest.fixture
 def without_nextpnr(monkeypatch):
-    """For what must be told before nextpnr starts."""
+    """Make a start of nextpnr an error, for what must be told before it."""
     monkeypatch.setattr(nextpnr, "require_nextpnr", lambda: None)
     monkeypatch.setattr(nextpnr, "_RUNNER", "raise AssertionError")
 

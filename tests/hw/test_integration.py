@@ -28,7 +28,7 @@ from litex.soc.integration.soc import SoCRegion
 from litex.soc.integration.soc_core import SoCCore
 from litex.soc.interconnect import wishbone
 from migen import Array, If, Signal
-from tritloom import Tritloom
+from tritloom_core import Tritloom
 
 PINS = [("clk", 0, Pins(1)), ("ack", 0, Pins(1)), ("value", 0, Pins(32))]
 page, *accesses = sys.argv[1:]

@@ -41,7 +41,7 @@ def made(name, top):
 
 
 def warnings(rtl, folder, waivers=lint.WAIVERS):
-    """Of our Verilog; its vendor's cells are theirs."""
+    """Warnings about our Verilog, not about the cells of its vendor."""
     (folder / "dut.v").write_text(rtl.verilog)
     (folder / "dut.vlt").write_text(lint.configuration(waivers))
     cells = yosys.path(yosys.ECP5_CELLS)

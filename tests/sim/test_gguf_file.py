@@ -486,7 +486,7 @@ def test_hostile_header_is_refused_at_once(tmp_path, content):
     ids=["key", "strings", "dimensions"],
 )
 def test_header_beyond_the_budget_is_refused(tmp_path, start):
-    """In a sparse file of 64 GB, where all that it claims fits."""
+    """The file is sparse and has 64 GB, so that all that its header claims fits."""
     path = tmp_path / "w.gguf"
     with path.open("wb") as file:
         file.write(b"GGUF" + struct.pack("<I", 3) + start)

@@ -60,7 +60,7 @@ def files(folder):
 
 @pytest.fixture(scope="module")
 def logits(folder):
-    """Those of transformers for every held-out window of 33 characters, and the windows."""
+    """Logits of transformers for every held-out window of 33 characters, and the windows."""
     # Unlike an import it lets warnings pass.
     transformers = pytest.importorskip("transformers")
     text = "".join(WORKS[name] for name in train.HELD_OUT)

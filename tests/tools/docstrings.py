@@ -20,7 +20,7 @@ FOLDERS = ("arch", "console", "docs", "energy_model", "examples", "hw", "sim", "
 
 # Words that open a phrase whose noun is somewhere else. "At least" and "At most" have theirs, and
 # so has the sentence behind "In every cycle".
-_PREPOSITION = r"(?:Of|As|By|With|Without|For|From|On|After|Before|Under|Per)\b"
+_PREPOSITION = r"(?:Of|As|By|With|Without|For|From|On|After|Before|Under|Per)\b(?!-)"
 _PLACE = r"(?:At (?!least|most)|In (?!every\b|each\b))"
 _PRONOUN = r"(?:It|Its|Itself|They|Their|Them|This|That|These|Those|Ours|Theirs)\b"
 _CONJUNCTION = r"(?:And|Or|But|Also|Nor|Likewise|Otherwise|So|Then|Too)\b"

@@ -45,6 +45,7 @@ def test_planted_first_line_is_caught(docstring, wrong):
         "The text of `arch.ternary` that says what 1.6 bits a trit are.",
         "Is every beat taken?",
         "Overall cycles of one run.",
+        "On-chip memory besides the buffers.",
     ],
 )
 def test_good_first_line_passes(docstring):
