@@ -337,7 +337,22 @@ PRESETS = {
 
 
 def preset(name: str) -> ArrayConfig:
-    """The named preset; an unknown name raises `InputError` that lists the known ones."""
+    """The configuration of a preset.
+
+    Parameters
+    ----------
+    name : str
+        A key of `PRESETS`, such as "base".
+
+    Returns
+    -------
+    ArrayConfig
+
+    Raises
+    ------
+    InputError
+        There is no preset of that name; the message lists those that there are.
+    """
     try:
         return PRESETS[name]
     except (KeyError, TypeError):

@@ -1,6 +1,7 @@
-"""What happens how often. Counts know no joules; `energy_model.costs.table` knows no dataflow.
+"""Counts of actions: what happens how often.
 
-An action is a string that a cost table can price:
+Counts know no joules, and `energy_model.costs.table` knows no dataflow. An action is a string that
+a cost table can price:
 
 - `add_int<w>`, `add_fp16`, `mul_fp16`, ...: one arithmetic operation of that width.
 - `select`: one trit chooses +act, -act or 0.
@@ -222,6 +223,21 @@ def array_counts(plan: Plan, *, bits_per_trit: float) -> Counts:
     psum passes a register in every row. The output buffer (`psum_buffer_bits`) takes the psums of
     every group of slices but the last, and gives them to every one but the first; each beat adds
     once for each column there.
+
+    Parameters
+    ----------
+    plan : Plan
+    bits_per_trit : float
+        Bits of memory for a weight, as `Packing.bits_per_trit` says.
+
+    Returns
+    -------
+    Counts
+        Occurrences by action; actions that end in `_bits` count bits.
+
+    Notes
+    -----
+    `tests/arch/test_counts.py` holds the formulas equal to a walk that performs each action.
     """
     config = plan.config
     trees, accumulators = operation_counts(plan, "ternary")

@@ -1,7 +1,8 @@
-"""The core's registers: names, offsets, fields. The one source of truth for them.
+"""The core's registers: names, offsets and fields.
 
-The gateware (`hw/core/registers.py`), the C header and the page for driver writers are made from
-this table; `python -m hw regmap` writes the latter two. Standard library only.
+This file is the one source of truth for them. The gateware (`hw/core/registers.py`), the C header
+and the page for driver writers are made from this table; `python -m hw regmap` writes the latter
+two. Standard library only.
 """
 
 from __future__ import annotations

@@ -49,7 +49,24 @@ class Tile:
 
 
 def make_plan(config: ArrayConfig, gemm: Gemm) -> Plan:
-    """The plan of a Gemm on an array, by the array's dataflow."""
+    """The plan of a Gemm on an array, by the array's dataflow.
+
+    Parameters
+    ----------
+    config : ArrayConfig
+    gemm : Gemm
+        Any shape: ragged edges are padded with zeros.
+
+    Returns
+    -------
+    OutputStationaryPlan or WeightStationaryPlan
+        The tiles in the order in which they stream, when it is iterated over.
+
+    Raises
+    ------
+    InputError
+        k exceeds `config.max_k`, so that a psum could overflow.
+    """
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
     return (OutputStationaryPlan if output else WeightStationaryPlan)(config, gemm)
 

@@ -102,6 +102,20 @@ def gemm_cycles(plan: Plan) -> int:
 
     From the cycle that accepts the first beat (of trits, where they are stationary) to the cycle
     that delivers the last psum beat, both included.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Returns
+    -------
+    int
+        Cycles of the array alone; `core_cycles` are those of the core around it.
+
+    Notes
+    -----
+    docs/timing.md derives the formula; `sim/bench/test_array.py` and
+    `sim/bench/test_weight_stationary.py` hold it equal to the RTL.
     """
     return (
         _weight_stationary(plan)
@@ -150,7 +164,7 @@ def core_cycles(plan: Plan, packing: Packing) -> int:
 
 
 def queue_cycles(runs: Sequence[tuple[Plan, Packing]]) -> int:
-    """The same of several runs of one core, from the first one's start to the last one's end.
+    """Cycles of several queued runs of one core, from the first one's start to the last one's end.
 
     Each descriptor is in the queue before the weights of the run before it have all come in. Then a
     run follows the one before as a pass follows a pass, but for the cycle in which the weight side

@@ -25,7 +25,18 @@ BLOCK_DTYPES = ("ternary", "fp16")
 
 @dataclass(frozen=True)
 class Gemm:
-    """Y[m, n] = X[m, k] . W[n, k]^T: m tokens, k input features, n output features."""
+    """A matrix product: Y[m, n] = X[m, k] . W[n, k]^T.
+
+    Attributes
+    ----------
+    m, k, n : int
+        Tokens, input features and output features, each at least 1.
+
+    Raises
+    ------
+    InputError
+        A dimension is no integer, or below 1.
+    """
 
     m: int
     k: int

@@ -95,7 +95,23 @@ MODELS = SIZES | FIGURE3 | CHECKPOINTS
 
 
 def find_model(name: str) -> ModelShape:
-    """The model of that name; an unknown name raises `InputError` that lists the known ones."""
+    """The dimensions of a published model.
+
+    Parameters
+    ----------
+    name : str
+        A key of `MODELS` in either case, such as "3b" or "bitnet-2b4t".
+
+    Returns
+    -------
+    ModelShape
+        Its `source` says where the dimensions come from.
+
+    Raises
+    ------
+    InputError
+        There is no model of that name; the message lists those that there are.
+    """
     try:
         return MODELS[str(name).lower()]
     except KeyError:

@@ -33,10 +33,11 @@ def build_trace(
     head_weight: str = "fp16",
     kv: str = "fp16",
 ) -> Trace:
-    """The trace of one pass through `model`.
+    """The trace of one pass through a model.
 
     Parameters
     ----------
+    model : ModelShape
     weight : "ternary" or "fp16"
         Dtype of the block's weight matrices. Ternary layers take int8 acts; attention, the
         routers of experts and, unless stated, the output head stay in FP16, as in BitNet b1.58.
@@ -54,9 +55,14 @@ def build_trace(
     kv : "fp16", "int8" or "int4"
         Dtype of the cached keys and values, with one scale for each token and head.
 
+    Returns
+    -------
+    Trace
+
     Raises
     ------
     InputError
+        A number format or the phase is unknown, or `batch` or `context` is out of its range.
 
     Notes
     -----

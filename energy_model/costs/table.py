@@ -37,7 +37,16 @@ def category(action: str) -> str:
 
 
 def load_costs(name: str) -> CostTable:
-    """The cost table of that name, or of a YAML file.
+    """The cost table of a name, or of a YAML file.
+
+    Parameters
+    ----------
+    name : str
+        "paper" or another table that ships (docs/costs.md), or a path that ends in .yaml.
+
+    Returns
+    -------
+    CostTable
 
     Raises
     ------
@@ -95,7 +104,19 @@ def read_cost(content: datafile.Record, key: str, action: str) -> Cost:
 
 
 def price(counts: Mapping[str, int], table: CostTable) -> Energy:
-    """Energy of counted actions; what the table cannot price is kept as `unpriced`."""
+    """Energy of counted actions; what the table cannot price is kept as `unpriced`.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Occurrences by action, as `arch.counts` names them.
+    table : CostTable
+
+    Returns
+    -------
+    Energy
+        In joules, by action.
+    """
     by_action, unpriced, tiers = {}, {}, {}
     for action, count in counts.items():
         cost = table.cost(action)

@@ -23,7 +23,7 @@ FP16_BYTES = DTYPE_BITS["fp16"] // 8
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What the model is asked to do.
+    """What a model is asked to do: phase, batch, context and number formats.
 
     Attributes
     ----------
@@ -37,6 +37,11 @@ class Workload:
         Dtype of the cached keys and values.
     head_weight : "fp16", "int8" or "ternary"
         Dtype of the output head.
+
+    Raises
+    ------
+    InputError
+        A text is unknown, or a number out of its range.
     """
 
     phase: str = "prefill"

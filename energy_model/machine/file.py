@@ -30,7 +30,17 @@ def hardware_names() -> list[str]:
 
 
 def load_machine(name: str) -> Machine:
-    """The machine of that name, of a YAML file, or of ROWSxCOLSxLANES[/COLS_PER_HOP].
+    """The machine of a name, of a YAML file, or of ROWSxCOLSxLANES[/COLS_PER_HOP].
+
+    Parameters
+    ----------
+    name : str
+        "large" or another machine that ships (docs/energy.md), a path that ends in .yaml, or the
+        shape of an array, such as "4x256x64/16".
+
+    Returns
+    -------
+    Machine
 
     Raises
     ------

@@ -85,7 +85,20 @@ class Report:
 def build_report(
     model: ModelShape, *, workload: Workload, machine: Machine, costs: CostTable
 ) -> Report:
-    """Evaluate both systems and lay them side by side.
+    """Evaluate FP16 LLaMA and BitNet b1.58 on one machine and lay them side by side.
+
+    Parameters
+    ----------
+    model : ModelShape
+        Dimensions of both.
+    workload : Workload
+    machine : Machine
+    costs : CostTable
+
+    Returns
+    -------
+    Report
+        Joules, seconds and bytes of both systems, their ratios, and notes on what they rest on.
 
     Raises
     ------

@@ -164,6 +164,16 @@ class _Floats(Mapping):
 def open_folder(path: str | os.PathLike) -> ModelFolder:
     """Open a model folder.
 
+    Parameters
+    ----------
+    path : str or path
+        A folder that `python -m sim import` wrote; docs/import.md has the format.
+
+    Returns
+    -------
+    ModelFolder
+        Trits, beats, scales and floats by the name of a matrix.
+
     Raises
     ------
     InputError

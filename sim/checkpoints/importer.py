@@ -27,12 +27,32 @@ def import_model(
     tensor: str | None = None,
     with_hex: bool = False,
 ) -> dict:
-    """Read a checkpoint, write a model folder, print a summary; returns the manifest.
+    """Read a checkpoint, write a model folder, print a summary.
+
+    Parameters
+    ----------
+    source : Path
+        A folder of Hugging Face's, or a .gguf, .safetensors or .npy file: docs/import.md.
+    target : Path
+        The folder to write.
+    config : ArrayConfig
+        The array whose weight stream the matrices are packed for.
+    packing : Packing
+        `TRIT2` or `TRIT5`.
+    tensor : str, optional
+        The one matrix to take out of a file, by the name that the file gives it.
+    with_hex : bool
+        Whether the weights are written for `$readmemh` too.
+
+    Returns
+    -------
+    dict
+        The manifest.
 
     Raises
     ------
     InputError
-        Nothing has been written then.
+        The checkpoint is damaged or of an unknown kind; nothing has been written then.
     """
     name = source.resolve().name
     if not name.isprintable() or not name:

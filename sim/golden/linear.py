@@ -86,6 +86,8 @@ def bit_linear(acts, weights: Quantised, *, act_bits: int = 8) -> np.ndarray:
         Already normalised; BitNet's RMSNorm is not part of this.
     weights : Quantised, shape (n, k)
         From `absmean_trits`, `sign_trits` or `to_trits`.
+    act_bits : int
+        Width of the quantised acts, 2 to 16.
 
     Returns
     -------
@@ -94,6 +96,11 @@ def bit_linear(acts, weights: Quantised, *, act_bits: int = 8) -> np.ndarray:
     Raises
     ------
     InputError
+        Wrong shapes or values.
+
+    Notes
+    -----
+    Source: arXiv 2402.17764, section 2.
     """
     quantised = absmax_acts(acts, bits=act_bits)
     psums = ternary_gemm(quantised.values, weights.values)

@@ -87,6 +87,7 @@ def absmean_trits(weights, *, epsilon: float = EPSILON) -> Quantised:
     Raises
     ------
     InputError
+        The weights are no matrix of finite real numbers, or `epsilon` is out of its range.
 
     Notes
     -----
@@ -154,6 +155,7 @@ def absmax_acts(acts, *, bits: int = 8, epsilon: float = EPSILON) -> Quantised:
     Raises
     ------
     InputError
+        The acts are no matrix of finite real numbers, or `bits` or `epsilon` is out of its range.
 
     Notes
     -----

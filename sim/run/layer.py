@@ -85,11 +85,22 @@ def run_layer(
     ----------
     weights : ndarray of float, shape (n, k)
         Trits are taken as they are, anything else is quantised by absmean.
+    config : ArrayConfig
+        The array of the core.
     packing : Packing
         Of the weight stream.
     tokens : int, optional
         Rows of acts; as many as share a pass of the weights by default. They are standard normal
         (what a norm in front of the layer gives), quantised by absmax per token.
+    seed : int
+        Seed of the acts.
+    builds : Path
+        Folder of the compiled simulations.
+
+    Returns
+    -------
+    LayerRun
+        Psums, cycles and counters of the RTL, with wall times.
 
     Raises
     ------

@@ -118,7 +118,7 @@ def working_folder(tmp_path, monkeypatch):
 
 
 def install(tmp_path, monkeypatch, project=None):
-    """As if arch stood in a folder of its own, beside this pyproject.toml."""
+    """Pretend that arch stands in a folder of its own, beside this pyproject.toml."""
     folder = tmp_path / "installed"
     (folder / "arch").mkdir(parents=True)
     if project is not None:
