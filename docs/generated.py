@@ -9,6 +9,8 @@ figure is copied by hand, and a code host shows what the book shows.
 from __future__ import annotations
 
 import ast
+import enum
+import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ import tritloom
 from tritloom.arch import layout, ternary, timing
 from tritloom.arch.config import preset
 from tritloom.arch.ports import core_ports
+from tritloom.arch.ternary import Packing
 from tritloom.console.sheet import markdown_table
 from tritloom.energy_model.costs import datafile
 from tritloom.energy_model.costs.table import CostTable, estimates, load_costs
@@ -41,7 +44,11 @@ def names() -> str:
     return markdown_table(
         ["name", "home", "what"],
         [
-            [f"`{name}`", f"`{tritloom._HOME[name]}`", VALUES.get(name) or _first_line(name)]
+            [
+                f"`{name}`" if name in VALUES else f"[`{name}`](#{name.lower()})",
+                f"`{tritloom._HOME[name]}`",
+                VALUES.get(name) or _first_line(name),
+            ]
             for name in tritloom.__all__
         ],
     )
@@ -49,6 +56,16 @@ def names() -> str:
 
 def _first_line(name: str) -> str:
     return inspect.getdoc(getattr(tritloom, name)).partition("\n")[0]
+
+
+def reference() -> str:
+    """A section for each public function and class, as its docstring describes it."""
+    sections = []
+    for name in tritloom.__all__:
+        if name not in VALUES:
+            described = members(tritloom._HOME[name].partition(".")[2], name)
+            sections.append(f"### {name}\n\n{described}")
+    return "\n\n".join(sections)
 
 
 def rooms() -> str:
@@ -155,11 +172,8 @@ def functions(*wanted: Callable) -> str:
     """A table of functions: how they are called, and the first line of each docstring."""
     rows = []
     for function in wanted:
-        signature = inspect.signature(function)
-        bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
-        call = signature.replace(parameters=bare, return_annotation=signature.empty)
         said = inspect.cleandoc(function.__doc__ or "").splitlines()[0]
-        rows.append([f"`{function.__name__}{call}`", said])
+        rows.append([f"`{function.__name__}{_shown(inspect.signature(function))}`", said])
     return markdown_table(["function", "result"], rows)
 
 
@@ -172,9 +186,77 @@ def ports() -> str:
     return markdown_table(["port", "direction", f">bits in {PRESET}", "what"], rows)
 
 
+def members(module: str, *functions: str) -> str:
+    """Functions of a module, or the module itself for "", as their docstrings describe them."""
+    home = importlib.import_module(f"tritloom.{module}")
+    parts = []
+    for name in functions:
+        value = getattr(home, name) if name else home
+        if name:
+            parts.append(f"**`{name}{_shown(inspect.signature(value))}`**")
+        parts.append(_described(inspect.getdoc(value)))
+    return "\n\n".join(parts)
+
+
+class _Default:
+    """A default value as a reader would type it: an enumeration's text, no folder's own path."""
+
+    def __init__(self, value: object):
+        self.value = value
+
+    def __repr__(self) -> str:
+        if isinstance(self.value, Path):
+            return "..."
+        if isinstance(self.value, Packing):
+            return self.value.name.upper()
+        return repr(self.value.value if isinstance(self.value, enum.Enum) else self.value)
+
+
+def _shown(signature: inspect.Signature) -> str:
+    """A signature without types, which the text states."""
+    plain = [
+        p.replace(
+            annotation=p.empty, default=p.empty if p.default is p.empty else _Default(p.default)
+        )
+        for p in signature.parameters.values()
+    ]
+    return str(inspect.Signature(plain))
+
+
+def _described(docstring: str) -> str:
+    """A docstring with NumPy sections as Markdown: entries of a section as a list."""
+    text, *sections = re.split(r"\n\n(\w+)\n-+(?:\n|$)", docstring)
+    parts = [_escaped(text)]
+    for heading, body in zip(sections[::2], sections[1::2], strict=True):
+        parts.append(f"**{heading}**")
+        if heading == "Notes":
+            parts.append(_escaped(body))
+            continue
+        entries = re.findall(r"^(\S.*)\n?((?:(?:[ ]+.*)?\n?)*)", body, re.MULTILINE)
+        parts.append("\n".join(_entry(*entry) for entry in entries))
+    return "\n\n".join(parts)
+
+
+def _entry(head: str, text: str) -> str:
+    name, _, kind = head.partition(" : ")
+    line = f"- `{name}`{f', {_escaped(kind)}' if kind else ''}"
+    said = " ".join(text.split())
+    return f"{line}: {_escaped(said)}" if said else line
+
+
+def _escaped(text: str) -> str:
+    """A text whose marks mean themselves, but for its code in backticks."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(
+        part if number % 2 else re.sub(r"([*<])", r"\\\1", part)
+        for number, part in enumerate(parts)
+    )
+
+
 # By the name in the comment that opens a table.
 TABLES: dict[str, Callable[[], str]] = {
     "names": names,
+    "reference": reference,
     "rooms": rooms,
     "costs": costs,
     "sources": sources,
