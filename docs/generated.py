@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import enum
-import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator
@@ -63,8 +62,9 @@ def reference() -> str:
     sections = []
     for name in tritloom.__all__:
         if name not in VALUES:
-            described = members(tritloom._HOME[name].partition(".")[2], name)
-            sections.append(f"### {name}\n\n{described}")
+            value = getattr(tritloom, name)
+            call = f"**`{name}{_shown(inspect.signature(value))}`**"
+            sections.append(f"### {name}\n\n{call}\n\n{_described(inspect.getdoc(value))}")
     return "\n\n".join(sections)
 
 
@@ -184,18 +184,6 @@ def ports() -> str:
         for port in core_ports(preset(PRESET))
     ]
     return markdown_table(["port", "direction", f">bits in {PRESET}", "what"], rows)
-
-
-def members(module: str, *functions: str) -> str:
-    """Functions of a module, or the module itself for "", as their docstrings describe them."""
-    home = importlib.import_module(f"tritloom.{module}")
-    parts = []
-    for name in functions:
-        value = getattr(home, name) if name else home
-        if name:
-            parts.append(f"**`{name}{_shown(inspect.signature(value))}`**")
-        parts.append(_described(inspect.getdoc(value)))
-    return "\n\n".join(parts)
 
 
 class _Default:

@@ -1,6 +1,6 @@
 """What Verilator's lint need not say about the generated Verilog, and why.
 
-`hw.verilog.write` puts the list next to each Verilog file as a configuration file of Verilator;
+`hw.emit.write` puts the list next to each Verilog file as a configuration file of Verilator;
 `tests/hw/test_lint.py` holds that nothing else is warned of, and that every entry is still needed.
 """
 

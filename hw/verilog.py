@@ -23,9 +23,15 @@ def generate(config: ArrayConfig, *, name: str | None = None) -> Rtl:
 
     Parameters
     ----------
+    config : ArrayConfig
     name : str, optional
         Distinguishes this array's modules from another's in the same design; its shape by default,
         and its dataflow where that is weight-stationary.
+
+    Returns
+    -------
+    Rtl
+        Verilog-2005 text, ports, and counts of Yosys cells.
     """
     top = _top(config, name)
     verilog, cells = emit(array.modules(config, prefix=top), top=top)
@@ -43,8 +49,14 @@ def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
 
     Parameters
     ----------
+    config : ArrayConfig
     name : str, optional
         Distinguishes the core's modules; as for `generate`.
+
+    Returns
+    -------
+    Rtl
+        Verilog-2005 text, ports (docs/interfaces.md), and counts of Yosys cells.
 
     Raises
     ------
