@@ -1,4 +1,4 @@
-"""What Verilator's lint need not say about the generated Verilog, and why.
+"""The warnings of Verilator's lint that are waived for the generated Verilog, and why.
 
 `hw.emit.write` puts the list next to each Verilog file as a configuration file of Verilator;
 `tests/hw/test_lint.py` holds that nothing else is warned of, and that every entry is still needed.
@@ -16,9 +16,11 @@ class Waiver:
     Attributes
     ----------
     rule : str
+        Name that Verilator gives the rule.
     match : str
-        Messages that it covers, with `*` for any text.
+        Messages that are waived, with `*` for any text.
     why : str
+        Reason, which is written beside the waiver.
     """
 
     rule: str

@@ -80,7 +80,7 @@ def generate_board(config: ArrayConfig, board: Board, *, name: str | None = None
     """
     inner = _top(config, name)
     top = f"{inner}_{board.name}"
-    verilog, cells = emit(board_top.modules(config, board, prefix=top, core=inner), top=top)
+    verilog, cells = emit(board_top.modules(config, board, prefix=top, core_name=inner), top=top)
     ports = listed(board_top.PORTS)
     return Rtl(top=top, config=config, ports=ports, verilog=verilog, cells=cells)
 
@@ -103,10 +103,10 @@ def generate_pe(config: ArrayConfig, *, name: str | None = None, kind: Kind | No
     top = f"{_top(config, name)}_pe"
     modules = asic.modules(config, prefix=top)
     if kind is None:
-        modules[top], ports = array.pe(config, prefix=top), array.pe_ports(config)
+        modules[top], ports = array.make_pe(config, prefix=top), array.pe_ports(config)
     else:
         modules[top] = one = kind(config)
-        ports = pe.ports(config, weight_bits=one.weight_bits, psum_bits=one.psum_bits)
+        ports = pe.pe_ports(config, weight_bits=one.weight_bits, psum_bits=one.psum_bits)
     verilog, cells = emit(modules, top=top)
     ports = (*clock_ports()[:1], *listed(ports))
     return Rtl(top=top, config=config, ports=ports, verilog=verilog, cells=cells)
@@ -126,8 +126,8 @@ def generate_hop(config: ArrayConfig, *, name: str | None = None, kind: Kind | N
     top = f"{_top(config, name)}_hop"
     modules = asic.modules(config, prefix=top)
     if kind is None:
-        modules[f"{top}_pe"] = array.pe(config, prefix=top)
-        modules[top], ports = array.hop(config, prefix=top), row.hop_ports(config)
+        modules[f"{top}_pe"] = array.make_pe(config, prefix=top)
+        modules[top], ports = array.make_hop(config, prefix=top), row.hop_ports(config)
     else:
         modules[f"{top}_pe"] = one = kind(config)
         widths = {"weight_bits": one.weight_bits, "psum_bits": one.psum_bits}

@@ -1,4 +1,4 @@
-"""The array of either dataflow, as its configuration says."""
+"""The array of either dataflow: the one that its configuration names."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from amaranth.lib import wiring
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.hw.parts.ports import Modules, Ports
 
-from . import output_stationary, weight_stationary
-from .pe import OutputStationaryPE
-from .pe import ports as output_stationary_pe_ports
-from .row import OutputStationaryHop
+from . import output_stationary, pe, row, weight_stationary
 
 
 def _is_output_stationary(config: ArrayConfig) -> bool:
@@ -26,21 +23,21 @@ def ports(config: ArrayConfig) -> Ports:
 def pe_ports(config: ArrayConfig) -> Ports:
     """Ports of the array's PE: name -> (direction, shape, description)."""
     if _is_output_stationary(config):
-        return output_stationary_pe_ports(config)
+        return pe.pe_ports(config)
     return weight_stationary.pe_ports(config)
 
 
-def pe(config: ArrayConfig, *, prefix: str) -> wiring.Component:
+def make_pe(config: ArrayConfig, *, prefix: str) -> wiring.Component:
     """One PE of the array."""
     if _is_output_stationary(config):
-        return OutputStationaryPE(config, prefix=prefix)
+        return pe.OutputStationaryPE(config, prefix=prefix)
     return weight_stationary.WeightStationaryPE(config)
 
 
-def hop(config: ArrayConfig, *, prefix: str) -> wiring.Component:
+def make_hop(config: ArrayConfig, *, prefix: str) -> wiring.Component:
     """One hop of the array."""
     if _is_output_stationary(config):
-        return OutputStationaryHop(config, prefix=prefix)
+        return row.OutputStationaryHop(config, prefix=prefix)
     return weight_stationary.WeightStationaryHop(config, prefix=prefix)
 
 

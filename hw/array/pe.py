@@ -153,7 +153,7 @@ def accumulator_in_halves(
     return Cat(lower_q, upper)
 
 
-def ports(config: ArrayConfig, *, weight_bits: int = 2, psum_bits: int | None = None) -> Ports:
+def pe_ports(config: ArrayConfig, *, weight_bits: int = 2, psum_bits: int | None = None) -> Ports:
     """Ports of an output-stationary PE: name -> (direction, shape, description).
 
     Parameters
@@ -187,7 +187,7 @@ def ports(config: ArrayConfig, *, weight_bits: int = 2, psum_bits: int | None = 
 class OutputStationaryPE(wiring.Component):
     """One PE of the output-stationary array.
 
-    Its members are those of `ports`. `valid` and `first` come with the tree's output; where the
+    Its members are those of `pe_ports`. `valid` and `first` come with the tree's output; where the
     accumulator adds in two cycles, bit 0 is for the lower half and bit 1 for the upper. `load`
     comes a cycle after a tile's last `valid`. In technology asic, trits are pairs of bits, as
     `asic.one_hot` makes them.
@@ -198,7 +198,7 @@ class OutputStationaryPE(wiring.Component):
     def __init__(self, config: ArrayConfig, *, prefix: str):
         self.config = config
         self.prefix = prefix
-        super().__init__(members(ports(config)))
+        super().__init__(members(pe_ports(config)))
 
     def elaborate(self, platform):
         config = self.config

@@ -1,1 +1,1 @@
-"""What the array's PEs are compared with: the same ports and registers, plainer arithmetic."""
+"""Baselines for the array's PEs: the same ports and registers, plainer arithmetic."""

@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 
 from tritloom.arch.config import ArrayConfig, Technology
 from tritloom.arch.errors import InputError
-from tritloom.hw.array.pe import ports
+from tritloom.hw.array.pe import pe_ports
 from tritloom.hw.parts.ports import members
 
 from . import floating
@@ -24,7 +24,7 @@ from .floating import FP16, FP32
 class BaselinePE(wiring.Component):
     """A PE without its arithmetic, which each baseline adds: `products`, and what else differs.
 
-    Its members are those of `hw.array.pe.ports`, with `weight_bits` for each weight on
+    Its members are those of `hw.array.pe.pe_ports`, with `weight_bits` for each weight on
     `trits_north` and `trits_south`, and `psum_bits` for a psum. `valid` and `first` come
     `config.tree_stages` cycles after the acts.
 
@@ -41,7 +41,7 @@ class BaselinePE(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        table = ports(config, weight_bits=self.weight_bits, psum_bits=self.psum_bits)
+        table = pe_ports(config, weight_bits=self.weight_bits, psum_bits=self.psum_bits)
         super().__init__(members(table))
 
     @property

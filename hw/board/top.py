@@ -14,8 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from tritloom.arch.board import Board
 from tritloom.arch.config import ArrayConfig
-from tritloom.hw.core.core import core_table
-from tritloom.hw.core.core import modules as core_modules
+from tritloom.hw.core import core
 from tritloom.hw.parts.ports import Modules, members, part
 
 from . import loader, uart
@@ -42,10 +41,10 @@ class Top(wiring.Component):
     Its members are those of `PORTS`.
     """
 
-    def __init__(self, config: ArrayConfig, *, prefix: str, core: str):
+    def __init__(self, config: ArrayConfig, *, prefix: str, core_name: str):
         self.config = config
         self.prefix = prefix
-        self.core = core
+        self.core_name = core_name
         super().__init__(members(PORTS))
 
     def elaborate(self, platform):
@@ -70,8 +69,8 @@ class Top(wiring.Component):
                 ("loader", loader_ports(self.config)),
             )
         )
-        core_side = core_table(self.config)
-        inner = part(m, self.core, core_side, loading["core_reset"], name="core")
+        core_side = core.core_table(self.config)
+        inner = part(m, self.core_name, core_side, loading["core_reset"], name="core")
         m.d.comb += [
             receiver["rx"].eq(self.rx),
             *(loading[f"rx_{name}"].eq(receiver[name]) for name in ("data", "valid", "error")),
@@ -89,17 +88,17 @@ class Top(wiring.Component):
         return m
 
 
-def modules(config: ArrayConfig, board: Board, *, prefix: str, core: str) -> Modules:
+def modules(config: ArrayConfig, board: Board, *, prefix: str, core_name: str) -> Modules:
     """Every module of a board's design by name; its top is `prefix` itself.
 
     Parameters
     ----------
-    core : str
+    core_name : str
         Name of the core's module.
     """
     return {
-        **core_modules(config, prefix=core),
+        **core.modules(config, prefix=core_name),
         **uart.modules(board, prefix=prefix),
         **loader.modules(config, prefix=prefix),
-        prefix: Top(config, prefix=prefix, core=core),
+        prefix: Top(config, prefix=prefix, core_name=core_name),
     }

@@ -1,7 +1,7 @@
-"""Internal energy of cells: what their Liberty tables say beyond the charge of nets.
+"""Internal energy of cells, from their Liberty tables: energy beyond the charge of nets.
 
 Each group of tables is there once for the supply and once for ground. Over a rise and a fall both
-are the same charge, on its way in and out: the supply's alone is what is paid for.
+are the same charge, on its way in and out; so the supply's alone is counted.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tritloom.arch.errors import InputError
 
 from . import liberty_table, liberty_tree
 from .liberty import Library
-from .liberty_table import Table
+from .liberty_table import LookupTable
 
-Edges = tuple[Table, Table]
+Edges = tuple[LookupTable, LookupTable]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,11 +29,11 @@ class CellEnergy:
 
     Attributes
     ----------
-    caused : dict of (str, str) to (Table, Table)
-        Of an output by the input that causes it.
-    hidden : dict of str to (Table, Table)
-        Of an input, where no output follows. Of a flip-flop's clock: while the flip-flop holds what
-        is at its input; of its data: while the clock is low.
+    caused : dict of (str, str) to (LookupTable, LookupTable)
+        Energy of an output's edges, by (output, input that causes the edge).
+    hidden : dict of str to (LookupTable, LookupTable)
+        Energy of an input's edges that no output follows. For a flip-flop's clock, while the
+        flip-flop already holds what is at its data input; for the data, while the clock is low.
     """
 
     caused: dict[tuple[str, str], Edges]
@@ -46,14 +46,14 @@ class _Group:
     related: str
     when: str
     ground: bool
-    rise: Table | None
-    fall: Table | None
+    rise: LookupTable | None
+    fall: LookupTable | None
 
 
 def internal_energy(
     library: Library, names: Iterable[str], *, ground: bool = False
 ) -> dict[str, CellEnergy]:
-    """Tables of some cells, of the supply or of ground.
+    """Energy tables of some cells, for the supply or for ground.
 
     Raises
     ------
@@ -95,15 +95,15 @@ def _energy(cell, groups) -> CellEnergy:
     return CellEnergy(caused=caused, hidden=hidden)
 
 
-def _applicable(tables: list[Table]) -> list[Table]:
-    """Without the zeros that stand for an edge which a condition excludes."""
+def _applicable(tables: list[LookupTable]) -> list[LookupTable]:
+    """Tables without the single zeros that stand for an edge which a condition excludes."""
     return [table for table in tables if table.values.size > 1] or tables
 
 
 def _at_rest(cell, pin, members):
-    """Conditions of a flip-flop that the average is taken of: see `CellEnergy.hidden`."""
+    """The conditions of a flip-flop that are averaged, as `CellEnergy.hidden` says."""
     if cell.pins[pin].clock:
-        # A rise whose output follows is none of this pin's.
+        # A rise that the output follows is counted there.
         chosen = [g for g in members if g.rise is not None and g.rise.values.any()]
     else:
         (clock,) = (name for name in cell.inputs if cell.pins[name].clock)

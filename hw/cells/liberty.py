@@ -1,10 +1,10 @@
-"""A standard-cell library: what its Liberty files say of area and timing.
+"""A standard-cell library, read from Liberty files: areas, pins, timing arcs.
 
-The files are the user's. They may be several, and gzipped. Cells are cut out of the text, those
-that no use is made of are dropped, and the rest is one library: as text for Yosys, and parsed for
-timing (hw/cells/timer.py) and energy (hw/cells/internal_energy.py).
+The files are the user's. There may be several, and they may be gzipped. Cells are cut out of the
+text, unused ones are dropped, and the rest is one library: as text for Yosys, and parsed for timing
+(hw/cells/timer.py) and energy (hw/cells/internal_energy.py).
 
-Units are those of the files that we know, ASAP7's: ps, fF, V, pW, and so fJ. Others are refused.
+Units are those of ASAP7's files: ps, fF, V, pW, and so fJ. Files with other units are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from tritloom.arch.errors import InputError
 
-from .liberty_table import Table, merge, table, templates
+from .liberty_table import LookupTable, merge, table, templates
 from .liberty_tree import cut, read_text, tree
 
 # Cells that we do not use, and why.
@@ -34,9 +34,9 @@ EXCLUDED = {
     "CKINVDC*": "clock-tree inverters",
     "ICG*DC_*": "clock gates of the clock tree",
     "*[AO][IA]*33[123]*": "six to nine inputs: half of the library's text, never chosen here",
-    "AO33[123]*": "the same",
-    "OA33[123]*": "the same",
-    "*322*": "the same",
+    "AO33[123]*": "six to nine inputs",
+    "OA33[123]*": "six to nine inputs",
+    "*322*": "seven inputs: text that is never used here",
     "TIE*": "constants",
 }
 # Drive strengths below 1.
@@ -52,32 +52,38 @@ _UNITS = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Arc:
-    """From an input to an output: delay (ps) and slew (ps) of its rise and its fall.
+    """An arc from an input to an output: delays (ps) and slews (ps) of the output's two edges.
 
     Attributes
     ----------
+    source, target : str
+        Pins at both ends.
     inputs : tuple of int
-        For the output's rise and fall: the edge of the input (0 rise, 1 fall), -1 either.
+        Edge of the input (0 rise, 1 fall, -1 either) that makes the output rise, and fall.
+    delays, slews : (LookupTable, LookupTable)
+        Tables for the rise and for the fall of the output.
     """
 
     source: str
     target: str
     inputs: tuple[int, int]
-    delays: tuple[Table, Table]
-    slews: tuple[Table, Table]
+    delays: tuple[LookupTable, LookupTable]
+    slews: tuple[LookupTable, LookupTable]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pin:
-    """A signal pin.
+class CellPin:
+    """A signal pin of a cell.
 
     Attributes
     ----------
+    output, clock : bool
+        Whether the pin is an output, or a clock input.
     capacitance_ff : float
-        Of an input.
+        Load that an input puts on its net; 0 for an output.
     function : str
-        Of an output, as Verilog; empty for that of a flip-flop or clock gate.
-    setup : (Table, Table), optional
+        Expression of Verilog that an output computes; empty for flip-flops and inputs.
+    setup : (LookupTable, LookupTable), optional
         Setup time (ps) of a rise and of a fall, over its slew and the clock's.
     """
 
@@ -85,21 +91,22 @@ class Pin:
     clock: bool
     capacitance_ff: float
     function: str
-    setup: tuple[Table, Table] | None
+    setup: tuple[LookupTable, LookupTable] | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
-    """A cell.
+    """A cell of the library.
 
     Attributes
     ----------
+    area_um2 : float
     leakage_pw : float
-        Mean over its states.
+        Mean over the cell's states.
     kind : str
         `logic`, `flip-flop` (of the rising edge) or `clock gate`.
     inverting : bool
-        Of a flip-flop: its output is its input's complement.
+        Whether the cell is a flip-flop whose output is the complement of its input.
     """
 
     name: str
@@ -107,17 +114,17 @@ class Cell:
     leakage_pw: float
     kind: str
     inverting: bool
-    pins: dict[str, Pin]
+    pins: dict[str, CellPin]
     arcs: tuple[Arc, ...]
 
     @property
     def inputs(self) -> list[str]:
-        """Names of its input pins."""
+        """Names of the input pins."""
         return [name for name, pin in self.pins.items() if not pin.output]
 
     @property
     def outputs(self) -> list[str]:
-        """Names of its output pins."""
+        """Names of the output pins."""
         return [name for name, pin in self.pins.items() if pin.output]
 
 
@@ -129,9 +136,7 @@ class Library:
     ----------
     voltage_v, temperature_c : float
     text : str
-        Liberty, of these cells alone.
-    has_power : bool
-        The files have tables of internal energy.
+        Liberty text of these cells alone.
     """
 
     name: str
@@ -146,7 +151,7 @@ class Library:
         return "internal_power" in self.text
 
     def find(self, pattern: str) -> Cell:
-        """The smallest cell whose name fits; `InputError` where there is none."""
+        """The smallest cell whose name matches a pattern; `InputError` where there is none."""
         fits = [cell for name, cell in self.cells.items() if fnmatch(name, pattern)]
         if not fits:
             raise InputError(f"the library has no cell {pattern}")
@@ -252,7 +257,7 @@ def _cell(node, templates) -> Cell:
         output = pin.text("direction") == "output"
         if pin.text("direction") == "internal":
             continue
-        pins[pin_name] = Pin(
+        pins[pin_name] = CellPin(
             output=output,
             clock=pin.text("clock") == "true" or pin.text("clock_gate_clock_pin") == "true",
             capacitance_ff=float(pin.text("capacitance", "0")),
@@ -289,7 +294,7 @@ def _verilog(function: str) -> str:
 
 
 def _leakage(node) -> float:
-    """The value that has no condition, or the mean of those that have one; summed over supplies."""
+    """Leakage of a cell (pW): of each supply the unconditional value or the mean, added up."""
     by_supply = defaultdict(list)
     for group in node.each("leakage_power"):
         stated = bool(group.text("when"))
@@ -307,7 +312,7 @@ def _timings(pin, *types: str) -> Iterator:
             yield group
 
 
-def _setup(pin, templates) -> tuple[Table, Table] | None:
+def _setup(pin, templates) -> tuple[LookupTable, LookupTable] | None:
     edges = ([], [])
     for group in _timings(pin, "setup_rising"):
         for tables, edge in zip(edges, ("rise_constraint", "fall_constraint"), strict=True):
@@ -317,7 +322,7 @@ def _setup(pin, templates) -> tuple[Table, Table] | None:
 
 
 def _arcs(pin, name, templates) -> Iterator[Arc]:
-    """Arcs to an output: the worst over conditions, for each input and pair of edges."""
+    """Arcs to an output, for each input and pair of edges the worst over conditions."""
     found = defaultdict(lambda: ([], [], [], []))
     # A clock gate's output follows its clock, whose edge is all that matters here.
     for group in _timings(pin, "combinational", "rising_edge"):
@@ -343,7 +348,7 @@ def _arcs(pin, name, templates) -> Iterator[Arc]:
 
 
 def verilog_models(library: Library, names: Iterable[str]) -> str:
-    """Verilog modules of some cells: what they compute, without delays."""
+    """Verilog modules of some cells: their functions, without delays."""
     return "".join(_model(library.cells[name]) for name in sorted(set(names)))
 
 

@@ -10,7 +10,7 @@ from .liberty_tree import Node, numbers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Table:
+class LookupTable:
     """A value over input slew (ps) and output load (fF), or over one of them, or a constant."""
 
     slews: np.ndarray
@@ -18,7 +18,10 @@ class Table:
     values: np.ndarray
 
     def at(self, slew, load):
-        """Interpolated, beyond the table extrapolated; arrays of one shape or numbers."""
+        """The value at a slew and a load, interpolated, and extrapolated beyond the table.
+
+        Slew and load are numbers, or arrays of one shape.
+        """
         i, u = _place(self.slews, slew)
         j, v = _place(self.loads, load)
         values = self.values
@@ -34,24 +37,27 @@ class Table:
 
 
 class Tables:
-    """Tables of one shape, side by side, looked up many at a time."""
+    """A set of tables of one shape, which are looked up many at a time."""
 
     def __init__(self):
         self._index = {}
         self._tables = []
 
-    def number(self, table: Table) -> int:
+    def number(self, table: LookupTable) -> int:
+        """The number of a table, which joins the set where it is new."""
         if id(table) not in self._index:
             self._index[id(table)] = len(self._tables)
             self._tables.append(table)
         return self._index[id(table)]
 
     def freeze(self):
+        """Close the set; `at` works from here on."""
         self.slews = np.array([table.slews for table in self._tables])
         self.loads = np.array([table.loads for table in self._tables])
         self.values = np.array([table.values for table in self._tables])
 
     def at(self, numbers, slew, load):
+        """The values of the tables of these numbers at slews and loads, arrays of one length."""
         i, u = self._place(self.slews[numbers], slew)
         j, v = self._place(self.loads[numbers], load)
         values = self.values
@@ -68,7 +74,7 @@ class Tables:
 
 
 def _place(axis, value):
-    """Index of the interval of an axis, and how far into it."""
+    """The interval of an axis that holds a value, and how far into the interval the value is."""
     if len(axis) == 1:
         return np.zeros(np.shape(value), int), 0.0
     index = np.clip(np.searchsorted(axis, value) - 1, 0, len(axis) - 2)
@@ -76,7 +82,7 @@ def _place(axis, value):
 
 
 def templates(library: Node) -> dict[str, dict[str, list[float]]]:
-    """Name of each template of tables -> its variables -> their values."""
+    """The templates of tables: name -> variable -> values of the axis."""
     return {
         child.args[0]: _axes(child)
         for child in library.children
@@ -98,8 +104,8 @@ def _axes(node) -> dict[str, list[float]]:
 _SLEWS = ("input_net_transition", "input_transition_time", "constrained_pin_transition")
 
 
-def table(node: Node, templates: dict[str, dict[str, list[float]]]) -> Table:
-    """A table, by the axes of its template or its own."""
+def table(node: Node, templates: dict[str, dict[str, list[float]]]) -> LookupTable:
+    """A table of the library, with the axes of its template or with its own."""
     template = templates.get(node.args[0], {}) if len(node.args) else {}
     axes = dict(template)
     for index, variable in enumerate(template, start=1):
@@ -117,15 +123,15 @@ def table(node: Node, templates: dict[str, dict[str, list[float]]]) -> Table:
     else:
         slews = axes[names[0]] if names else [0.0]
         loads = axes[names[1]] if len(names) == 2 else [0.0]
-    return Table(
+    return LookupTable(
         slews=np.array(slews),
         loads=np.array(loads),
         values=values.reshape(len(slews), len(loads)),
     )
 
 
-def merge(tables: list[Table], how) -> Table:
-    """One table of several over the same axes; a constant fits any."""
+def merge(tables: list[LookupTable], how) -> LookupTable:
+    """One table made of several over the same axes; a constant fits any."""
     axes = max(tables, key=lambda table: table.values.size)
     values = [np.broadcast_to(table.values, axes.values.shape) for table in tables]
-    return Table(slews=axes.slews, loads=axes.loads, values=how(values, axis=0))
+    return LookupTable(slews=axes.slews, loads=axes.loads, values=how(values, axis=0))

@@ -13,7 +13,7 @@ from tritloom.arch.errors import InputError
 
 
 def read_text(file: Path) -> str:
-    """Of a file, gzipped or not; `InputError` where it cannot be read."""
+    """The text of a file, gzipped or not; `InputError` where the file cannot be read."""
     try:
         content = file.read_bytes()
         return (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
@@ -22,7 +22,7 @@ def read_text(file: Path) -> str:
 
 
 def cut(text: str) -> tuple[str, list[tuple[str, str]]]:
-    """What stands before the cells of a file, and (name, text) of each cell."""
+    """The text before the cells of a file, and (name, text) of each cell."""
     starts = [match.start() for match in re.finditer(r"^[ \t]*cell *\(", text, re.MULTILINE)]
     blocks = [text[a:b] for a, b in pairwise([*starts, text.rstrip().rfind("}")])]
     names = (re.match(r"\s*cell *\( *\"?(\w*)", block)[1] for block in blocks)
@@ -50,19 +50,20 @@ class Node:
         return next(self.each(name), None)
 
     def each(self, name: str) -> Iterator[Node]:
-        """Those of its children that have this name."""
+        """The children of that name."""
         return (child for child in self.children if child.id == name)
 
     def text(self, name: str, default: str = "") -> str:
-        """The value of an attribute."""
+        """The value of an attribute, or the default where there is none."""
         found = self.find(name)
         return default if found is None else found.value
 
 
 def tree(text: str) -> Node:
-    """The group that is the library; ValueError where the text is no Liberty.
+    """The group that is the library; `ValueError` where the text is no Liberty.
 
-    A parser of our own: those on PyPI are of another licence than ours, or of some Pythons only.
+    This is a parser of our own, because those on PyPI have another licence, or run on some Pythons
+    only.
     """
     root = Node("", [], "", [])
     # Groups that are open, and the words of the statement that is under way.
@@ -99,5 +100,5 @@ def tree(text: str) -> Node:
 
 
 def numbers(args: list[str]) -> list[float]:
-    """Those in an attribute's arguments."""
+    """The numbers in an attribute's arguments."""
     return [float(number) for arg in args for number in arg.replace(",", " ").split()]

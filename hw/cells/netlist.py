@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from .liberty import Cell, Library, Pin
+from .liberty import Cell, CellPin, Library
 
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """A cell of the netlist; nets are numbers, by pin. Constants are negative."""
+    """An instance of a cell in a netlist.
+
+    Attributes
+    ----------
+    nets : dict of str to int
+        Number of the net at each pin; -1 is constant 0, -2 constant 1.
+    """
 
     name: str
     cell: Cell
@@ -21,10 +27,12 @@ class Instance:
 
 @dataclass(frozen=True, kw_only=True)
 class Netlist:
-    """Instances of library cells, and the nets between them.
+    """A netlist: instances of library cells, and the nets between them.
 
     Attributes
     ----------
+    top : str
+        Name of the module.
     inputs, outputs : dict of str to list of int
         Nets of each port, low bit first.
     """
@@ -37,21 +45,21 @@ class Netlist:
 
     @property
     def cells(self) -> Counter:
-        """Instances by cell."""
+        """How many instances of each cell there are, by the cell's name."""
         return Counter(instance.cell.name for instance in self.instances)
 
     @property
     def area_um2(self) -> float:
-        """Sum of the cells' areas."""
+        """The sum of the cells' areas."""
         return sum(instance.cell.area_um2 for instance in self.instances)
 
     def area_of(self, kind: str) -> float:
-        """Area of cells of a kind: `logic`, `flip-flop`, `clock gate`."""
+        """The area of all cells of a kind: `logic`, `flip-flop` or `clock gate`."""
         return sum(i.cell.area_um2 for i in self.instances if i.cell.kind == kind)
 
     @cached_property
     def clock_nets(self) -> set[int]:
-        """Nets on clock pins, and those that clock gates drive."""
+        """The nets on clock pins, and the nets that clock gates drive."""
         return {
             net
             for i in self.instances
@@ -61,11 +69,11 @@ class Netlist:
 
     @cached_property
     def flip_flop(self) -> Cell:
-        """What stands before each input port and behind each output port."""
+        """The cell that stands before each input port and behind each output port."""
         return self.library.find("DFF*")
 
-    def driven(self) -> Iterator[tuple[int, Pin]]:
-        """(net, pin) of each pin that a net drives, those behind output ports included."""
+    def driven(self) -> Iterator[tuple[int, CellPin]]:
+        """Each pin that a net drives, as (net, pin); pins behind output ports included."""
         (data,) = (pin for pin in self.flip_flop.pins.values() if pin.setup is not None)
         for bits in self.outputs.values():
             yield from ((net, data) for net in bits if net >= 0)
@@ -77,7 +85,7 @@ class Netlist:
 
     @cached_property
     def verilog(self) -> str:
-        """The netlist as text; net 7 is `n7`."""
+        """The netlist as Verilog; net 7 is `n7`."""
 
         def net(number):
             return f"n{number}" if number >= 0 else f"1'b{-1 - number}"
@@ -102,7 +110,7 @@ class Netlist:
 
 
 def read_netlist(top: str, described: dict, library: Library) -> Netlist:
-    """The netlist in what Yosys' `write_json` says of a flat module."""
+    """The netlist of a flat module that Yosys' `write_json` describes."""
     constants = {"0": -1, "1": -2, "x": -1, "z": -1}
 
     def number(bit):

@@ -1,7 +1,7 @@
-"""How long the longest path of a mapped design is, and sizes of its cells that shorten it.
+"""Static timing of a mapped design: its longest path, and cell sizes that shorten the path.
 
-Static timing by the library's tables, before placement: the load of a net is that of its pins and
-`WIRE_FF` for each of them; slews are propagated; the clock is ideal. Inputs come from, and outputs
+Timing is by the library's tables, before placement: the load of a net is that of its pins and
+`WIRE_FF` for each pin; slews are propagated; the clock is ideal. Inputs come from, and outputs
 go to, flip-flops like those inside, so that a block is as fast as it is between registers.
 """
 
@@ -24,16 +24,16 @@ CLOCK_SLEW_PS = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """What static timing finds.
+    """The result of static timing.
 
     Attributes
     ----------
     critical_ps : float
-        Of the longest path, from clock edge to clock edge, setup included.
+        Delay of the longest path, from clock edge to clock edge, setup included.
     path : tuple of (str, str, float)
-        Its steps: instance, cell, arrival (ps).
+        Steps of that path: instance, cell, arrival (ps).
     loads_ff, slews_ps : array of float
-        By net; the slew is the mean of rise and fall.
+        Load and slew of each net; the slew is the mean of rise and fall.
     """
 
     critical_ps: float
@@ -84,7 +84,7 @@ class Timer:
             self._load[net] += pin.capacitance_ff + self._wire_ff
 
     def _launch(self):
-        """What starts and ends paths: flip-flops, and ports as if behind or in front of one."""
+        """List where paths start and end: flip-flops, and ports, which have one outside."""
         clocks = self.netlist.clock_nets
         # (net, instance or -1)
         starts = [
@@ -113,7 +113,7 @@ class Timer:
         )
 
     def _order(self):
-        """Rows: one for each pair of edges of each arc, by level of its target net."""
+        """Make the rows, one for each pair of edges of each arc, by level of the target net."""
         drivers = defaultdict(list)
         for index, instance in enumerate(self._instances):
             if instance.cell.kind == "logic":
@@ -203,7 +203,7 @@ class Timer:
         return arrival, slew, delays
 
     def _setup(self, slew):
-        """Setup times of `self._ends`, by edge."""
+        """Setup times (ps) of `self._ends`, by edge."""
         clock = np.full(len(self._ends), CLOCK_SLEW_PS)
         return np.stack(
             [self._tables.at(self._setups[edge], slew[self._ends, edge], clock) for edge in (0, 1)],
@@ -211,7 +211,7 @@ class Timer:
         )
 
     def time(self) -> Timing:
-        """Static timing at the present sizes."""
+        """Time the netlist at its present sizes."""
         arrival, slew, delays = self._forward()
         totals = arrival[self._ends] + self._setup(slew)
         end, edge = np.unravel_index(np.argmax(totals), totals.shape)
@@ -239,11 +239,14 @@ class Timer:
         return instance.name, instance.cell.name
 
     def size(self, clock_ps: float, *, rounds: int = 80) -> tuple[Netlist, Timing]:
-        """Larger cells on paths that are too long, until the clock is met or nothing helps.
+        """Enlarge cells on paths that are too long, until the clock is met or nothing helps.
 
         Returns
         -------
-        The netlist at the sizes that came closest, and its timing.
+        Netlist
+            The netlist at the sizes that came closest to the clock.
+        Timing
+            The timing of that netlist.
         """
         families = _families(self.netlist.library)
         best, best_instances = np.inf, list(self._instances)
@@ -307,7 +310,7 @@ class Timer:
                 self._look_up(index)
 
     def _resistance(self, net):
-        """What a fF more costs on a net, in ps."""
+        """The delay (ps) that one fF more on a net costs."""
         index = self._driver.get(net, -1)
         cell = self._flip_flop if index < 0 else self._instances[index].cell
         low, high = (cell.arcs[0].delays[0].at(40.0, load) for load in (5.0, 10.0))
@@ -315,7 +318,7 @@ class Timer:
 
 
 def _delays(cell: Cell, instance: Instance, slew, load):
-    """Delays of a cell in the place of an instance, arc by arc."""
+    """Delays (ps) of a cell in the place of an instance, arc by arc."""
     yield 0.0
     for arc in cell.arcs:
         net = instance.nets.get(arc.target, -1)
@@ -340,6 +343,6 @@ def _families(library: Library) -> dict[str, Cell]:
 
 
 def _drive(cell: Cell) -> float:
-    """How little a fF slows it."""
+    """The drive strength of a cell: the less its delay at a load, the larger."""
     arcs: list[Arc] = [arc for arc in cell.arcs if min(arc.delays[0].values.shape) > 1]
     return -min((arc.delays[0].at(40.0, 20.0) for arc in arcs), default=0.0)

@@ -1,1 +1,1 @@
-"""What the RTL becomes on an FPGA: cells, clock, bitstream."""
+"""The RTL on an FPGA: cells, clock, bitstream."""

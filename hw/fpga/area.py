@@ -27,7 +27,7 @@ DESIGNS = {
 
 
 def measure(*, seeds: int, progress: Callable[[str], None]) -> dict[str, Placement]:
-    """Every design placed and routed, multipliers as LUTs; `progress` is told which comes next."""
+    """Place and route every design, multipliers as LUTs; `progress` is told which comes next."""
     placements = {}
     for number, (design, (kind, parameters)) in enumerate(DESIGNS.items()):
         progress(design)

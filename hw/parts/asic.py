@@ -3,7 +3,7 @@
 The heap that `arch.heap` plans, and a ripple-carry accumulator: instances of a full adder with
 inverted outputs and of a select that is an OAI22, as libraries have them. Their Verilog is here, so
 that the RTL is whole by itself; a flow for a library puts the library's cells in their place
-(hw/cells/map.py).
+(hw/cells/mapping.py).
 
 Trits are two bits, +1 and -1. They are made of the codes once, at the array's edge, where an
 illegal code becomes zero. A select takes their complements, which inverting flip-flops give.

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from tritloom.arch.config import PRESETS, ArrayConfig, Technology
-from tritloom.hw.cells import liberty
-from tritloom.hw.cells import map as stdcell
+from tritloom.hw.cells import liberty, mapping
 from tritloom.hw.fpga.synth import synthesise
 from tritloom.hw.verilog import generate
 from tritloom.sim.bench.runner import lockstep, plant
@@ -207,7 +206,7 @@ def test_netlist_of_standard_cells_passes_the_lockstep_bench(technology, named, 
         pytest.skip("LIBERTY does not name the files of a library")
     library = liberty.read(files)
     config = PRESETS["tiny"].replace(technology=technology, carries_per_stage=8)
-    netlist = stdcell.map_cells(generate(config, name="dut"), library, clock_ps=1000)
+    netlist = mapping.map_cells(generate(config, name="dut"), library, clock_ps=1000)
     assert set(netlist.cells) <= set(library.cells)
     verilog = netlist.verilog + liberty.verilog_models(library, netlist.cells)
     assert (

@@ -1,6 +1,6 @@
 """Area, timing and energies of a design as standard cells.
 
-It is mapped to the user's library, sized for a clock and timed (hw/cells/map.py,
+It is mapped to the user's library, sized for a clock and timed (hw/cells/mapping.py,
 hw/cells/timer.py), then simulated on operands, with the RTL as a witness, and its toggles priced
 (sim/power/energy.py). Areas and energies are for one operation, a multiply-accumulate.
 """
@@ -17,8 +17,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from tritloom.hw.cells import liberty, timer
-from tritloom.hw.cells import map as stdcell
+from tritloom.hw.cells import liberty, mapping, timer
 from tritloom.hw.verilog import generate_core, generate_hop
 
 from . import energy as power
@@ -81,7 +80,7 @@ class Priced:
 
     Attributes
     ----------
-    adders : stdcell.Adders
+    adders : mapping.Adders
         Of a baseline: the smallest that meets the clock, or else the fastest.
     area_um2 : float
     logic_um2, register_um2, clock_um2 : float
@@ -152,8 +151,8 @@ def price(
         rtl = generate_hop(design.config, name="priced", kind=kind)
     clock_ps = 1e12 / design.clock_hz if design.clock_hz else None
     tried = []
-    for adders in stdcell.Adders if kind else [stdcell.Adders.CHAINS]:
-        netlist = stdcell.map_cells(rtl, library, clock_ps=clock_ps, adders=adders, **left_out)
+    for adders in mapping.Adders if kind else [mapping.Adders.CHAINS]:
+        netlist = mapping.map_cells(rtl, library, clock_ps=clock_ps, adders=adders, **left_out)
         clocked = timer.Timer(netlist, wire_ff=wire_ff)
         netlist, timing = clocked.size(clock_ps) if clock_ps else (netlist, clocked.time())
         late = max(0.0, timing.critical_ps - clock_ps) if clock_ps else 0.0

@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tritloom.arch.files import write_files
-from tritloom.hw.cells import liberty, timer
-from tritloom.hw.cells import map as stdcell
+from tritloom.hw.cells import liberty, mapping, timer
 
 from .costs import costs
 from .designs import quick_designs, search_designs, table_designs
@@ -29,7 +28,7 @@ from .price import Priced, measure
 def as_json(done: Sequence[Priced]) -> str:
     """Everything as JSON."""
     told = {
-        "tool": stdcell.tool(),
+        "tool": mapping.tool(),
         "wire_ff": timer.WIRE_FF,
         "excluded": liberty.EXCLUDED,
         "designs": [dataclasses.asdict(made) for made in done],

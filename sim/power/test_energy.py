@@ -14,8 +14,7 @@ from tritloom.arch.config import ArrayConfig
 from tritloom.arch.errors import InputError, MismatchError
 from tritloom.arch.files import cache_folder
 from tritloom.hw.baselines.pe import Mac
-from tritloom.hw.cells import internal_energy, liberty, liberty_tree
-from tritloom.hw.cells import map as stdcell
+from tritloom.hw.cells import internal_energy, liberty, liberty_tree, mapping
 from tritloom.hw.cells.netlist import Instance, Netlist
 from tritloom.hw.cells.timer import Timer, Timing
 from tritloom.hw.verilog import generate_hop, generate_pe
@@ -233,7 +232,7 @@ def simulate(netlist, words):
 def hop(library):
     """(RTL, netlist, timing)."""
     rtl = generate_hop(HOP, name="power")
-    netlist = stdcell.map_cells(rtl, library, clock_ps=1000, without=("trits_south", "acts_east"))
+    netlist = mapping.map_cells(rtl, library, clock_ps=1000, without=("trits_south", "acts_east"))
     return rtl, netlist, Timer(netlist).time()
 
 

@@ -68,7 +68,7 @@ def design(config: ArrayConfig) -> Design:
             seen[node.sum] = node.width
             if registers:
                 seen[node.carry] = 1
-    verilog, _ = emit({TOP: array.pe(config, prefix=TOP)}, top=TOP)
+    verilog, _ = emit({TOP: array.make_pe(config, prefix=TOP)}, top=TOP)
     return Design(verilog=verilog, top=TOP, seen=seen)
 
 

@@ -8,9 +8,8 @@ import pytest
 
 from tritloom.arch.config import ArrayConfig
 from tritloom.hw.baselines.pe import Mac
-from tritloom.hw.cells import liberty
-from tritloom.hw.cells import map as stdcell
-from tritloom.hw.cells.liberty_table import Table
+from tritloom.hw.cells import liberty, mapping
+from tritloom.hw.cells.liberty_table import LookupTable
 from tritloom.hw.cells.netlist import Instance, Netlist
 from tritloom.hw.cells.timer import Timer
 from tritloom.hw.verilog import generate_hop
@@ -92,7 +91,7 @@ def test_sizes_meet_a_clock_that_small_cells_miss(library):
     (arc,) = inverter.arcs
 
     def faster(table):
-        return Table(slews=table.slews, loads=table.loads, values=table.values / 2)
+        return LookupTable(slews=table.slews, loads=table.loads, values=table.values / 2)
 
     arc = replace(
         arc,
@@ -116,7 +115,7 @@ def hop(library):
     config = ArrayConfig(
         rows=1, cols=2, lanes=4, cols_per_hop=2, technology="asic", max_k=64, carries_per_stage=30
     )
-    return stdcell.map_cells(generate_hop(config, name="dut"), library, without=["trits_south"])
+    return mapping.map_cells(generate_hop(config, name="dut"), library, without=["trits_south"])
 
 
 def test_hop_has_the_full_adders_that_were_planned(hop):
@@ -134,9 +133,9 @@ def test_enabled_registers_have_a_clock_gate(hop):
     )
 
 
-@pytest.mark.parametrize("adders", stdcell.Adders)
+@pytest.mark.parametrize("adders", mapping.Adders)
 def test_adders_of_a_multiplier_are_found(library, adders):
     rtl = generate_hop(ArrayConfig(rows=1, cols=1, lanes=1, max_k=64), name="dut", kind=Mac)
-    netlist = stdcell.map_cells(rtl, library, adders=adders)
-    assert (netlist.cells["FAx1"] > 0) == (adders != stdcell.Adders.NONE)
+    netlist = mapping.map_cells(rtl, library, adders=adders)
+    assert (netlist.cells["FAx1"] > 0) == (adders != mapping.Adders.NONE)
     assert np.isfinite(Timer(netlist).time().critical_ps)

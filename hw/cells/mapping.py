@@ -2,8 +2,8 @@
 
 Full adders are extracted first, because ABC does not know cells of two outputs: those of
 technology asic as they stand, and those that Yosys makes of multiplications (Booth's) and additions
-(`Adders`). Enables become clock gates. What is left is ABC's: it maps for area within the clock and
-buffers; `timer.Timer` sizes.
+(`Adders`). Enables become clock gates. ABC maps the rest for area within the clock, and buffers;
+`timer.Timer` sizes.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ _ABC = (
 
 
 def tool() -> str:
-    """What mapped, with its version."""
+    """Name and version of the tool that maps."""
     return f"Yosys {version('pyosys')} and its ABC"
 
 
 class Adders(enum.StrEnum):
-    """What becomes the library's full adders, besides those of technology asic."""
+    """The additions that become full adders of the library, besides those of technology asic."""
 
-    # Nothing: gates, in whatever form ABC finds.
+    # None: they become gates, in whatever form ABC finds.
     NONE = "none"
     # Carry-save adders of multiplications; sums are Brent-Kung's.
     TREES = "trees"
-    # Sums as well, as ripple chains: small and slow. Every other place adds complements, because
-    # the library's adder is inverting.
+    # Sums as well, as ripple chains, which are small and slow. Every other place adds complements,
+    # because the library's adder is inverting.
     CHAINS = "chains"
 
 
 def _cells(library: Library, prefix: str, adders: Adders) -> str:
-    """Techmap: our gates, and Yosys' $fa and $alu, as the library's cells."""
+    """Verilog for techmap: our gates, and Yosys' $fa and $alu, as the library's cells."""
     return "".join(
         text
         for text, wanted in (
@@ -173,17 +173,17 @@ def map_cells(
     without: Iterable[str] = (),
     absent: Iterable[str] = (),
 ) -> Netlist:
-    """The RTL as one flat module of the library's cells.
+    """Map the RTL to one flat module of the library's cells.
 
     Parameters
     ----------
     clock_ps : float, optional
-        What logic is sized for; the smallest area otherwise.
+        Period that logic is sized for; without one, the area is the smallest.
     adders : Adders
     without : iterable of str
         Outputs of the top that nothing will read.
     absent : iterable of str
-        Modules that are left out, as large memories.
+        Modules that are left out, such as large memories.
 
     Raises
     ------
