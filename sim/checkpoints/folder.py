@@ -52,16 +52,16 @@ class ModelFolder:
     path : Path
     manifest : dict
     config : dict or None
-        As Hugging Face's `config.json`.
+        Content of Hugging Face's `config.json`, where the folder has one.
     vocabulary : list of str or None
-        The character of each token id.
+        The character of each token id, where the folder has a vocabulary.
     plan_config : ArrayConfig
         Rows, columns, lanes and dataflow are those that the weights were packed for.
     packing : Packing
     matrices : list of str
         Names of the ternary matrices, layer 2 before layer 10.
     floats : mapping of str to ndarray of float32
-        Read at each access.
+        Read from the file at each access.
     """
 
     def __init__(self, path: Path):
@@ -83,7 +83,7 @@ class ModelFolder:
         return job(self.plan_config, self.packing, entry["k"], entry["n"], tokens=tokens)
 
     def scale(self, name: str) -> np.float32:
-        """What a matrix's trits are multiplied by."""
+        """The scale that multiplies the trits of a matrix."""
         return np.float32(self._entry(name)["scale"])
 
     def beats(self, name: str) -> np.ndarray:

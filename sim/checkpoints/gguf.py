@@ -111,7 +111,7 @@ def _matrix(path: Path, tensors: dict[str, GgufTensor], name: str, n: int, k: in
 
 
 def _two_magnitudes(tensor: GgufTensor) -> Quantised:
-    """Trits of a converter that wrote them times their scale."""
+    """Trits of a matrix of -s, 0 and +s, as some converters write it, and the scale s."""
     matrix = finite_matrix(f"tensor {tensor.name}", tensor.numbers())
     scale = np.abs(matrix).max()
     if not ((matrix == 0) | (matrix == scale) | (matrix == -scale)).all():
@@ -150,7 +150,7 @@ def _gguf_name(name: str) -> str:
 
 
 def _config(metadata: Mapping[str, object], tensors: Mapping[str, GgufTensor]) -> dict[str, object]:
-    """What config.json would say."""
+    """The config.json that a model of this metadata and these tensors would have."""
     architecture = metadata["general.architecture"]
 
     def value(key: str, default=None):

@@ -41,11 +41,11 @@ class GgufTensor:
     ----------
     name : str
     kind : str
-        GGML's name of its type.
+        GGML's name of the tensor's type.
     shape : tuple of int
         As NumPy has it: the last dimension is contiguous.
     data : ndarray of uint8, shape (bytes,)
-        Mapped, not read.
+        Mapped from the file, so not read before it is used.
     """
 
     name: str
@@ -55,11 +55,11 @@ class GgufTensor:
 
     @property
     def dtype(self) -> str:
-        """Its numbers' dtype: a key of `DTYPES`, F32 where blocks are to be dequantised."""
+        """Dtype of the numbers: a key of `DTYPES`, F32 where blocks are to be dequantised."""
         return self.kind if self.kind in DTYPES else "F32"
 
     def numbers(self) -> np.ndarray:
-        """All its numbers, of its own dtype or dequantised to float32.
+        """All numbers of the tensor, of its own dtype or dequantised to float32.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class GgufTensor:
             return gguf.quants.dequantize(rows, gguf.GGMLQuantizationType[self.kind])
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """The same in several arrays, each of whole rows; I2_S in one."""
+        """All numbers of the tensor in several arrays of whole rows; in one array for I2_S."""
         if self.kind == "I2_S":
             yield self.numbers()
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import gguf
 import numpy as np
@@ -81,7 +82,7 @@ class GgufHeader:
         if version not in _VERSIONS:
             raise ValueError(f"its version must be 2 or 3, not {version}")
         tensors, values = self._number("Q"), self._number("Q")
-        self.values: dict[str, object] = {}
+        self.values: dict[str, Any] = {}
         alignment = gguf.GGUF_DEFAULT_ALIGNMENT
         for _ in range(values):
             key, kind = str(self._bytes(), "utf-8"), _VALUES(self._number("I"))
@@ -114,7 +115,7 @@ class GgufHeader:
         self._skip(size)
         return self._data[self._at - size : self._at]
 
-    def _number(self, form: str) -> int | float | bool:
+    def _number(self, form: str) -> Any:
         return struct.unpack(f"<{form}", self._take(struct.calcsize(form)))[0]
 
     def _bytes(self) -> bytes:

@@ -32,17 +32,17 @@ from .tensors import (
 
 CONFIG, VOCABULARY = "config.json", "vocabulary.json"
 _INDEX, _WHOLE = "model.safetensors.index.json", "model.safetensors"
-# Names of the 1bitLLM checkpoints.
+# The 1bitLLM checkpoints name two norms otherwise.
 _OLDER_NAMES = {
     "self_attn.inner_attn_ln.": "self_attn.attn_sub_norm.",
     "mlp.ffn_layernorm.": "mlp.ffn_sub_norm.",
 }
-# Follows from the config; some checkpoints hold it all the same.
+# Some checkpoints hold this tensor, which follows from the config.
 _DERIVED = "rotary_emb.inv_freq"
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """A folder, or its .safetensors file where it has only one.
+    """The BitNet in a folder, or in the one .safetensors file of a folder.
 
     Raises
     ------
@@ -227,7 +227,7 @@ def unpack_rows(label: str, packed: np.ndarray) -> np.ndarray:
 
 
 def _scale(tensor: _Tensor, *, reciprocal: bool) -> np.ndarray:
-    """float32, shape (); it multiplies."""
+    """The scale that multiplies the trits, float32 of shape ()."""
     with np.errstate(divide="ignore", over="ignore"):
         stored = tensor.read().astype(np.float32).reshape(())
         scale = np.float32(1) / stored if reciprocal else stored
@@ -247,7 +247,7 @@ def _ternary(tensor: _Tensor) -> np.ndarray:
 def _online(tensor: _Tensor) -> Quantised:
     """Trits of ordinary weights, scaled by their mean magnitude as they are in `transformers`.
 
-    It raises a mean below 1e-5 to that, where the paper adds an epsilon to every mean.
+    `transformers` raises a mean below 1e-5 to 1e-5, where the paper adds an epsilon to every mean.
     """
     try:
         return absmean_trits(tensor.read(), epsilon=1e-30)

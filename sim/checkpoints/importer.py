@@ -96,7 +96,7 @@ def summary(manifest: dict, floats: int) -> list[tuple[str, str]]:
 
 
 def trace_yaml(checkpoint: Checkpoint) -> str:
-    """What decoding one token computes, as a trace file: docs/models.md."""
+    """A trace file of what decoding one token computes: docs/models.md."""
     path = checkpoint.path.resolve()
     name = path.name if path.is_dir() else path.stem
     if checkpoint.config is None:
@@ -110,7 +110,7 @@ def trace_yaml(checkpoint: Checkpoint) -> str:
             entry |= {"count": 1, "weight": "ternary", "act": "int8"}
             lines.append(f"  - {json.dumps(entry)}")
         return "\n".join(lines) + "\n"
-    # As a command: the simulation must not depend on the energy model, nor it on the simulation.
+    # A command makes the trace: neither the simulation nor the energy model imports the other.
     # The trace has the name of its config's folder.
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, name)

@@ -50,7 +50,10 @@ def load_matrix(path: str | os.PathLike, tensor: str | None = None) -> np.ndarra
 
 
 def load_named_matrix(path: str | os.PathLike, tensor: str | None = None) -> tuple[str, np.ndarray]:
-    """The same, and the tensor's name; a .npy file's tensor has the file's name."""
+    """Read one weight matrix as `load_matrix` does; returns the name of its tensor, and the matrix.
+
+    The tensor of a .npy file has the file's name.
+    """
     path = Path(path)
     read = _READERS.get(path.suffix.lower())
     if read is None:
@@ -70,7 +73,7 @@ def load_named_matrix(path: str | os.PathLike, tensor: str | None = None) -> tup
 
 @contextlib.contextmanager
 def sound_file(path: Path) -> Iterator[None]:
-    """Turns what the parsers raise on a file that is missing or damaged into one line."""
+    """Turn what the parsers raise on a missing or damaged file into an `InputError` of one line."""
     if not path.is_file():
         raise InputError(f"{path} is not a file")
     try:
@@ -120,7 +123,7 @@ def _read_gguf(path: Path, tensor: str | None) -> tuple[str, np.ndarray]:
 
 
 _READERS = {".npy": _read_npy, ".safetensors": _read_safetensors, ".gguf": _read_gguf}
-# Integers may be trits.
+# Tensors of integers may hold trits.
 _NUMBERS = {*DTYPES, *(f"{sign}{bits}" for sign in "IU" for bits in (8, 16, 32, 64))}
 # What the three parsers raise on damaged files; NumPy's tokenises a header that it cannot parse.
 _MALFORMED = (

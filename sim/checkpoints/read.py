@@ -16,22 +16,21 @@ from .tensors import Checkpoint, TernaryMatrix
 
 
 def open_checkpoint(path: str | Path, tensor: str | None = None) -> Checkpoint:
-    """A whole model, or one matrix.
+    """Open a checkpoint: a whole model, or one matrix of a file.
 
     Parameters
     ----------
     path
         A folder of Hugging Face's, or its .safetensors file; a .gguf file of a BitNet. Any other
-        .safetensors or .gguf file, or one of .npy, is one of matrices.
+        .safetensors or .gguf file, and a .npy file, is taken as a file of matrices.
     tensor : str, optional
-        The file's name of the one matrix that is wanted; may be left out for a file that has only
-        one.
+        Name that the file gives the wanted matrix; it may be left out where the file has only one.
 
     Returns
     -------
     Checkpoint
-        Of one matrix, without config. Trits are taken as they are, other weights quantised by
-        absmean.
+        A whole model, or one matrix without a config. Trits of the one matrix are taken as they
+        are, other weights are quantised by absmean.
 
     Raises
     ------

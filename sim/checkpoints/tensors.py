@@ -20,9 +20,9 @@ from tritloom.arch.models.huggingface import model_shape
 from tritloom.arch.models.shape import ModelShape
 from tritloom.sim.golden.quantise import Quantised
 
-# Numbers of a dtype as safetensors names it.
+# NumPy's dtypes by the names that safetensors gives them.
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
-# Of a tensor that is copied, as much is in memory at a time.
+# Bytes of a tensor that are in memory at a time while it is copied.
 CHUNK_BYTES = 1 << 22
 # Four times the largest matrix of any published ternary model; a file that claims more is wrong.
 MOST_TRITS = 1 << 30
@@ -44,11 +44,11 @@ class TernaryMatrix:
     Attributes
     ----------
     tensor : str
-        Its name in the file.
+        Name of the matrix in the file.
     n, k : int
         Output and input features.
     read : callable
-        Gives its trits, int8 of shape (n, k), and the scale that multiplies them. May raise
+        Returns the trits, int8 of shape (n, k), and the scale that multiplies them. May raise
         `InputError`.
     """
 
@@ -74,7 +74,7 @@ class FloatTensor:
         A key of `DTYPES`.
     shape : tuple of int
     chunks : callable
-        Gives an iterator of arrays of that dtype, which make up the tensor in C order. May raise
+        Returns an iterator of arrays of that dtype, which make up the tensor in C order. May raise
         `InputError`.
     """
 
@@ -84,7 +84,7 @@ class FloatTensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole."""
+        """Bytes of the whole tensor."""
         return math.prod(self.shape) * np.dtype(DTYPES[self.dtype]).itemsize
 
 
@@ -97,11 +97,11 @@ class Checkpoint:
     path : Path
         The file or folder that it was read from.
     files : tuple of Path
-        All files that count, of a folder.
+        All files that the checkpoint was read from.
     matrices : mapping of str to TernaryMatrix
     floats : mapping of str to FloatTensor
     config : mapping or None
-        As Hugging Face's `config.json`; None for matrices without a model.
+        Content of Hugging Face's `config.json`; None for matrices without a model.
     vocabulary : list of str or None
         The character of each token id, where a token is a character.
     """
@@ -115,12 +115,12 @@ class Checkpoint:
 
 
 def ternary_shape(name: str, config: Mapping) -> ModelShape:
-    """The dimensions that a config states, of a BitNet.
+    """The dimensions of the BitNet that a config describes.
 
     Raises
     ------
     InputError
-        It is not sound, or describes another kind of model.
+        The config is not sound, or describes another kind of model.
     """
     shape = model_shape(name, config)
     if shape.weight != "ternary" or shape.experts or shape.post_norms or shape.qk_norms:

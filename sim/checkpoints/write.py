@@ -50,9 +50,9 @@ def write_folder(
     ----------
     checkpoint : Checkpoint
     target : Path
-        Does not exist, is empty, or is a model folder, which is replaced.
+        A path that does not exist, an empty folder, or a model folder, which is replaced.
     config : ArrayConfig
-        Of the core that the weights are packed for.
+        Configuration of the core that the weights are packed for.
     packing : Packing
     trace : str
         Content of `trace.yaml`.
@@ -121,7 +121,7 @@ def _require_writable(target: Path, source: Path) -> None:
 def _bytes_needed(checkpoint: Checkpoint, jobs: Mapping[str, Job], *, with_hex: bool) -> int:
     packed = sum(pass_bytes(each) for each in jobs.values())
     floats = sum(tensor.nbytes for tensor in checkpoint.floats.values())
-    # Two digits a byte, and line ends.
+    # A file for $readmemh has two digits a byte, and ends of lines.
     return packed * (4 if with_hex else 1) + floats
 
 
@@ -187,7 +187,7 @@ def _write_matrix(path: Path, matrix: TernaryMatrix, each: Job, *, with_hex: boo
 
 def _write_floats(path: Path, floats: Mapping[str, FloatTensor]) -> dict:
     """Write tensors as .safetensors, in chunks; returns size and digest of the file."""
-    # Large items first, as the format asks, so that each is aligned to its size.
+    # The format asks for large items first, so that each is aligned to its size.
     order = sorted(floats, key=lambda name: (-np.dtype(DTYPES[floats[name].dtype]).itemsize, name))
     header, end = {}, 0
     for name in order:
@@ -225,7 +225,7 @@ def _write_json(path: Path, content: object) -> None:
 
 
 def _source_digest(checkpoint: Checkpoint) -> str:
-    """SHA-256 of a file; of a folder that of what `sha256sum` prints of its files."""
+    """SHA-256 of a file, or of what `sha256sum` prints for the files of a folder."""
     if not checkpoint.path.is_dir():
         return digest(checkpoint.path)
     lines = [f"{digest(file)}  {file.name}\n" for file in checkpoint.files]

@@ -29,7 +29,7 @@ class CoreInputs:
     Attributes
     ----------
     acts : ndarray of int, shape (rows, lanes), or None
-        The beat offered; likewise `weights`, bytes of shape (beat_bytes,).
+        The beat that is offered; likewise `weights`, bytes of shape (beat_bytes,).
     weights_last : bool
     psums_ready : bool
     """
@@ -42,7 +42,7 @@ class CoreInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class CoreOutputs:
-    """What the core does in it; `psums` are those offered, shape (cols,), or None."""
+    """What the core does in one cycle; `psums` are those that it offers, shape (cols,), or None."""
 
     acts_ready: bool
     weights_ready: bool
@@ -56,13 +56,13 @@ class _ActBeat:
     Attributes
     ----------
     plan, packing, tile
-        What it is of.
+        The run and the tile that the beat belongs to.
     kept : int
-        Its place among the group's acts.
+        Place of the beat among the acts of its group.
     fresh : bool
-        It comes from the stream; else it was kept.
+        Whether the beat comes from the stream; if not, the act buffer has kept it.
     ports : dict
-        Inputs of the array's model that come with it.
+        Inputs of the array's model that come with the beat.
     pass_last, run_last : bool
     """
 
@@ -80,6 +80,7 @@ class _ActBeat:
 def beats_of(plan: Plan, packing: Packing) -> list[_ActBeat]:
     """The beats of acts of a run in their order."""
     beats = []
+    ports: dict[str, object]
     for tile in plan:
         if isinstance(plan, WeightStationaryPlan):
             first = tile.first_slice // plan.config.rows * tile.tokens
@@ -107,15 +108,15 @@ class CoreModel:
         self._array = (OutputStationaryModel if self._streamed else WeightStationaryModel)(config)
         self._unpacker = UnpackerModel(config.cols * config.lanes)
         self._queue: deque[tuple[Plan, Packing]] = deque()
-        # How far the first of the queue has got: to the weights, to the loads.
+        # Whether the queue's first descriptor has reached the weights, and the loads.
         self._ahead = self._walked = False
-        self._started = False  # a cycle ago; it leaves the queue now
-        self._passes = 0  # of the weight stream, still to come
+        self._started = False  # a cycle ago, the first descriptor: it leaves the queue now
+        self._passes = 0  # passes of the weight stream that are still to come
         self._trit5 = False
         self._loads: deque[int] = deque()  # slices still to be loaded, by pass
-        self._run: Iterator[_ActBeat] | None = None
+        self._run: Iterator[_ActBeat] = iter(())
         self._next: _ActBeat | None = None
-        # On its way through the act buffer: the address is asked for, the word read, and offered.
+        # Beats on their way through the act buffer: the address asked for, the word read, offered.
         self._asked: _ActBeat | None = None
         self._read: _ActBeat | None = None
         self._staged: _ActBeat | None = None
@@ -129,7 +130,7 @@ class CoreModel:
 
     @property
     def under_way(self) -> tuple[Plan, Packing, Tile] | None:
-        """What the array's next beat of acts is of; None where no run has one left."""
+        """Run and tile of the array's next beat of acts; None where no run has one left."""
         for beat in (self._staged, self._read, self._asked, self._next):
             if beat is not None:
                 return beat.plan, beat.packing, beat.tile
@@ -192,7 +193,7 @@ class CoreModel:
         )
 
     def _step_acts(self, inputs, room, wanted):
-        """Ask for the next beat, if there is one; whether that ended the run, or none was on."""
+        """Ask for the next beat, if there is one; returns whether no run is on then."""
         beat = self._next
         if beat is None or not room or (wanted and inputs.acts is None):
             if room:
@@ -213,7 +214,7 @@ class CoreModel:
             self._back = psums
 
     def _step_queue(self, inputs, outputs, taking, ended, slice_taken):
-        """Hand the first descriptor of the queue on."""
+        """Hand the first descriptor of the queue to weights, loads and acts."""
         first = self._queue[0] if self._queue else None
         walked = self._ahead if self._streamed else self._walked
         started = first is not None and walked and ended and not self._started

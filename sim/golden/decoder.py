@@ -1,4 +1,4 @@
-"""A whole BitNet decoder in NumPy, from tokens to logits; ternary products are a callable's.
+"""A whole BitNet decoder in NumPy, from tokens to logits; a callable computes ternary products.
 
 Everything but the ternary products is float32, computed as in `transformers.models.bitnet`. A
 ternary product is one of int8 acts and trits in exact integers: whoever returns the same psums, the
@@ -31,7 +31,7 @@ class Decoder:
     ----------
     shape : DecoderShape
     scales : mapping
-        Of each matrix of `shape.matrices()` the scale that multiplies its psums.
+        The scale that multiplies the psums of each matrix of `shape.matrices()`, by name.
     floats : mapping
         Each tensor of `shape.floats()`, of any real dtype; more are ignored.
     product : callable
@@ -83,7 +83,7 @@ class Decoder:
         Returns
         -------
         ndarray of float32, shape (m, vocab), or (1, vocab) with `last_only`
-            Of each token the logits of what follows it.
+            For each token the logits of the token that follows it.
 
         Raises
         ------
@@ -129,7 +129,7 @@ class Decoder:
             )
 
     def _attention(self, layer: int, x: np.ndarray) -> tuple[np.ndarray, tuple]:
-        """What attention adds to x (m, hidden), and the layer's keys and values from now on."""
+        """What attention adds to x (m, hidden), and the keys and values that the layer has then."""
         shape, block = self.shape, f"model.layers.{layer}"
         h = self._norm(f"{block}.input_layernorm", x)
         q, k, v = self._linears(layer, h, "attn.q", "attn.k", "attn.v")
@@ -175,9 +175,9 @@ def rms_norm(x: np.ndarray, weight: np.ndarray, *, epsilon: float) -> np.ndarray
 
 
 def golden_product(trits: Mapping[str, np.ndarray]) -> Product:
-    """The product of `Decoder` as `sim.golden.linear.ternary_gemm` computes it.
+    """A product for `Decoder` that multiplies as `sim.golden.linear.ternary_gemm` does.
 
-    Holds each matrix (n, k) in floats, four bytes a trit, rather than convert it for each token.
+    It holds each matrix (n, k) in floats, four bytes a trit, rather than convert it for each token.
 
     Raises
     ------
@@ -215,20 +215,20 @@ def generate(
     Parameters
     ----------
     decoder : Decoder
-        Its KV cache is left with all but the last of them.
+        Its KV cache then holds all of these tokens but the last.
     prompt : sequence of one integer or more
     count : int
     temperature : float
-        0: the likeliest token, of equals the lowest. Else tokens are drawn from
+        With 0 the likeliest token follows, the lowest of equals; otherwise tokens are drawn from
         softmax(logits / temperature).
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Raises
     ------
     InputError
-        At once where count, temperature or seed is wrong or the context too short, else as
-        `Decoder.forward`.
+        Raised at once where count, temperature or seed is wrong or the context too short, and
+        later as by `Decoder.forward`.
     """
     require_int("count", count)
     require_int("seed", seed, low=0)

@@ -39,7 +39,7 @@ class DecoderShape:
     norm_epsilon : float
         What RMSNorm adds to the mean of the squares.
     activation : "silu" or "relu2"
-        Of the gated feed-forward: SwiGLU, or squared ReLU.
+        Activation of the gated feed-forward: SwiGLU, or squared ReLU.
     tied : bool
         Whether the output head is the input embedding.
     max_context : int
@@ -110,7 +110,7 @@ class DecoderShape:
 
     @cached_property
     def model(self) -> ModelShape:
-        """The same dimensions for `arch.models.trace`."""
+        """The dimensions as `arch.models.trace` takes them."""
         return ModelShape(
             name="decoder",
             hidden=self.hidden,

@@ -16,7 +16,7 @@ def ternary_gemm(acts, trits) -> np.ndarray:
     Parameters
     ----------
     acts : array_like of integers, shape (m, k)
-        Of any width.
+        Integers of any width.
     trits : array_like of -1, 0, +1, shape (n, k)
 
     Returns

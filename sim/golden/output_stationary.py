@@ -24,7 +24,7 @@ class OutputStationaryInputs:
     Attributes
     ----------
     acts : ndarray of int, shape (rows, lanes)
-        By token.
+        One row for each token.
     trits : ndarray of int, shape (cols, lanes)
         Two-bit codes, the illegal one included.
     acts_valid, acts_last, trits_valid, psums_ready, rst : bool
@@ -59,10 +59,10 @@ class ArrayOutputs:
 class _OutputStationaryState:
     """State that a reset clears."""
 
-    sums: np.ndarray  # of the tile that is streaming, by token and feature
-    ended: bool = False  # a tile has, and not all of its psums are taken
+    sums: np.ndarray  # psums so far of the tile that is streaming, by token and feature
+    ended: bool = False  # whether a tile has ended whose psums are not all taken
     draining: list = field(default_factory=list)  # psums still to be offered, by token
-    # Cycle -> what happens at its end.
+    # What happens at the end of a cycle, by cycle.
     loads: dict = field(default_factory=lambda: defaultdict(list))
     starts: dict = field(default_factory=dict)
     illegal: bool = False
@@ -130,7 +130,7 @@ class OutputStationaryModel:
             control.loads[start - (config.hops - 1 - hop)].append((hop, tile[0]))
 
     def _end(self, *, taken):
-        """What the psum port does at the end of a cycle."""
+        """Move the psum port on at the end of a cycle."""
         control, width = self._control, self.config.cols_per_hop
         south = self._south.copy()
         if taken:

@@ -71,7 +71,7 @@ def finite_matrix(name: str, values) -> np.ndarray:
 
 
 def absmean_trits(weights, *, epsilon: float = EPSILON) -> Quantised:
-    """BitNet b1.58's weights: RoundClip(W / (gamma + epsilon), -1, 1), gamma = mean |W|.
+    """Weights of BitNet b1.58: RoundClip(W / (gamma + epsilon), -1, 1), gamma = mean |W|.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def absmean_trits(weights, *, epsilon: float = EPSILON) -> Quantised:
 
 
 def sign_trits(weights) -> Quantised:
-    """The original 1-bit BitNet's weights: sign(W - alpha), alpha = mean(W), in {-1, +1}.
+    """Weights of the original 1-bit BitNet: sign(W - alpha), alpha = mean(W), in {-1, +1}.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def sign_trits(weights) -> Quantised:
 
 
 def to_trits(weights) -> Quantised:
-    """`absmean_trits`, except that a matrix of nothing but -1, 0 and +1 is kept, with scale 1."""
+    """Trits of `absmean_trits`; a matrix of nothing but -1, 0 and +1 is kept, with scale 1."""
     matrix = finite_matrix("weights", weights)
     if is_ternary(matrix):
         return Quantised(values=matrix.astype(np.int8), scale=np.asarray(np.float32(1)))
@@ -136,7 +136,7 @@ def is_ternary(matrix: np.ndarray) -> bool:
 
 
 def absmax_acts(acts, *, bits: int = 8, epsilon: float = EPSILON) -> Quantised:
-    """Acts, token by token: round(x * Q / max |x|), Q = 2**(bits - 1) - 1, no zero point.
+    """Acts quantised token by token: round(x * Q / max |x|), Q = 2**(bits - 1) - 1, no zero point.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def absmax_acts(acts, *, bits: int = 8, epsilon: float = EPSILON) -> Quantised:
     bits : int
         Width of a two's complement act, 2 to 16.
     epsilon : float
-        Least max |x|: a token of smaller acts than this does not reach Q.
+        Least value that stands for max |x|: a token of smaller acts does not reach Q.
 
     Returns
     -------

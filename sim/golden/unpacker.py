@@ -18,9 +18,9 @@ from tritloom.arch.ternary import TRIT2, TRIT5, to_codes
 
 @dataclass(frozen=True, kw_only=True)
 class UnpackerInputs:
-    """Input ports of one cycle; `weights` are the bytes of a beat, shape (beat_bytes,)."""
+    """Input ports of one cycle; `weights` are a beat's bytes, shape (beat_bytes,), or None."""
 
-    weights: np.ndarray
+    weights: np.ndarray | None
     weights_last: bool = False
     weights_valid: bool = False
     trit5: bool = False
@@ -38,9 +38,9 @@ class UnpackerOutputs:
     ----------
     weights_ready : bool
     trits : ndarray of uint8, shape (positions,), or None
-        Codes of the slice offered, None where there is none.
+        Codes of the slice that is offered, None where there is none.
     illegal_beat : int or None
-        Where an illegal byte is reported, the number of its beat.
+        Number of the beat whose illegal byte is reported.
     early_last, late_last : bool
     """
 
@@ -55,26 +55,26 @@ class UnpackerOutputs:
 class _Leaving:
     """The group whose slices are offered."""
 
-    slices: Iterator[np.ndarray]  # without end where the stream's pass ended here
-    offered: np.ndarray  # the next one
-    count: int  # slices that the group really has
+    slices: Iterator[np.ndarray]  # endless where the stream's pass ended in this group
+    offered: np.ndarray  # the slice that is offered next
+    count: int  # slices that the group has, without those that stand in after its end
     ended: bool
     taken: int = 0
 
 
 @dataclass
 class _UnpackerState:
-    """What a reset clears."""
+    """State that a reset clears."""
 
-    arriving: list = field(default_factory=list)  # beats of a group
-    cut: bool = False  # the stream's pass ended within it
-    trit5: bool = False  # its packing
+    arriving: list = field(default_factory=list)  # beats of the group that arrives
+    cut: bool = False  # whether the stream's pass ended within that group
+    trit5: bool = False  # packing of that group
     leaving: _Leaving | None = None
     dropping: bool = False
-    beats: int = 0  # taken since start
-    # To be reported in the cycle after the next one.
+    beats: int = 0  # beats taken since `start`
+    # Damage that is reported in the cycle after the next one.
     found_illegal: int | None = None
-    # To be reported in the next cycle.
+    # Damage that is reported in the next cycle.
     illegal_beat: int | None = None
     early_last: bool = False
     late_last: bool = False
@@ -143,7 +143,7 @@ class UnpackerModel:
         return not packing.legal[counted].all()
 
     def _arrive(self, inputs, ends):
-        """One more beat of the arriving group; where the stream's pass was cut, a missing one."""
+        """Add a beat to the arriving group: a missing one where the stream's pass was cut."""
         state = self._state
         if not state.arriving:
             state.trit5 = inputs.trit5

@@ -26,7 +26,7 @@ class WeightStationaryInputs:
     Attributes
     ----------
     acts : ndarray of int, shape (rows, lanes)
-        Of one token, by slice of k.
+        One token, with a slice of k in each row.
     trits : ndarray of int, shape (cols, lanes)
         Two-bit codes of one slice, the illegal one included.
     acts_valid, acts_last, acts_first_k, acts_last_k, trits_valid, psums_ready, rst : bool
@@ -47,11 +47,11 @@ class WeightStationaryInputs:
 class _WeightStationaryState:
     """State that a reset clears."""
 
-    slices: list = field(default_factory=list)  # of the next tile, as far as it is loaded
+    slices: list = field(default_factory=list)  # loaded slices of the next tile
     tile: np.ndarray | None = None  # (rows, cols, lanes) that acts meet; None between tiles
-    sums: list = field(default_factory=list)  # the output buffer, by token
+    sums: list = field(default_factory=list)  # content of the output buffer, by token
     token: int = 0
-    sent: dict = field(default_factory=dict)  # advancing cycle -> (psums, last) then offered
+    sent: dict = field(default_factory=dict)  # (psums, last) by advancing cycle
     offered: bool = False
     last: bool = False
     illegal: bool = False
