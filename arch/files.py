@@ -44,6 +44,19 @@ def write_files(folder: Path, contents: dict[str, str | bytes]) -> tuple[Path, .
     return tuple(folder / name for name in contents)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file whole; `InputError` names it where it cannot be written."""
+    try:
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    except UnicodeEncodeError:
+        raise InputError(f"cannot write {path}: its text is not UTF-8") from None
+    except ValueError:
+        raise InputError(f"cannot write {str(path)!r:.60}: no name of a file") from None
+
+
 def read_text(path: Path) -> str:
     """Text of a UTF-8 file, without a byte order mark; else `InputError` names the file."""
     with _reading(path):

@@ -10,6 +10,7 @@ import html
 import io
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,12 +80,16 @@ class Sheet:
         Columns of the CSV; those of the first record by default.
     data : optional
         What JSON holds; the records by default.
+    width : int, optional
+        Columns at which text and notes are folded, to go with tables of that width; by default
+        only a terminal folds them, at its own.
     """
 
     parts: Sequence[Part]
     records: Sequence[Mapping] = ()
     fields: Sequence[str] | None = None
     data: object = None
+    width: int | None = None
 
 
 def show(sheet: Sheet, form: str = "table") -> None:
@@ -123,12 +128,15 @@ def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 
 def html_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in HTML; cells of a header that starts with > have the class `number`."""
+    """A table in HTML; cells of a header that starts with > have the class `number`.
+
+    Blanks around a cell are left out: the page's style indents what is not `bold`.
+    """
     numbers = [header.startswith(">") for header in headers]
 
     def line(tag: str, cells: Sequence[str]) -> str:
         return "".join(
-            f"<{tag}{_class('number' if number else '')}>{html.escape(cell)}</{tag}>"
+            f"<{tag}{_class('number' if number else '')}>{html.escape(cell.strip())}</{tag}>"
             for cell, number in zip(cells, numbers, strict=True)
         )
 
@@ -197,6 +205,8 @@ def _print(sheet: Sheet) -> None:
             shown = list(part.lines)
         else:
             shown = [part.text if isinstance(part, Heading) else part]
+        if sheet.width and isinstance(part, str | Notes):
+            shown = [line for text in shown for line in textwrap.wrap(text, sheet.width) or [""]]
         for one in shown:
             with console.capture() as captured:
                 console.print(one, soft_wrap=isinstance(one, str) and not terminal)

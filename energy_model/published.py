@@ -14,7 +14,7 @@ from tritloom.energy_model.costs.tiers import Tier
 # The conditions of the paper's figures. Figure 3 states its 512 tokens; the rest is INFERRED.
 BATCH, CONTEXT = 1, 512
 _PATH = datafile.DATA / "paper.yaml"
-FITTED = datafile.DATA / "fitted.yaml"  # `python -m tritloom.energy_model.papers.fit` prints it
+FITTED = datafile.DATA / "fitted.yaml"  # `python -m energy_model fit` prints it
 _ANY = "any"
 
 

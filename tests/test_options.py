@@ -13,19 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tritloom.energy_model.cli
+import tritloom.energy_model.__main__
 import tritloom.hw.__main__
 import tritloom.sim.__main__
 
 PARSERS = {
     "hw": tritloom.hw.__main__.PROGRAM.parser,
     "sim": tritloom.sim.__main__.parser,
-    "energy_model": tritloom.energy_model.cli._parser,
+    "energy_model": tritloom.energy_model.__main__.PROGRAM.parser,
 }
 MAINS = {
     "hw": tritloom.hw.__main__.PROGRAM.main,
     "sim": tritloom.sim.__main__.main,
-    "energy_model": tritloom.energy_model.cli.main,
+    "energy_model": tritloom.energy_model.__main__.PROGRAM.main,
 }
 
 
@@ -127,7 +127,7 @@ HEAVY = {
         *("demo", "layer", "speak", "products", "toggles", "board", "asap7", "prove", "bench"),
         *("soak", "mutate"),
     },
-    "energy_model": {"reproduce", "validate", "sweep"},
+    "energy_model": {"reproduce", "fit", "validate", "sweep"},
 }
 LIGHT = [(tool, name) for tool in PARSERS for name in commands(tool) if name not in HEAVY[tool]]
 TEXTS = st.text(st.characters(exclude_characters="\0/.", exclude_categories=["Cs"]), max_size=6)

@@ -1,88 +1,91 @@
-"""Comparisons as tables, as JSON and as CSV."""
+"""Sheet of a comparison: a table for each pair of models."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 
-from tritloom.console import terminal
+from tritloom.console.sheet import Part, Sheet, Table
 from tritloom.energy_model.costs.units import si_range, times
 from tritloom.energy_model.machine.text import machine_dict, machine_text
 
-from .compare import Comparison
+from .compare import Comparison, Measure
+
+_LEVELS = ("low", "nominal", "high")
 
 
-def print_comparisons(
-    comparisons: Sequence[Comparison], source: str | None, *, markdown: bool = False
-) -> None:
-    """Print a table of each pair, and where the first needs less than the second."""
-    console = terminal.Paper(markdown=markdown)
+def comparison_sheet(comparisons: Sequence[Comparison], claim: str | None) -> Sheet:
+    """Where the first model of each pair needs less than the second; amounts in SI units.
+
+    Parameters
+    ----------
+    claim : str or None
+        Source that claims it of each first model.
+    """
     machine, workload = comparisons[0].machine, comparisons[0].workload
-    terminal.print_lines(
-        console,
+    parts: list[Part] = [
         f"hardware {machine.name}: {machine_text(machine)}; {workload.phase}, batch "
-        f"{workload.batch}, context {workload.context}",
-        *([f"claimed for each first: {source}"] if source else []),
-        "",
-    )
-    for pair in comparisons:
-        table = terminal.table(
-            console, "", f">{pair.first}", f">{pair.second}", ">Second / first", "First", "Tier"
-        )
-        for m in pair.measures:
-            amounts = [si_range(amount, m.unit.symbol) for amount in (m.first, m.second)]
-            table.add_row(m.label, *amounts, times(m.ratio), m.verdict, m.tier)
-        terminal.print_lines(console, table, "")
-
-
-def comparisons_json(comparisons: Sequence[Comparison], source: str | None) -> str:
-    """Pairs as one JSON object; amounts in SI units."""
-    content = {
-        "hardware": machine_dict(comparisons[0].machine),
-        "workload": dataclasses.asdict(comparisons[0].workload),
-        "claim": source,
-        "pairs": [
-            {
-                "first": pair.first,
-                "second": pair.second,
-                **{
-                    m.key: {
-                        "unit": m.unit.symbol,
-                        "first": dataclasses.asdict(m.first),
-                        "second": dataclasses.asdict(m.second),
-                        "ratio": dataclasses.asdict(m.ratio),
-                        "verdict": m.verdict,
-                        "tier": m.tier,
-                    }
-                    for m in pair.measures
-                },
-            }
-            for pair in comparisons
-        ],
-    }
-    return json.dumps(content, indent=2, allow_nan=False)
-
-
-def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
-    """One line for each quantity of each pair; amounts in SI units."""
-    levels = ("low", "nominal", "high")
-    lines = [
-        {
-            "first": pair.first,
-            "second": pair.second,
-            "quantity": m.key,
-            "unit": m.unit.symbol,
-            **{
-                f"{name}_{level}": getattr(getattr(m, what), level)
-                for name, what in (("of_first", "first"), ("of_second", "second"))
-                for level in levels
-            },
-            **{f"ratio_{level}": getattr(m.ratio, level) for level in levels},
-            "verdict": m.verdict,
-            "tier": m.tier,
-        }
-        for pair in comparisons
-        for m in pair.measures
+        f"{workload.batch}, context {workload.context}"
     ]
-    return terminal.csv_text(lines[0], lines)
+    if claim:
+        parts.append(f"claimed for each first: {claim}")
+    parts.append("")
+    for pair in comparisons:
+        parts += [_table(pair), ""]
+    return Sheet(
+        parts=parts,
+        records=[_record(pair, measure) for pair in comparisons for measure in pair.measures],
+        data={
+            "hardware": machine_dict(machine),
+            "workload": dataclasses.asdict(workload),
+            "claim": claim,
+            "pairs": [_pair_dict(pair) for pair in comparisons],
+        },
+    )
+
+
+def _table(pair: Comparison) -> Table:
+    rows = []
+    for measure in pair.measures:
+        amounts = [
+            si_range(amount, measure.unit.symbol) for amount in (measure.first, measure.second)
+        ]
+        ratio = times(measure.ratio)
+        rows.append((measure.label, *amounts, ratio, measure.verdict, str(measure.tier)))
+    return Table(
+        headers=("", f">{pair.first}", f">{pair.second}", ">Second / first", "First", "Tier"),
+        rows=rows,
+    )
+
+
+def _pair_dict(pair: Comparison) -> dict:
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        **{
+            measure.key: {
+                "unit": measure.unit.symbol,
+                "first": dataclasses.asdict(measure.first),
+                "second": dataclasses.asdict(measure.second),
+                "ratio": dataclasses.asdict(measure.ratio),
+                "verdict": measure.verdict,
+                "tier": measure.tier,
+            }
+            for measure in pair.measures
+        },
+    }
+
+
+def _record(pair: Comparison, measure: Measure) -> dict:
+    """One quantity of one pair, for the CSV."""
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "quantity": measure.key,
+        "unit": measure.unit.symbol,
+        **{f"of_first_{level}": getattr(measure.first, level) for level in _LEVELS},
+        **{f"of_second_{level}": getattr(measure.second, level) for level in _LEVELS},
+        **{f"ratio_{level}": getattr(measure.ratio, level) for level in _LEVELS},
+        "verdict": measure.verdict,
+        "tier": measure.tier,
+    }

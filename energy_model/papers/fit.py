@@ -1,4 +1,4 @@
-"""The fitted constants: `python -m tritloom.energy_model.papers.fit` prints data/fitted.yaml.
+"""Constants that no data sheet has, fitted: `python -m energy_model fit` prints data/fitted.yaml.
 
 Least squares on relative errors, so that a 700M model counts as much as a 70B one. Everything
 fitted to is in data/paper.yaml, each size and system once (table 1 where figure 2 repeats it).
@@ -21,8 +21,7 @@ DTYPES = {"llama": "fp16", "bitnet": "ternary"}
 HELD_OUT = ("3.9b",)
 
 _TEMPLATE = """\
-# Fitted constants. `python -m tritloom.energy_model.papers.fit` prints this file, and a test holds
-# it to that.
+# Fitted constants. `python -m energy_model fit` prints this file, and a test holds it to that.
 # Memory beyond weights, embedding and head, in GB: base_gb + per_1000_hidden_gb * hidden / 1000.
 workspace:
   base_gb: {base_gb:.3f}
@@ -158,7 +157,3 @@ def _ratio_rms(ratios: dict[str, float]) -> float:
         for size, ratio in ratios.items()
     ]
     return math.sqrt(np.mean(np.square(errors)))
-
-
-if __name__ == "__main__":
-    print(fitted_yaml(), end="")

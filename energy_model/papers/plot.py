@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tritloom.arch.errors import InputError
-from tritloom.energy_model.report.plot import BITNET_COLOUR, LLAMA_COLOUR, write_picture
+from tritloom.energy_model.picture import BITNET_COLOUR, LLAMA_COLOUR, write_picture
 
 from .reproduce import (
     B158,
@@ -23,7 +23,7 @@ from .reproduce import (
     SYSTEMS,
     TABLE3,
     THROUGHPUT,
-    Comparison,
+    ReproducedValue,
 )
 
 _COLOURS = {"llama": LLAMA_COLOUR, "bitnet": BITNET_COLOUR}
@@ -31,7 +31,7 @@ _ORDER = ("bitnet", "llama")  # as in the paper
 _ADD_SHADE = 0.55
 
 
-def plot_figures(rows: Sequence[Comparison], folder: Path) -> None:
+def plot_figures(rows: Sequence[ReproducedValue], folder: Path) -> None:
     """Write figure2.png, figure3.png and table3.png into a folder, which is made if need be.
 
     Raises
@@ -53,10 +53,10 @@ def plot_figures(rows: Sequence[Comparison], folder: Path) -> None:
     ):
         picture = Picture(figsize=size, layout="constrained")
         draw(picture, own)
-        write_picture(picture, folder / f"{name}.png", "png")
+        write_picture(picture, folder / f"{name}.png")
 
 
-def _figure2(picture, rows: Sequence[Comparison]) -> None:
+def _figure2(picture, rows: Sequence[ReproducedValue]) -> None:
     """Latency (left) and memory (right) by size."""
     left, right = picture.subplots(1, 2)
     for axes, quantity, title in (
@@ -68,7 +68,7 @@ def _figure2(picture, rows: Sequence[Comparison]) -> None:
     picture.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
-def _figure3(picture, rows: Sequence[Comparison]) -> None:
+def _figure3(picture, rows: Sequence[ReproducedValue]) -> None:
     """Energy of one operation (left, adds on multiplies) and end to end (right)."""
     left, right = picture.subplots(1, 2, width_ratios=(1, 2))
     parts = [row for row in rows if row.figure == FIGURE3_LEFT]
@@ -95,7 +95,7 @@ def _figure3(picture, rows: Sequence[Comparison]) -> None:
     picture.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
-def _table3(picture, rows: Sequence[Comparison]) -> None:
+def _table3(picture, rows: Sequence[ReproducedValue]) -> None:
     """The largest batch and the throughput of 70B, the model's and the paper's."""
     axes = picture.subplots()
     axes.set_axis_off()
@@ -116,7 +116,7 @@ def _table3(picture, rows: Sequence[Comparison]) -> None:
     axes.set_title("Two A100-80GB, pipeline parallel, 512 tokens", loc="left", fontsize=10)
 
 
-def _pairs(axes, rows: Sequence[Comparison], title: str) -> None:
+def _pairs(axes, rows: Sequence[ReproducedValue], title: str) -> None:
     """A pair of bars for each size on a logarithmic axis, the ratio above, dots for the paper."""
     sizes = list(dict.fromkeys(row.size for row in rows))
     found = {(row.system, row.size): row for row in rows}
@@ -145,7 +145,7 @@ def _pairs(axes, rows: Sequence[Comparison], title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _ratio(row: Comparison) -> str:
+def _ratio(row: ReproducedValue) -> str:
     """The model's ratio, and the published one below it."""
     digits = 1 if row.published >= 10 else 2
     return f"{row.model:.{digits}f}x\n(published {row.published:.{digits}f}x)"

@@ -52,7 +52,7 @@ ONE_BIT_COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class ReproducedValue:
     """A published value and the model's.
 
     Attributes
@@ -110,7 +110,7 @@ class Comparison:
 
 
 @functools.cache
-def reproduce() -> tuple[Comparison, ...]:
+def reproduce() -> tuple[ReproducedValue, ...]:
     """Every published value with the model's, in the papers' order."""
     return (
         *_latency_or_memory(TABLE1),
@@ -149,7 +149,7 @@ def _compare(
     tier: Tier,
     inferred: tuple[str, ...],
     prefix: str = "",
-) -> Iterator[Comparison]:
+) -> Iterator[ReproducedValue]:
     """A row for each value of a series, then one for each ratio label.
 
     Parameters
@@ -160,9 +160,9 @@ def _compare(
         What the names of the models have before the size.
     """
 
-    def row(size: str, system: str, **values) -> Comparison:
+    def row(size: str, system: str, **values) -> ReproducedValue:
         shape = ("shapes" if prefix else "dimensions",) * find_model(prefix + size).inferred
-        return Comparison(
+        return ReproducedValue(
             source=series.source,
             figure=series.figure,
             quantity=series.quantity,
@@ -193,7 +193,7 @@ def _compare(
         yield row(size, RATIO, unit="x", published=published, model=ratio)
 
 
-def _latency_or_memory(figure: str) -> Iterator[Comparison]:
+def _latency_or_memory(figure: str) -> Iterator[ReproducedValue]:
     """Table 1 or figure 2 of arXiv 2402.17764."""
     for series in _series(figure):
         if series.quantity == MEMORY:
@@ -215,7 +215,7 @@ def _latency_or_memory(figure: str) -> Iterator[Comparison]:
                 yield dataclasses.replace(row, left_out=seen)
 
 
-def _figure3_left() -> Iterator[Comparison]:
+def _figure3_left() -> Iterator[ReproducedValue]:
     """Energy of one weight and one token, out of a whole model's products."""
     evaluated = _evaluated("figure3-70b")
     energies = {
@@ -235,7 +235,7 @@ def _figure3_left() -> Iterator[Comparison]:
     }
     for system in SYSTEMS:
         for operation, value in getattr(series, system).items():
-            yield Comparison(
+            yield ReproducedValue(
                 **common,
                 name=f"{operation}, {SYSTEMS[system]}",
                 system=system,
@@ -243,7 +243,7 @@ def _figure3_left() -> Iterator[Comparison]:
                 published=value,
                 model=energies[system][operation.split()[-1]],
             )
-    yield Comparison(
+    yield ReproducedValue(
         **common,
         name=RATIO,
         system=RATIO,
@@ -260,7 +260,7 @@ def _per_product(evaluation: Evaluation, prefix: str) -> float:
     return 1e12 * spent.total_j.nominal / macs
 
 
-def _figure3_right() -> Iterator[Comparison]:
+def _figure3_right() -> Iterator[ReproducedValue]:
     (series,) = _series(FIGURE3_RIGHT)
     return _compare(
         series,
@@ -271,7 +271,7 @@ def _figure3_right() -> Iterator[Comparison]:
     )
 
 
-def _table3() -> Iterator[Comparison]:
+def _table3() -> Iterator[ReproducedValue]:
     """70B on two GPUs."""
     pipeline = load_pipeline()
 
@@ -290,14 +290,14 @@ def _table3() -> Iterator[Comparison]:
             yield from _compare(series, throughput, tier=Tier.INFERRED, inferred=timed)
 
 
-def _one_bit_table() -> Iterator[Comparison]:
+def _one_bit_table() -> Iterator[ReproducedValue]:
     """Table 1 of arXiv 2310.11453, cell by cell."""
     for column, (operation, node, costs) in enumerate(ONE_BIT_COLUMNS):
         prefix = {"multiply": "mul_", "add": "add_"}[operation]
         for published in published_one_bit():
             for name, joules in published.joules.items():
                 energy = price(_one_bit_counts(published, name), load_costs(costs))
-                yield Comparison(
+                yield ReproducedValue(
                     source=ONE_BIT,
                     figure=TABLE1,
                     quantity=f"{operation}, {node}",

@@ -1,15 +1,14 @@
-"""`reproduce` as tables, Markdown, JSON and CSV."""
+"""Sheet of a reproduction: a table for each quantity of a figure, the targets, and notes."""
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from tritloom.console import terminal
+from tritloom.console.sheet import Heading, Notes, Part, Sheet, Table
 from tritloom.energy_model.costs.tiers import Tier
 
-from .reproduce import Comparison
+from .reproduce import ReproducedValue
 from .targets import Target
 
 _MARKS = (
@@ -27,113 +26,91 @@ _HEADERS = (
     _LEFT_OUT,
     "Tier [notes]",
 )
-_TARGETS = ("Target", "Limit", "Reached", "")
 
 
-def print_tables(
-    rows: Sequence[Comparison], targets: Sequence[Target], notes: Mapping[str, str]
-) -> None:
-    """Print a table for each quantity of a figure, the targets, and every INFERRED assumption."""
-    console = terminal.Paper()
-    for title, headers, cells in _tables(rows, notes):
-        table = terminal.table(console, *headers)
-        for line in cells:
-            table.add_row(*line)
-        terminal.print_lines(console, title, table, "")
-    table = terminal.table(console, *_TARGETS)
-    for line in _target_cells(targets):
-        table.add_row(*line)
-    terminal.print_lines(console, table, "", *_notes(notes))
+def reproduction_sheet(
+    values: Sequence[ReproducedValue], targets: Sequence[Target], notes: Mapping[str, str]
+) -> Sheet:
+    """Published values next to the model's; `residual` is model / published - 1.
 
-
-def markdown(
-    rows: Sequence[Comparison], targets: Sequence[Target], notes: Mapping[str, str]
-) -> str:
-    """The same as GitHub's Markdown."""
-    parts = [
-        f"## {title}\n\n{terminal.markdown_table(headers, cells)}"
-        for title, headers, cells in _tables(rows, notes)
-    ]
-    parts.append(f"## Targets\n\n{markdown_targets(targets)}")
-    parts.append("## What the papers do not state\n\n" + "\n".join(f"- {n}" for n in _notes(notes)))
-    return "\n\n".join(parts)
-
-
-def markdown_targets(targets: Sequence[Target]) -> str:
-    """The targets alone, as a table."""
-    return terminal.markdown_table(_TARGETS, _target_cells(targets))
-
-
-def to_json(rows: Sequence[Comparison], notes: Mapping[str, str]) -> str:
-    """A list with an object for each published value; `residual` is model / published - 1."""
-    content = [{**_fields(row), "inferred": [notes[key] for key in row.inferred]} for row in rows]
-    return json.dumps(content, indent=2, allow_nan=False)
-
-
-def to_csv(rows: Sequence[Comparison]) -> str:
-    """A line for each published value."""
-    lines = [{**_fields(row), "inferred": "; ".join(row.inferred)} for row in rows]
-    return terminal.csv_text(lines[0], lines)
-
-
-def _fields(row: Comparison) -> dict:
-    return {
-        "source": row.source,
-        "figure": row.figure,
-        "label": row.label,
-        "quantity": row.quantity,
-        "size": row.size,
-        "system": row.system,
-        "unit": row.unit,
-        "published": row.published,
-        "published_tier": Tier.PUBLISHED,
-        "digitised": row.digitised,
-        "model": row.model,
-        "difference": row.difference,
-        "residual": row.residual,
-        "left_out": row.left_out,
-        "tier": row.tier,
-    }
-
-
-def _tables(
-    rows: Sequence[Comparison], notes: Mapping[str, str]
-) -> Iterator[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
-    """Title, headers and cells for each quantity of each figure."""
+    Parameters
+    ----------
+    notes : mapping of key to text
+        Assumptions that no paper states; values refer to them by key.
+    """
+    fields = [_fields(value) for value in values]
     numbers = {key: str(number) for number, key in enumerate(notes, 1)}
-
-    def title(row: Comparison) -> str:
-        return f"{row.source}, {row.figure}: {row.quantity}"
-
-    for heading, group in itertools.groupby(rows, title):
-        members = list(group)
-        cells = [_cells(row, numbers) for row in members]
-        headers = _HEADERS
-        if not any(row.left_out for row in members):
-            column = headers.index(_LEFT_OUT)
-            headers = headers[:column] + headers[column + 1 :]
-            cells = [line[:column] + line[column + 1 :] for line in cells]
-        yield heading, headers, cells
-
-
-def _cells(row: Comparison, numbers: Mapping[str, str]) -> tuple[str, ...]:
-    references = ",".join(sorted(numbers[key] for key in row.inferred))
-    return (
-        row.name,
-        row.unit,
-        f"{'~' if row.digitised else ''}{row.published:g}",
-        f"{row.model:.4g}",
-        f"{round(row.difference, 9):+.2g}",  # without what floating point leaves of zero
-        f"{row.residual:+.1%}",
-        "" if row.left_out is None else f"{row.left_out:.4g}",
-        f"{row.tier} [{references}]" if references else str(row.tier),
+    parts: list[Part] = []
+    for title, group in itertools.groupby(values, _title):
+        parts += [Heading(title), _table(list(group), numbers), ""]
+    lines = [f"[{number}] {Tier.INFERRED} {text}." for number, text in enumerate(notes.values(), 1)]
+    parts += [Heading("Targets"), targets_table(targets), ""]
+    parts += [Heading("What the papers do not state"), Notes([*lines, _MARKS])]
+    return Sheet(
+        parts=parts,
+        records=[
+            {**line, "inferred": "; ".join(value.inferred)}
+            for value, line in zip(values, fields, strict=True)
+        ],
+        data=[
+            {**line, "inferred": [notes[key] for key in value.inferred]}
+            for value, line in zip(values, fields, strict=True)
+        ],
     )
 
 
-def _target_cells(targets: Sequence[Target]) -> list[tuple[str, ...]]:
-    return [(t.name, t.limit, t.reached, "met" if t.met else "MISSED") for t in targets]
+def targets_table(targets: Sequence[Target]) -> Table:
+    """How near the model must come, and how near it comes."""
+    return Table(
+        headers=("Target", "Limit", "Reached", ""),
+        rows=[(t.name, t.limit, t.reached, "met" if t.met else "MISSED") for t in targets],
+    )
 
 
-def _notes(notes: Mapping[str, str]) -> list[str]:
-    lines = [f"[{number}] {Tier.INFERRED} {text}." for number, text in enumerate(notes.values(), 1)]
-    return [*lines, _MARKS]
+def _fields(value: ReproducedValue) -> dict:
+    return {
+        "source": value.source,
+        "figure": value.figure,
+        "label": value.label,
+        "quantity": value.quantity,
+        "size": value.size,
+        "system": value.system,
+        "unit": value.unit,
+        "published": value.published,
+        "published_tier": Tier.PUBLISHED,
+        "digitised": value.digitised,
+        "model": value.model,
+        "difference": value.difference,
+        "residual": value.residual,
+        "left_out": value.left_out,
+        "tier": value.tier,
+    }
+
+
+def _title(value: ReproducedValue) -> str:
+    return f"{value.source}, {value.figure}: {value.quantity}"
+
+
+def _table(values: Sequence[ReproducedValue], numbers: Mapping[str, str]) -> Table:
+    """Make the table of one quantity; a column that would be empty is left out."""
+    headers, rows = _HEADERS, [_cells(value, numbers) for value in values]
+    if not any(value.left_out for value in values):
+        column = headers.index(_LEFT_OUT)
+        headers = headers[:column] + headers[column + 1 :]
+        rows = [row[:column] + row[column + 1 :] for row in rows]
+    return Table(headers=headers, rows=rows)
+
+
+def _cells(value: ReproducedValue, numbers: Mapping[str, str]) -> tuple[str, ...]:
+    references = ",".join(sorted(numbers[key] for key in value.inferred))
+    return (
+        value.name,
+        value.unit,
+        f"{'~' if value.digitised else ''}{value.published:g}",
+        f"{value.model:.4g}",
+        # Floating point leaves a little of what is zero.
+        f"{round(value.difference, 9):+.2g}",
+        f"{value.residual:+.1%}",
+        "" if value.left_out is None else f"{value.left_out:.4g}",
+        f"{value.tier} [{references}]" if references else str(value.tier),
+    )

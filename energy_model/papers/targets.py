@@ -20,7 +20,7 @@ from .reproduce import (
     TABLE1,
     TABLE3,
     THROUGHPUT,
-    Comparison,
+    ReproducedValue,
 )
 
 
@@ -41,7 +41,7 @@ class Target:
     met: bool
 
 
-def targets(comparisons: Iterable[Comparison]) -> tuple[Target, ...]:
+def targets(comparisons: Iterable[ReproducedValue]) -> tuple[Target, ...]:
     """Every target, with the figure that it is held to."""
     rows = tuple(comparisons)
 
@@ -112,7 +112,7 @@ def targets(comparisons: Iterable[Comparison]) -> tuple[Target, ...]:
     )
 
 
-def _within(name: str, rows: list[Comparison], limit: float, more: str = "") -> Target:
+def _within(name: str, rows: list[ReproducedValue], limit: float, more: str = "") -> Target:
     worst = max(rows, key=lambda row: abs(row.residual))
     return Target(
         name=name,

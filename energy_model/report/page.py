@@ -10,21 +10,13 @@ from importlib.metadata import version
 
 import jinja2
 
+from tritloom.console.sheet import Sheet, Table, render
 from tritloom.energy_model.costs.datafile import DATA
 from tritloom.energy_model.machine.text import machine_dict
 
 from .plot import svg_plots
 from .report import Report
-from .sheets import (
-    FIGURES,
-    HEADLINE,
-    figure_rows,
-    headline_rows,
-    layer_tables,
-    note_numbers,
-    set_up,
-    title,
-)
+from .sheets import figure_table, headline_table, layer_tables, set_up, title
 
 _PROGRAMS = ("tritloom", "numpy", "matplotlib")
 
@@ -37,39 +29,57 @@ def report_html(report: Report, options: Mapping[str, object]) -> str:
     options : mapping
         Of the command line, to print.
     """
-    references = note_numbers(report)
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     ).from_string((DATA / "report.html.jinja").read_text(encoding="utf-8"))
-    costs = sorted((report.costs.entries | report.bitnet.prices.entries).items())
     parameters = {
         "Model": dataclasses.asdict(report.llama.model),
         "Machine": machine_dict(report.llama.machine),
     }
     return template.render(
         title=title(report),
-        headline=(HEADLINE, headline_rows(report)),
+        headline=_html(headline_table(report)),
         verdicts=[headline.text for headline in report.headlines],
         set_up=set_up(report),
         plots=svg_plots(report),
-        figures=(FIGURES, [row for rows in figure_rows(report, references) for row in rows]),
-        layers=list(layer_tables(report, references)),
+        figures=_html(figure_table(report)),
+        layers=[_html(table) for table in layer_tables(report)],
         notes=report.notes,
-        costs=(
-            ("Action", ">Low", ">Nominal", ">High", "Unit", "Tier", "Source"),
-            [
-                (
-                    action,
-                    *(f"{level:.4g}" for level in (cost.low, cost.nominal, cost.high)),
-                    *(cost.unit, str(cost.tier), cost.source),
-                )
-                for action, cost in costs
-            ],
+        costs=_html(_cost_table(report)),
+        options=_html(
+            Table(
+                headers=("Option", "Value"),
+                rows=[(name, str(value)) for name, value in options.items()],
+            )
         ),
-        options=[(name, str(value)) for name, value in options.items()],
-        versions=[
-            *((name, version(name)) for name in _PROGRAMS),
-            ("python", platform.python_version()),
-        ],
+        versions=_html(
+            Table(
+                headers=("Program", "Version"),
+                rows=[
+                    *((name, version(name)) for name in _PROGRAMS),
+                    ("python", platform.python_version()),
+                ],
+            )
+        ),
         parameters={name: json.dumps(value, indent=2) for name, value in parameters.items()},
+    )
+
+
+def _html(table: Table) -> str:
+    return render(Sheet(parts=[table]), "html")
+
+
+def _cost_table(report: Report) -> Table:
+    """Make a table of every cost that either system pays."""
+    costs = sorted((report.costs.entries | report.bitnet.prices.entries).items())
+    return Table(
+        headers=("Action", ">Low", ">Nominal", ">High", "Unit", "Tier", "Source"),
+        rows=[
+            (
+                action,
+                *(f"{level:.4g}" for level in (cost.low, cost.nominal, cost.high)),
+                *(cost.unit, str(cost.tier), cost.source),
+            )
+            for action, cost in costs
+        ],
     )

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import tempfile
 from pathlib import Path
 
-from tritloom.arch.errors import InputError
 from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.units import si, times
 from tritloom.energy_model.machine.evaluation import roofline
+from tritloom.energy_model.picture import (
+    BITNET_COLOUR,
+    LLAMA_COLOUR,
+    picture_format,
+    write_picture,
+)
 
 from .figures import Figure
 from .report import Report, headlines_over
 from .sheets import SYSTEMS
 
-LLAMA_COLOUR, BITNET_COLOUR = "#9aa5b1", "#d1495b"
 PAPER_COLOUR = "#3d85c6"
 # Where ratios are plotted; the phase's markers in a roofline.
 CONTEXTS = (128, 512, 2048, 8192, 32768, 131072)
@@ -37,15 +39,10 @@ def plot_report(report: Report, path: Path) -> None:
     InputError
         The format is unknown, or the file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Picture
 
+    picture_format(path)
     picture = Picture(figsize=(13, 9), layout="constrained")
-    formats = FigureCanvasAgg(picture).get_supported_filetypes()
-    suffix = path.suffix.removeprefix(".").lower()
-    if suffix not in formats:
-        raise InputError(f"cannot plot to {path}: its suffix must be one of {', '.join(formats)}")
-
     model, workload = report.llama.model, report.llama.workload
     picture.suptitle(
         f"{model.name}: BitNet b1.58 next to FP16 LLaMA "
@@ -59,7 +56,7 @@ def plot_report(report: Report, path: Path) -> None:
     _bars(axes[1, 0], memory.label, [*memory.parts, memory], [*_labels(memory), "total"])
     _bars(axes[1, 1], f"{latency.label}, by layer", *_layers(report, latency))
     picture.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
-    write_picture(picture, path, suffix)
+    write_picture(picture, path)
 
 
 def svg_plots(report: Report) -> dict[str, str]:
@@ -227,30 +224,3 @@ def _bars(axes, title: str, figures: list[Figure], labels: list[str]) -> None:
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def write_picture(picture, path: Path, suffix: str) -> None:
-    """Write to a temporary name in the same folder, then move it into place.
-
-    Raises
-    ------
-    InputError
-        The file cannot be written.
-    """
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".plot-", suffix=path.suffix)
-        os.close(handle)
-        try:
-            picture.savefig(temporary, format=suffix, dpi=120)
-            Path(temporary).chmod(0o666 & ~_umask())
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,27 +1,22 @@
-"""A report as a table, as JSON and as CSV."""
+"""Sheet of a report, and the tables that it shares with the page."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping
-
-from rich.table import Table
+from collections.abc import Iterator, Mapping
 
 from tritloom.arch.models.shape import ModelShape
-from tritloom.console import terminal
+from tritloom.console.sheet import RULE, Bold, Heading, Notes, Part, Sheet, Table
 from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.units import si, si_range, times
-from tritloom.energy_model.machine import text as machine_render
+from tritloom.energy_model.machine.text import hardware_text, machine_dict
 
 from .figures import Figure
 from .report import LayerRow, Report
 
 SYSTEMS = ("FP16 LLaMA", "BitNet b1.58")
-# Headers; one that starts with > stands over numbers.
-HEADLINE = ("Energy, FP16 LLaMA / BitNet b1.58", ">Low", ">Nominal", ">High", ">PUBLISHED", "Tier")
-FIGURES = ("", *(f">{system}" for system in SYSTEMS), ">Ratio", ">PUBLISHED", "Tier [notes]")
+# Columns that a short report has.
+_WIDTH = 100
 _CSV_FIELDS = (
     *("layer", "figure", "part", "unit", "llama", "bitnet", "ratio"),
     *("llama_low", "llama_high", "bitnet_low", "bitnet_high", "ratio_low", "ratio_high"),
@@ -29,36 +24,35 @@ _CSV_FIELDS = (
 )
 
 
-def print_report(
-    report: Report, *, layers: bool, details: bool = True, markdown: bool = False
-) -> None:
-    """Print tables to standard output, plain where that is not a terminal, or as Markdown.
+def report_sheet(report: Report, *, layers: bool, details: bool = True) -> Sheet:
+    """Figures of both systems next to each other, what dominates, and notes.
+
+    JSON has all of a report; its amounts are in the unit that ends their key.
 
     Parameters
     ----------
+    layers : bool
+        Whether tables and CSV also have each layer.
     details : bool
-        Whether to print every part, range and note, or the large ones within 100 columns.
+        Whether tables have every part, range and note, or the large ones within 100 columns.
     """
-    console = terminal.Paper(markdown=markdown)
     references = note_numbers(report)
-    ratios = terminal.table(console, *HEADLINE, rows=headline_rows(report), style="bold")
-    table = _details(console, report, references) if details else _summary(console, report)
-    terminal.print_lines(console, title(report), "", ratios, "")
-    terminal.print_lines(console, *(headline.text for headline in report.headlines), "", table, "")
-    for headers, rows in layer_tables(report, references) if layers else ():
-        terminal.print_lines(console, terminal.table(console, *headers, rows=rows), "")
+    parts: list[Part] = [Heading(title(report)), "", headline_table(report), ""]
+    parts += [headline.text for headline in report.headlines]
+    parts += ["", figure_table(report) if details else _summary_table(report), ""]
+    for table in layer_tables(report) if layers else ():
+        parts += [table, ""]
     notes = [f"[{n}] {note.tier} {note.text}." for n, note in enumerate(report.notes, 1)]
     if not details:
         notes = [f"{note.tier} {note.text}." for note in report.notes if note.caution]
         notes.append(f"INFERRED: {', '.join(references)}. --details explains and prints all lines.")
-    lines = (*set_up(report), "", *notes)
-    terminal.print_lines(console, *(lines if details else _folded(lines)))
-
-
-def _folded(lines: Iterable[str]) -> Iterator[str]:
-    """Lines of at most 100 columns."""
-    for line in lines:
-        yield from textwrap.wrap(line, 100) or [""]
+    return Sheet(
+        parts=[*parts, *set_up(report), "", Notes(notes)],
+        records=_records(report, layers=layers),
+        fields=_CSV_FIELDS,
+        data=_report_dict(report),
+        width=None if details else _WIDTH,
+    )
 
 
 def note_numbers(report: Report) -> dict[str, str]:
@@ -99,7 +93,7 @@ def set_up(report: Report) -> tuple[str, str]:
     ]
     return (
         f"model: {', '.join(filter(None, parts))}",
-        machine_render.hardware_text(machine),
+        hardware_text(machine),
     )
 
 
@@ -108,7 +102,7 @@ def _some(layers: int | None, model: ModelShape) -> bool:
     return layers not in (None, 0, model.layers)
 
 
-def headline_rows(report: Report) -> list[tuple[str, ...]]:
+def headline_table(report: Report) -> Table:
     """A row for each ratio of energies: the paper's first, then those of the whole machine."""
     paper = report.figure("energy")
     figures = [report.figure(f"system_{headline.phase}") for headline in report.headlines]
@@ -118,36 +112,57 @@ def headline_rows(report: Report) -> list[tuple[str, ...]]:
         *((figure.label, figure) for figure in figures),
     ]:
         ratio = figure.ratio
-        levels = (ratio.low, ratio.nominal, ratio.high)
-        rows.append(
-            (
-                label,
-                *(times(Range.point(level)) for level in levels),
-                _published(figure),
-                str(figure.tier),
-            )
-        )
-    return rows
+        levels = (times(Range.point(level)) for level in (ratio.low, ratio.nominal, ratio.high))
+        rows.append(Bold((label, *levels, _published(figure), str(figure.tier))))
+    return Table(
+        headers=(
+            *("Energy, FP16 LLaMA / BitNet b1.58", ">Low", ">Nominal", ">High"),
+            *(">PUBLISHED", "Tier"),
+        ),
+        rows=rows,
+    )
 
 
-def _summary(console: terminal.Paper, report: Report) -> Table:
-    """Nominal totals, and the lines of energy above a hundredth of it."""
-    headers = (*(f">{s}" for s in SYSTEMS), ">Shares", ">Ratio", ">Paper", "Tier")
-    table = terminal.table(console, "Nominal values", *headers)
+def figure_table(report: Report) -> Table:
+    """A row for each figure with its range, and one for each part of it.
+
+    Of two passes, only the parts of the one asked for.
+    """
+    references = note_numbers(report)
+    rows: list[tuple[str, ...]] = []
     for figure in report.figures:
-        row = _nominal(figure)
-        table.add_row(*row[:3], "", *row[3:], style="bold")
+        aside = figure.key == "system_decode" and report.llama.workload.phase != "decode"
+        rows.append(Bold(_cells(figure, references)))
+        for part in () if aside else figure.parts:
+            label, *rest = _cells(part, references)
+            rows.append((f"  {label}", *rest))
+        rows.append(RULE)
+    return Table(
+        headers=("", *(f">{system}" for system in SYSTEMS), ">Ratio", ">PUBLISHED", "Tier [notes]"),
+        rows=rows,
+    )
+
+
+def _summary_table(report: Report) -> Table:
+    """Make a table of nominal totals, and of the lines of energy above a hundredth of it."""
+    rows: list[tuple[str, ...]] = []
+    for figure in report.figures:
+        label, llama, bitnet, *rest = _nominal(figure)
+        rows.append(Bold((label, llama, bitnet, "", *rest)))
         if figure.key != f"system_{report.llama.workload.phase}":
             continue
         shares = {part.key: _shares(part, figure) for part in figure.parts}
         parts = sorted(figure.parts, key=lambda part: -max(shares[part.key]))
         large = [part for part in parts if max(shares[part.key]) >= 0.01]
         for part in large:
-            label, *amounts, ratio, published, tier = _nominal(part)
+            label, llama, bitnet, *rest = _nominal(part)
             share = ", ".join(f"{share:.0%}" for share in shares[part.key])
-            table.add_row(f"  {label}", *amounts, share, ratio, published, tier)
-        table.add_row(f"  {len(parts) - len(large)} lines below 1%")
-    return table
+            rows.append((f"  {label}", llama, bitnet, share, *rest))
+        rows.append((f"  {len(parts) - len(large)} lines below 1%", *[""] * 6))
+    systems = (f">{system}" for system in SYSTEMS)
+    return Table(
+        headers=("Nominal values", *systems, ">Shares", ">Ratio", ">Paper", "Tier"), rows=rows
+    )
 
 
 def _shares(part: Figure, total: Figure) -> tuple[float, float]:
@@ -165,38 +180,16 @@ def _published(figure: Figure) -> str:
     return times(Range.point(figure.published.value)) if figure.published else ""
 
 
-def _details(console: terminal.Paper, report: Report, references: Mapping[str, str]) -> Table:
-    table = terminal.table(console, *FIGURES)
-    for row, *parts in figure_rows(report, references):
-        table.add_row(*row, style="bold")
-        for part in parts:
-            table.add_row(*part)
-        terminal.end_section(table)
-    return table
-
-
-def figure_rows(report: Report, references: Mapping[str, str]) -> Iterator[list[tuple[str, ...]]]:
-    """Of each figure a row with its range, and one for each part.
-
-    Of two passes, the parts of the one asked for.
-    """
-    for figure in report.figures:
-        aside = figure.key == "system_decode" and report.llama.workload.phase != "decode"
-        rows = [_cells(part, references) for part in (() if aside else figure.parts)]
-        yield [_cells(figure, references), *((f"  {label}", *rest) for label, *rest in rows)]
-
-
-def report_json(report: Report) -> str:
-    """The report as one JSON object; amounts in the unit that ends their key."""
+def _report_dict(report: Report) -> dict:
     model, workload, machine = report.llama.model, report.llama.workload, report.llama.machine
-    content = {
+    return {
         "size": model.name,
         "phase": workload.phase,
         "batch": workload.batch,
         "context": workload.context,
         "tokens": report.llama.tokens,
         "model": dataclasses.asdict(model) | {"tier": report.notes[0].tier},
-        "hardware": machine_render.machine_dict(machine),
+        "hardware": machine_dict(machine),
         "costs": {
             "name": report.costs.name,
             "node": report.costs.node,
@@ -214,17 +207,16 @@ def report_json(report: Report) -> str:
         "layers": [_row_dict(row) for row in report.rows],
         "notes": [dataclasses.asdict(note) for note in report.notes],
     }
-    return json.dumps(content, indent=2, allow_nan=False)
 
 
-def report_csv(report: Report, *, layers: bool) -> str:
+def _records(report: Report, *, layers: bool) -> list[dict]:
     """One line for each figure and part of the total, then of each layer if asked for."""
     lines = list(_csv_lines("total", report.figures))
     if layers:
         for row in report.rows:
             figures = tuple(f for f in row.figures if f.key in row.bitnet.scope)
             lines.extend(_csv_lines(row.bitnet.layer.name, figures))
-    return terminal.csv_text(_CSV_FIELDS, lines)
+    return lines
 
 
 def _cells(figure: Figure, references: Mapping[str, str]) -> tuple[str, ...]:
@@ -235,29 +227,30 @@ def _cells(figure: Figure, references: Mapping[str, str]) -> tuple[str, ...]:
     return (figure.label, *amounts, times(figure.ratio), _published(figure), tier)
 
 
-def layer_tables(
-    report: Report, references: Mapping[str, str]
-) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
-    """Headers and rows of one table for each total, of the layers that belong to it."""
+def layer_tables(report: Report) -> Iterator[Table]:
+    """One table for each total, of the layers that belong to it."""
+    references = note_numbers(report)
     for total in report.figures:
-        rows = [row for row in report.rows if total.key in row.bitnet.scope]
-        if not rows:
+        members = [row for row in report.rows if total.key in row.bitnet.scope]
+        if not members:
             continue
         with_tokens = total.key in ("arithmetic", "energy")
         shape = "m x k x n" if with_tokens else "k x n"
         systems = (f">{system}" for system in SYSTEMS)
         bound = ("Bound by",) if total.bounds else ()
-        headers = (total.label, ">Count", f">{shape}", *systems, ">Ratio", *bound, "Tier")
-        lines = []
-        for row in rows:
-            layer = row.bitnet.layer
+        rows = []
+        for member in members:
+            layer = member.bitnet.layer
             sides = (layer.gemm.m,) * with_tokens + (layer.gemm.k, layer.gemm.n)
-            figure = next(figure for figure in row.figures if figure.key == total.key)
+            figure = next(figure for figure in member.figures if figure.key == total.key)
             _, llama, bitnet, ratio, _, tier = _cells(figure, references)
-            bound = (" / ".join(figure.bounds),) if figure.bounds else ()
+            bounds = (" / ".join(figure.bounds),) if figure.bounds else ()
             cells = (layer.name, str(layer.count), " x ".join(map(str, sides)))
-            lines.append((*cells, llama, bitnet, ratio, *bound, tier))
-        yield headers, lines
+            rows.append((*cells, llama, bitnet, ratio, *bounds, tier))
+        yield Table(
+            headers=(total.label, ">Count", f">{shape}", *systems, ">Ratio", *bound, "Tier"),
+            rows=rows,
+        )
 
 
 def _figure_dict(figure: Figure) -> dict:

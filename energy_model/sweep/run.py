@@ -17,7 +17,6 @@ import json
 import os
 import platform
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,8 +25,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tritloom.arch.errors import InputError
+from tritloom.arch.files import read_json, write_text
+from tritloom.console import progress
 from tritloom.energy_model.machine import area
-from tritloom.energy_model.trace.file import write_text
 
 from .point import Evaluator
 from .sweep import COLUMNS, FIGURES, Sweep
@@ -83,11 +83,14 @@ def run_sweep(
         missing = [number for number in numbers if not names[number].exists()]
         todo = [points[number * CHUNK : (number + 1) * CHUNK] for number in missing]
         kept = len(points) - sum(map(len, todo))
-        with _progress(len(points), kept) as advance:
+        with progress.bar("sweep", len(points), "points", done=kept) as advance:
             for chunk in _evaluated(sweep, todo, backend, jobs, scheduler):
                 write_text(names[missing[chunk.number]], chunk.lines)
                 advance(len(todo[chunk.number]))
-        _join(names, out)
+        # Among the parts, so that a later run removes what one that was killed has left.
+        whole = parts / f"whole{out.suffix.lower()}"
+        _join(names, whole)
+        whole.replace(out)
         described.replace(beside)
         shutil.rmtree(parts)
     except OSError as error:
@@ -98,9 +101,10 @@ def run_sweep(
 def _refuse_other(what: Path, described: Path, key: str) -> None:
     """Raise unless the description of a sweep has that key."""
     try:
-        found = json.loads(described.read_text(encoding="utf-8"))["key"]
-    except (OSError, ValueError, KeyError, TypeError):
-        found = None
+        content = read_json(described)
+    except InputError:
+        content = None
+    found = content.get("key") if isinstance(content, dict) else None
     if found != key:
         raise InputError(
             f"{what} is of another sweep or version: remove it, or choose another --out"
@@ -213,20 +217,15 @@ def _evaluate_chunk(sweep: Sweep, number: int, points: Sequence[int], parent: in
     return _Chunk(number, text.getvalue(), time.process_time() - began)
 
 
-def _join(parts: Sequence[Path], out: Path) -> None:
-    """All parts as one file, under a temporary name first."""
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        if out.suffix.lower() == ".csv":
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerow(COLUMNS)
-                for part in parts:
-                    file.write(part.read_text(encoding="utf-8"))
-        else:
-            _write_parquet(parts, temporary)
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _join(parts: Sequence[Path], path: Path) -> None:
+    """Write all parts as one file, as CSV or as Parquet after its suffix."""
+    if path.suffix == ".parquet":
+        _write_parquet(parts, path)
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerow(COLUMNS)
+        for part in parts:
+            file.write(part.read_text(encoding="utf-8"))
 
 
 def _write_parquet(parts: Sequence[Path], path: Path) -> None:
@@ -260,21 +259,6 @@ def _pyarrow():
     except ImportError:
         raise InputError("Parquet needs the package pyarrow: install tritloom[sweep]") from None
     return pyarrow, parquet
-
-
-@contextlib.contextmanager
-def _progress(total: int, done: int):
-    """A bar on standard error where that is a terminal; yields what moves it."""
-    if not sys.stderr.isatty():
-        yield lambda points: None
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("points", total=total, completed=done)
-        yield lambda points: bar.advance(task, points)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ docs/models.md has both formats.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tritloom.arch.errors import InputError, require_int
@@ -15,7 +15,6 @@ from tritloom.arch.models.trace import operand_dtypes
 from tritloom.arch.workload import Gemm, Layer, Trace, Vector
 from tritloom.energy_model.costs import datafile
 
-TRACE_FORMATS = ("yaml", "scalesim")
 _LARGEST = 1 << 60
 _HEADER = "Layer name, M, N, K,"
 _COUNTED = re.compile(r"(.+)\*([0-9]+)")
@@ -230,14 +229,8 @@ def _decimal(where: str, cell: str) -> int:
     return require_int(where, int(cell), high=_LARGEST)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name in the same folder, then move it into place."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+# What a trace can be written as.
+TRACE_FORMATS: Mapping[str, Callable[[Trace], str]] = {
+    "yaml": trace_yaml,
+    "scalesim": trace_scalesim,
+}

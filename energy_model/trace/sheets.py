@@ -1,13 +1,12 @@
-"""Energy by category, and a ledger, as a table, as JSON and as CSV."""
+"""Sheets of energy by category, and of a trace's ledger."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 
 from tritloom.arch.workload import Trace
-from tritloom.console import terminal
+from tritloom.console.sheet import RULE, Bold, Part, Sheet, Table
 from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.table import CostTable, Energy, category
 from tritloom.energy_model.costs.tiers import Tier
@@ -21,53 +20,12 @@ NOT_IN_TRACE = (
 )
 
 
-def print_energy(energy: Energy, costs: CostTable, *, markdown: bool = False) -> None:
-    """Print a table of energy by category."""
-    console = terminal.Paper(markdown=markdown)
-    _print_energies(console, energy.by_category, energy, costs)
+def energy_sheet(energy: Energy, costs: CostTable) -> Sheet:
+    """Energy by category for readers, by category and action for programs; CSV by action.
 
-
-def _print_energies(
-    console: terminal.Paper, parts: Mapping[str, Energy], energy: Energy, costs: CostTable
-) -> None:
-    """Print a table of energies that add up to one."""
-    table = terminal.table(console, "", ">Low", ">Nominal", ">High", "Tier", "Unpriced")
-    for name, part in parts.items():
-        table.add_row(name, *_joules_cells(part), ", ".join(part.unpriced))
-    terminal.end_section(table)
-    table.add_row("total priced", *_joules_cells(energy), style="bold")
-    terminal.print_lines(console, table)
-    if energy.unpriced:
-        terminal.print_lines(
-            console,
-            "",
-            f"Unpriced: costs `{costs.name}` ({costs.node}) do not cover these actions. Their "
-            "energy is unknown, not zero, and in no total.",
-        )
-
-
-def energy_json(energy: Energy, costs: CostTable) -> str:
-    """Energy by category and by action as one JSON object."""
-    content = {
-        "costs": {"name": costs.name, "node": costs.node},
-        "total": {**_joules_dict(energy.total_j), "tier": energy.tier},
-        "categories": {
-            name: {**_joules_dict(part.total_j), "tier": part.tier}
-            for name, part in energy.by_category.items()
-            if part.by_action
-        },
-        "actions": {
-            action: {**_joules_dict(joules), "cost": dataclasses.asdict(costs.cost(action))}
-            for action, joules in energy.by_action.items()
-        },
-        "unpriced": dict(energy.unpriced),
-    }
-    return json.dumps(content, indent=2, allow_nan=False)
-
-
-def energy_csv(energy: Energy, costs: CostTable) -> str:
-    """One line for each action; an unpriced one has no joules."""
-    lines = [
+    An action without a price has no joules.
+    """
+    records: list[dict] = [
         {
             "action": action,
             "category": category(action),
@@ -77,74 +35,91 @@ def energy_csv(energy: Energy, costs: CostTable) -> str:
         }
         for action, joules in energy.by_action.items()
     ]
-    lines += [
+    records += [
         {"action": action, "category": category(action), "source": "unpriced"}
         for action in energy.unpriced
     ]
-    return terminal.csv_text(
-        ("action", "category", "low_j", "nominal_j", "high_j", "tier", "source"), lines
-    )
-
-
-def print_ledger(one: Pass, trace: Trace, prices: CostTable, *, markdown: bool = False) -> None:
-    """Print the energy of a trace by line of the ledger, and its time."""
-    console = terminal.Paper(markdown=markdown)
-    machine, lines = one.machine, _ledger_lines(one, prices)
-    tokens = f"{trace.tokens} token{'s' * (trace.tokens > 1)}"
-    terminal.print_lines(
-        console, f"{trace.name}: {trace.phase}, {tokens}", hardware_text(machine), ""
-    )
-    total = sum(lines.values(), start=Energy())
-    _print_energies(console, {key.label: line for key, line in lines.items()}, total, prices)
-    terminal.print_lines(
-        console,
-        "",
-        f"latency {si(one.latency_s, 's')} (array alone {si(one.compute_s, 's')}, DRAM alone "
-        f"{si(one.dram_s, 's')}), {si(one.dram_bytes, 'B')} across the DRAM interface "
-        f"({Tier.DERIVED})",
-        NOT_IN_TRACE,
-    )
-
-
-def ledger_json(one: Pass, trace: Trace, prices: CostTable) -> str:
-    """The same as one JSON object."""
-    lines = _ledger_lines(one, prices)
-    total = sum(lines.values(), start=Energy())
-    content = {
-        "name": trace.name,
-        "phase": trace.phase,
-        "tokens": trace.tokens,
-        "hardware": machine_dict(one.machine),
-        "total": {**_joules_dict(total.total_j), "tier": total.tier},
-        "lines": {
-            key: {**_joules_dict(line.total_j), "tier": line.tier} for key, line in lines.items()
+    return Sheet(
+        parts=_energy_parts(energy.by_category, energy, costs),
+        records=records,
+        fields=("action", "category", "low_j", "nominal_j", "high_j", "tier", "source"),
+        data={
+            "costs": {"name": costs.name, "node": costs.node},
+            "total": {**_joules_dict(energy.total_j), "tier": energy.tier},
+            "categories": {
+                name: {**_joules_dict(part.total_j), "tier": part.tier}
+                for name, part in energy.by_category.items()
+                if part.by_action
+            },
+            "actions": {
+                action: {**_joules_dict(joules), "cost": dataclasses.asdict(costs.cost(action))}
+                for action, joules in energy.by_action.items()
+            },
+            "unpriced": dict(energy.unpriced),
         },
-        "unpriced": dict(total.unpriced),
-        "latency_s": one.latency_s,
-        "compute_s": one.compute_s,
-        "dram_s": one.dram_s,
-        "dram_bytes": one.dram_bytes,
-        "note": NOT_IN_TRACE,
-    }
-    return json.dumps(content, indent=2, allow_nan=False)
-
-
-def ledger_csv(one: Pass, prices: CostTable) -> str:
-    """One line for each line of the ledger."""
-    return terminal.csv_text(
-        ("line", "low_j", "nominal_j", "high_j", "tier"),
-        [
-            {"line": key, **_joules_dict(line.total_j), "tier": line.tier}
-            for key, line in _ledger_lines(one, prices).items()
-        ],
     )
 
 
-def _ledger_lines(one: Pass, prices: CostTable) -> dict[Line, Energy]:
-    """Without the lines that the pass has not."""
-    return {
+def ledger_sheet(one: Pass, trace: Trace, prices: CostTable) -> Sheet:
+    """Energy of a trace by line of the ledger, and its time."""
+    # Lines that the pass does not have are left out.
+    lines = {
         key: line for key, line in one.energies(prices).items() if line.by_action or line.unpriced
     }
+    total = sum(lines.values(), start=Energy())
+    tokens = f"{trace.tokens} token{'s' * (trace.tokens > 1)}"
+    return Sheet(
+        parts=[
+            f"{trace.name}: {trace.phase}, {tokens}",
+            hardware_text(one.machine),
+            "",
+            *_energy_parts({key.label: line for key, line in lines.items()}, total, prices),
+            "",
+            f"latency {si(one.latency_s, 's')} (array alone {si(one.compute_s, 's')}, DRAM alone "
+            f"{si(one.dram_s, 's')}), {si(one.dram_bytes, 'B')} across the DRAM interface "
+            f"({Tier.DERIVED})",
+            NOT_IN_TRACE,
+        ],
+        records=[
+            {"line": key, **_joules_dict(line.total_j), "tier": line.tier}
+            for key, line in lines.items()
+        ],
+        fields=("line", "low_j", "nominal_j", "high_j", "tier"),
+        data={
+            "name": trace.name,
+            "phase": trace.phase,
+            "tokens": trace.tokens,
+            "hardware": machine_dict(one.machine),
+            "total": {**_joules_dict(total.total_j), "tier": total.tier},
+            "lines": {
+                key: {**_joules_dict(line.total_j), "tier": line.tier}
+                for key, line in lines.items()
+            },
+            "unpriced": dict(total.unpriced),
+            "latency_s": one.latency_s,
+            "compute_s": one.compute_s,
+            "dram_s": one.dram_s,
+            "dram_bytes": one.dram_bytes,
+            "note": NOT_IN_TRACE,
+        },
+    )
+
+
+def _energy_parts(parts: Mapping[str, Energy], total: Energy, costs: CostTable) -> list[Part]:
+    """Make a table of energies that add up to the total, and a line on what has no price."""
+    rows = [(name, *_joules_cells(part), ", ".join(part.unpriced)) for name, part in parts.items()]
+    table = Table(
+        headers=("", ">Low", ">Nominal", ">High", "Tier", "Unpriced"),
+        rows=[*rows, RULE, Bold(("total priced", *_joules_cells(total), ""))],
+    )
+    if not total.unpriced:
+        return [table]
+    return [
+        table,
+        "",
+        f"Unpriced: costs `{costs.name}` ({costs.node}) do not cover these actions. Their energy "
+        "is unknown, not zero, and in no total.",
+    ]
 
 
 def _joules_cells(energy: Energy) -> tuple[str, ...]:
@@ -152,7 +127,7 @@ def _joules_cells(energy: Energy) -> tuple[str, ...]:
     if not energy.by_action:
         return ("-", "-", "-", "-")
     joules = energy.total_j
-    return (*(si(j, "J") for j in (joules.low, joules.nominal, joules.high)), energy.tier)
+    return (*(si(j, "J") for j in (joules.low, joules.nominal, joules.high)), str(energy.tier))
 
 
 def _joules_dict(joules: Range) -> dict:

@@ -45,7 +45,7 @@ _FIELDS = ("model", "phase", "layer", "M", "N", "K", "array", "dataflow", "cycle
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Product:
     """One product in one dataflow.
 
     Attributes
@@ -129,16 +129,18 @@ def _wait(plan: Plan, tokens: int) -> int:
     return tile_period(plan.config, slices=plan.slices, tokens=tokens) - plan.slices
 
 
-def crosscheck(path: Path = _PATH) -> tuple[Row, ...]:
+def crosscheck(path: Path = _PATH) -> tuple[Product, ...]:
     """Every product of a table of SCALE-Sim's cycles."""
     lines = read_text(path).splitlines()
     reader = csv.DictReader(lines)
     if tuple(reader.fieldnames or ()) != _FIELDS:
         raise InputError(f"{path}, line 1 must be {','.join(_FIELDS)}")
-    return tuple(_row(f"{path}, line {number}", entry) for number, entry in enumerate(reader, 2))
+    return tuple(
+        _product(f"{path}, line {number}", entry) for number, entry in enumerate(reader, 2)
+    )
 
 
-def _row(where: str, entry: Mapping[str, str]) -> Row:
+def _product(where: str, entry: Mapping[str, str]) -> Product:
     try:
         m, n, k, stated = (int(entry[key]) for key in ("M", "N", "K", "cycles"))
         rows, cols = map(int, entry["array"].split("x"))
@@ -147,7 +149,7 @@ def _row(where: str, entry: Mapping[str, str]) -> Row:
         raise InputError(f"{where} is no product with its cycles: {dict(entry)}") from None
     gemm = Gemm(m, k, n)
     plan = baseline_plan(gemm, dataflow, rows=rows, cols=cols)
-    return Row(
+    return Product(
         **{key: entry[key] for key in ("model", "phase", "layer", "source")},
         gemm=gemm,
         dataflow=dataflow,

@@ -16,7 +16,7 @@ from pathlib import Path
 from tritloom.arch.errors import InputError
 from tritloom.arch.timing import gemm_cycles
 from tritloom.arch.workload import Gemm, Layer, Trace
-from tritloom.console import terminal
+from tritloom.console.sheet import Notes, Sheet, Table, show
 from tritloom.energy_model.trace.file import trace_scalesim
 
 from .scalesim import baseline_plan, cycles, explain
@@ -118,7 +118,6 @@ def run_scalesim(python: str, dataflow: str) -> tuple[list[int], float]:
 
 def bench(python: str) -> int:
     """Print both cycles and both times; 0 where all cycles are equal."""
-    console = terminal.Paper()
     headers = (
         "Product",
         "m x k x n",
@@ -129,7 +128,7 @@ def bench(python: str) -> int:
         ">scalesim",
         "",
     )
-    table, equal, spent = terminal.table(console, *headers), True, 0.0
+    rows, equal, spent = [], True, 0.0
     for dataflow in DATAFLOWS:
         print(f"running scalesim, {dataflow}, {len(GEMMS)} products ...", file=sys.stderr)
         found, seconds = run_scalesim(python, dataflow)
@@ -141,17 +140,17 @@ def bench(python: str) -> int:
             equal &= same
             shape = f"{gemm.m} x {gemm.k} x {gemm.n}"
             counts = (f"{value:,}" for value in (ours, terms, ours + terms, theirs))
-            table.add_row(name, shape, dataflow, *counts, "equal" if same else "DIFFERS")
+            rows.append((name, shape, dataflow, *counts, "equal" if same else "DIFFERS"))
     formulas = _formula_seconds()
     products = len(DATAFLOWS) * len(GEMMS)
-    terminal.print_lines(
-        console,
-        table,
-        "",
-        f"{products} products: scalesim {spent:.1f} s, formulas {1e6 * formulas:.0f} us, "
-        f"{spent / formulas:,.0f} times as fast; tier MEASURED, wall time",
-        "formulas: plan, gemm_cycles and the terms, of all products",
+    notes = Notes(
+        [
+            f"{products} products: scalesim {spent:.1f} s, formulas {1e6 * formulas:.0f} us, "
+            f"{spent / formulas:,.0f} times as fast; tier MEASURED, wall time",
+            "formulas: plan, gemm_cycles and the terms, of all products",
+        ]
     )
+    show(Sheet(parts=[Table(headers=headers, rows=rows), "", notes]))
     return 0 if equal else 1
 
 

@@ -1,59 +1,19 @@
-"""`validate` as tables, Markdown, JSON and CSV."""
+"""Sheets of a validation: measured accelerators, and SCALE-Sim's cycles."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from tritloom.console import terminal
+from tritloom.console.sheet import Notes, Sheet, Table
 from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.tiers import Tier
 
-from .scalesim import TERMS
-from .scalesim import Row as Product
-from .validate import CLOSE, NEAR, QUANTITIES, Row, Summary
+from .scalesim import TERMS, Product
+from .validate import CLOSE, NEAR, QUANTITIES, Prediction, Summary
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sheet:
-    """A table with notes below it, and the same as records.
-
-    Attributes
-    ----------
-    headers : tuple of str
-        One that starts with > is right-aligned.
-    cells : tuple of tuple of str
-    notes : tuple of str
-    records : tuple of dict
-        For JSON and CSV.
-    """
-
-    headers: tuple[str, ...]
-    cells: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
-    records: tuple[dict, ...]
-
-
-def print_sheet(sheet: Sheet, form: str) -> None:
-    """Print a sheet as "table", "markdown", "json" or "csv"."""
-    if form == "json":
-        print(json.dumps(sheet.records, indent=2, allow_nan=False))
-    elif form == "csv":
-        print(terminal.csv_text(sheet.records[0], sheet.records))
-    elif form == "markdown":
-        print(terminal.markdown_table(sheet.headers, sheet.cells))
-        print("\n" + "\n".join(f"- {note}" for note in sheet.notes))
-    else:
-        console = terminal.Paper()
-        table = terminal.table(console, *sheet.headers)
-        for line in sheet.cells:
-            table.add_row(*line)
-        terminal.print_lines(console, table, "", *sheet.notes)
-
-
-def validate_sheet(rows: Sequence[Row], means: Sequence[Summary]) -> Sheet:
-    """Predicted against measured, and what each prediction rests on."""
+def validation_sheet(rows: Sequence[Prediction], means: Sequence[Summary]) -> Sheet:
+    """Predictions next to what was measured, and what each prediction rests on."""
     systems = list(dict.fromkeys(row.system.name for row in rows))
     by_name = {row.system.name: row.system for row in rows}
     notes = [_mean(summary) for summary in means]
@@ -65,9 +25,9 @@ def validate_sheet(rows: Sequence[Row], means: Sequence[Summary]) -> Sheet:
             f"[{number}] {name}, {system.source}. Published: {system.published}. "
             f"{Tier.INFERRED}: {system.inferred}.{reason}"
         )
-    return Sheet(
+    table = Table(
         headers=("System", "Quantity", ">PUBLISHED", ">Predicted", ">Ratio", "", "Tier [notes]"),
-        cells=tuple(
+        rows=[
             (
                 row.system.title,
                 QUANTITIES[row.quantity],
@@ -78,10 +38,9 @@ def validate_sheet(rows: Sequence[Row], means: Sequence[Summary]) -> Sheet:
                 f"{row.tier} [{systems.index(row.system.name) + 1}]",
             )
             for row in rows
-        ),
-        notes=tuple(notes),
-        records=tuple(map(_record, rows)),
+        ],
     )
+    return Sheet(parts=[table, "", Notes(notes)], records=list(map(_record, rows)))
 
 
 def _mean(summary: Summary) -> str:
@@ -100,7 +59,7 @@ def _range(amount: Range | None) -> str:
     return f"{amount.nominal:.3g} ({amount.low:.3g} to {amount.high:.3g})"
 
 
-def _record(row: Row) -> dict:
+def _record(row: Prediction) -> dict:
     system, amount = row.system, row.predicted
     return {
         "system": system.name,
@@ -123,7 +82,7 @@ def _record(row: Row) -> dict:
 
 
 def scalesim_sheet(products: Sequence[Product]) -> Sheet:
-    """Our cycles, what is to be added to them, and SCALE-Sim's."""
+    """Cycles of ours, what is to be added to them, and SCALE-Sim's."""
     records = [
         {
             "model": product.model,
@@ -148,15 +107,17 @@ def scalesim_sheet(products: Sequence[Product]) -> Sheet:
         for line in records
     ]
     left = sum(product.unexplained != 0 for product in products)
-    return Sheet(
-        headers=tuple(f">{key}" if key in numbers else key for key in shown),
-        cells=tuple(cells),
-        notes=(
+    table = Table(
+        headers=[f">{key}" if key in numbers else key for key in shown],
+        rows=cells,
+    )
+    notes = Notes(
+        [
             f"{len(products) - left} of {len(products)} products explained to the cycle: ours + "
             f"{' + '.join(TERMS)} = scalesim",
             *(f"{key}: {text}" for key, text in TERMS.items()),
             "ours: arch.timing of the FP16 array, one lane a PE; is: weight-stationary on the "
             "transposed product. Other number formats take the same cycles",
-        ),
-        records=tuple(records),
+        ]
     )
+    return Sheet(parts=[table, "", notes], records=records)

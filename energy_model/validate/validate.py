@@ -82,7 +82,7 @@ class System:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Prediction:
     """One quantity of one system.
 
     Attributes
@@ -212,13 +212,13 @@ def predict(system: System, machine: Machine | None = None) -> dict[str, Range |
 
 
 @functools.cache
-def validate() -> tuple[Row, ...]:
+def validate() -> tuple[Prediction, ...]:
     """Each quantity of each system that is measured or predicted; watts where they are measured."""
     rows = []
     for system in systems():
         predicted = predict(system)
         rows += [
-            Row(
+            Prediction(
                 system=system,
                 quantity=quantity,
                 measured=system.measured.get(quantity),
@@ -230,7 +230,7 @@ def validate() -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def summaries(rows: Iterable[Row]) -> tuple[Summary, ...]:
+def summaries(rows: Iterable[Prediction]) -> tuple[Summary, ...]:
     """Of rates and of energies; watts are their product."""
     rows = tuple(rows)
     return tuple(
@@ -239,7 +239,7 @@ def summaries(rows: Iterable[Row]) -> tuple[Summary, ...]:
     )
 
 
-def _summary(quantity: str, rows: list[Row]) -> Summary:
+def _summary(quantity: str, rows: list[Prediction]) -> Summary:
     factors = [row.factor for row in rows]
     return Summary(
         quantity=quantity,

@@ -1,6 +1,7 @@
 """Files that are read strictly and written whole."""
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tritloom.arch.files import (
     read_text,
     whole_file,
     write_files,
+    write_text,
 )
 
 
@@ -171,3 +173,30 @@ def test_unusable_cache_is_one_error(tmp_path, monkeypatch, working_folder, cach
 def test_keys_tell_the_borders_of_their_parts():
     assert key_of("ab", "c") == key_of("ab", "c") != key_of("a", "bc")
     assert len(key_of("")) == 16
+
+
+def test_text_is_written_as_utf_8(tmp_path):
+    write_text(tmp_path / "a.txt", "ä\n")
+    assert (tmp_path / "a.txt").read_bytes() == "ä\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("folder", "a", "Is a directory"),
+        ("no/a.txt", "a", "No such file or directory"),
+        ("a.txt", "\udc80", "its text is not UTF-8"),
+    ],
+)
+def test_text_that_cannot_be_written_names_the_file_and_leaves_nothing(tmp_path, name, text, why):
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / name
+    with pytest.raises(InputError, match=f"^cannot write {re.escape(str(path))}: {why}$"):
+        write_text(path, text)
+    assert [left.name for left in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("path", [Path(), Path("a\0b")], ids=repr)
+def test_text_is_not_written_to_what_is_no_name(path):
+    with pytest.raises(InputError, match=r"^cannot write .*: no name of a file$"):
+        write_text(path, "a")

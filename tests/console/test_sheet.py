@@ -44,6 +44,16 @@ def test_pipe_folds_nothing(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+def test_width_folds_text_but_no_heading_and_no_table(capsys):
+    words, row = "word " * 30, "x" * 60
+    table = Table(headers=("a",), rows=[(row,)])
+    show(Sheet(parts=[words, "", Heading(row), table, Notes([words])], width=50))
+    lines = capsys.readouterr().out.splitlines()
+    folded = ["word " * 9 + "word"] * 3
+    assert lines == [*folded, "", row, "a", row, *folded]
+    assert render(Sheet(parts=[words], width=50), "markdown") == words
+
+
 def test_markdown_is_a_table_that_code_hosts_read(capsys):
     show(SHEET, "markdown")
     assert capsys.readouterr().out == (
@@ -60,6 +70,11 @@ def test_html_parses_and_escapes():
     assert "a|b & <c>" in text
     assert fragment.find(".//{*}td[@class='number']").text == "1.5"
     assert fragment.find(".//{*}tr[@class='bold']") is not None
+
+
+def test_html_leaves_out_blanks_that_indent():
+    sheet = Sheet(parts=[Table(headers=("a", ">b"), rows=[("  part", "1")])])
+    assert '<td>part</td><td class="number">1</td>' in render(sheet, "html")
 
 
 def test_json_and_csv_are_the_records():

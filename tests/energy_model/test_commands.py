@@ -17,7 +17,8 @@ from tritloom.arch.models.known import MODELS
 from tritloom.arch.models.trace import build_trace
 from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
-from tritloom.energy_model.cli import FORMATS, main
+from tritloom.console.sheet import FORMS
+from tritloom.energy_model.__main__ import PROGRAM
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.costs.units import si
 from tritloom.energy_model.trace.file import read_trace
@@ -42,7 +43,7 @@ def run(*arguments, stdin=None):
 
 
 def output(capsys, *arguments):
-    assert main(list(arguments)) == 0
+    assert PROGRAM.main(list(arguments)) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     return captured.out
@@ -83,8 +84,9 @@ def test_report_takes_less_than_a_second_and_a_half_cold():
 
 def test_report_imports_matplotlib_for_a_plot_only():
     code = (
-        "import sys; from tritloom.energy_model.cli import main; "
-        "main(['report', '--size', '70b', '--layers']); sys.exit('matplotlib' in sys.modules)"
+        "import sys; from tritloom.energy_model.__main__ import PROGRAM; "
+        "PROGRAM.main(['report', '--size', '70b', '--layers']); "
+        "sys.exit('matplotlib' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60, check=False
@@ -141,7 +143,7 @@ def test_hardware_changes_latency_alone(capsys):
 
 
 @pytest.mark.parametrize("hardware", ["a100", "large-ws", "large-int8", "kv260"])
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMS)
 def test_every_kind_of_machine_prints_in_every_format(capsys, hardware, form):
     assert output(capsys, "report", "--size", "7b", "--hardware", hardware, "--format", form)
 
@@ -347,7 +349,7 @@ def test_plot_shows_four_panels_with_ratios(tmp_path, monkeypatch):
 
     pictures = []
     monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: pictures.append(self))
-    assert main(["report", "--size", "70b", "--plot", str(tmp_path / "x.png")]) == 0
+    assert PROGRAM.main(["report", "--size", "70b", "--plot", str(tmp_path / "x.png")]) == 0
     energy, by_layer, memory, latency = pictures[0].axes
     assert [t.get_text() for t in energy.texts[:3]] == ["71.4x", "1.00x", "41.2x"]
     assert len(by_layer.patches) == 2 * 10
@@ -450,7 +452,7 @@ def test_trace_of_a_config_has_the_checkpoints_weights(capsys, mistral):
 
 
 def test_a_context_beyond_the_models_is_noted(capsys, mistral):
-    assert main(["trace", "--model", str(mistral), "--context", "131072"]) == 0
+    assert PROGRAM.main(["trace", "--model", str(mistral), "--context", "131072"]) == 0
     captured = capsys.readouterr()
     assert captured.err == "note: Mistral-7B-v0.1 is made for 32768 tokens, not 131072\n"
     assert "attn.qk_window, m: 1, k: 128, n: 4096" in captured.out
@@ -459,7 +461,7 @@ def test_a_context_beyond_the_models_is_noted(capsys, mistral):
 def bad(capsys, *arguments):
     """Message of a run that must fail: one line on standard error, nothing on standard output."""
     try:
-        status = main(list(arguments))
+        status = PROGRAM.main(list(arguments))
     except SystemExit as exit_:
         status = exit_.code
     captured = capsys.readouterr()
@@ -525,7 +527,7 @@ def test_bad_arguments_get_one_line(capsys, arguments, message):
 def test_bad_arguments_exit_with_status_2():
     done = run("report", "--size", "42b")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("python -m energy_model: error: unknown size '42b'")
+    assert done.stderr.startswith("python -m energy_model report: error: unknown size '42b'")
 
 
 def test_a_plot_that_cannot_be_moved_into_place_leaves_nothing(capsys, tmp_path):
@@ -588,7 +590,7 @@ def test_a_csv_costs_what_the_same_products_as_yaml_do(capsys, tmp_path, weight)
 @pytest.mark.parametrize("command", [[], ["report"], ["compare"], ["counts"]])
 def test_help_names_what_it_offers(capsys, command):
     with pytest.raises(SystemExit) as caught:
-        main([*command, "--help"])
+        PROGRAM.main([*command, "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
     expected = {
@@ -662,7 +664,7 @@ def test_counts_csv_leaves_unpriced_joules_empty(capsys, tmp_path):
         ('{"add_int8": 1.5}', "add_int8 must be an integer, not 1.5"),
         ('{"add_int8": "8"}', "add_int8 must be an integer, not '8'"),
         ('{"add_int8": true}', "add_int8 must be an integer, not True"),
-        ('{"add_int8": NaN}', "add_int8 must be an integer, not nan"),
+        ('{"add_int8": NaN}', "is not JSON: NaN is no number of JSON"),
         ('{"add_int8": -1}', "add_int8 must be at least 0, not -1"),
         ('{"add_int8": 1' + "0" * 400 + "}", "add_int8 must be at most"),
         ('{"add_int8": 1' + "0" * 5000 + "}", "is not JSON"),

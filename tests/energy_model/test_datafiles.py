@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tritloom.arch.errors import InputError
 from tritloom.arch.models.huggingface import FAMILIES, read_config
 from tritloom.arch.models.known import find_model
-from tritloom.energy_model.cli import main
+from tritloom.energy_model.__main__ import PROGRAM
 from tritloom.energy_model.costs.datafile import DATA
 from tritloom.energy_model.costs.table import load_costs
 from tritloom.energy_model.machine.file import load_machine
@@ -226,6 +226,6 @@ def test_odd_counts_are_priced_or_refused_in_one_line(odd, tmp_path, capsys):
     path = tmp_path / "counts.json"
     for text in (odd, f'{{"add_int8": {odd}}}', f'{{"add_int8": 1, "add_int8": {odd}}}'):
         path.write_text(text)
-        status, err = main(["counts", str(path)]), capsys.readouterr().err
+        status, err = PROGRAM.main(["counts", str(path)]), capsys.readouterr().err
         assert status in (0, 2)
         assert len(err.splitlines()) == status // 2

@@ -10,7 +10,7 @@ from tritloom.arch.errors import InputError
 from tritloom.arch.tiling import WeightStationaryPlan
 from tritloom.arch.timing import gemm_cycles
 from tritloom.arch.workload import Gemm, Layer
-from tritloom.energy_model.cli import main
+from tritloom.energy_model.__main__ import PROGRAM
 from tritloom.energy_model.costs.table import load_costs
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.machine.file import hardware_names, load_dram, load_machine, parse_array
@@ -381,7 +381,9 @@ def test_a_machine_without_a_file_is_rejected():
 
 def test_a_report_says_how_many_bits_its_packing_has(capsys):
     assert (
-        main(["report", "--size", "700m", "--hardware", "u280", "--phase", "decode", "--details"])
+        PROGRAM.main(
+            ["report", "--size", "700m", "--hardware", "u280", "--phase", "decode", "--details"]
+        )
         == 0
     )
     text = capsys.readouterr().out

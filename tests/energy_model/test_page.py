@@ -11,7 +11,7 @@ from pathlib import Path
 import html5lib
 import pytest
 
-from tritloom.energy_model.cli import main
+from tritloom.energy_model.__main__ import PROGRAM
 
 ROOT = Path(__file__).parents[2]
 PLOTS = 6
@@ -37,7 +37,7 @@ CASES = [
 
 def make(*arguments):
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        assert main(["report", *arguments, "--format", "html"]) == 0
+        assert PROGRAM.main(["report", *arguments, "--format", "html"]) == 0
     return printed.getvalue()
 
 
@@ -82,7 +82,7 @@ def test_the_page_is_valid_and_fetches_nothing(case):
 
 def test_the_page_shows_what_the_json_holds(case, capsys):
     arguments, page = case
-    assert main(["report", *arguments, "--format", "json"]) == 0
+    assert PROGRAM.main(["report", *arguments, "--format", "json"]) == 0
     report = json.loads(capsys.readouterr().out)
     tree = tree_of(page)
     headline, figures, *_ = map(rows_of, tree.iter("table"))
@@ -136,7 +136,7 @@ def test_names_from_outside_are_escaped(tmp_path):
 
 def test_out_writes_a_page_that_says_nothing_of_when_or_where(tmp_path):
     path = tmp_path / "x.html"
-    assert main(["report", *CASES[0], "--format", "html", "--out", str(path)]) == 0
+    assert PROGRAM.main(["report", *CASES[0], "--format", "html", "--out", str(path)]) == 0
     assert path.read_text() == page_of(*CASES[0])
 
 
@@ -144,9 +144,9 @@ def test_out_writes_a_page_that_says_nothing_of_when_or_where(tmp_path):
 def test_out_writes_what_would_be_printed(tmp_path, capsys, form):
     arguments = ["report", "--size", "7b", "--format", form]
     path = tmp_path / "x"
-    assert main([*arguments, "--out", str(path)]) == 0
+    assert PROGRAM.main([*arguments, "--out", str(path)]) == 0
     assert capsys.readouterr().out == ""
-    assert main(arguments) == 0
+    assert PROGRAM.main(arguments) == 0
     assert path.read_text() == capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [path]
 
@@ -154,7 +154,7 @@ def test_out_writes_what_would_be_printed(tmp_path, capsys, form):
 def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path, capsys):
     target = tmp_path / "x.json"
     target.mkdir()
-    assert main(["report", "--size", "7b", "--format", "json", "--out", str(target)]) == 2
+    assert PROGRAM.main(["report", "--size", "7b", "--format", "json", "--out", str(target)]) == 2
     assert f"cannot write {target}" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [target]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tritloom.arch.models.known import FIGURE3, MODELS
-from tritloom.energy_model.cli import main
+from tritloom.console.sheet import Sheet, render
+from tritloom.energy_model.__main__ import PROGRAM
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.papers import (
     assumptions as reproduce_assumptions,
@@ -20,12 +21,10 @@ from tritloom.energy_model.papers import (
     reproduce,
 )
 from tritloom.energy_model.papers import (
-    sheets as reproduce_render,
-)
-from tritloom.energy_model.papers import (
     targets as reproduce_targets,
 )
 from tritloom.energy_model.papers.gpu import decode_fits, load_pipeline
+from tritloom.energy_model.papers.sheets import targets_table
 from tritloom.energy_model.published import FITTED, published_series
 
 ROWS = reproduce.reproduce()
@@ -42,7 +41,7 @@ def rows_of(source=reproduce.B158, **wanted):
 
 
 def run(capsys, *arguments):
-    status = main(["reproduce", *arguments])
+    status = PROGRAM.main(["reproduce", *arguments])
     captured = capsys.readouterr()
     return status, captured.out, captured.err
 
@@ -90,7 +89,7 @@ def test_check_names_a_missed_target_and_exits_with_1(capsys, monkeypatch, name)
     monkeypatch.setattr(reproduce, "reproduce", lambda: spoilt(name))
     status, out, err = run(capsys, "--check")
     assert status == 1
-    assert err.startswith(f"python -m energy_model: missed {name}: ")
+    assert err.startswith(f"python -m energy_model reproduce: failed: missed {name}: ")
     assert err.count("\n") == 1
     assert "MISSED" in out
     assert run(capsys)[0] == 0
@@ -385,9 +384,9 @@ def test_a_plot_folder_that_is_a_file_gets_one_line(capsys, tmp_path):
     path.write_text("")
     status, out, err = run(capsys, "--plots", str(path))
     assert (status, out) == (2, "")
-    assert err == f"python -m energy_model: error: cannot write to {path}: File exists\n"
+    assert err == f"python -m energy_model reproduce: error: cannot write to {path}: File exists\n"
 
 
 def test_docs_quote_the_targets_as_they_come_out():
     text = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
-    assert reproduce_render.markdown_targets(TARGETS.values()) in text
+    assert render(Sheet(parts=[targets_table(TARGETS.values())]), "markdown") in text

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tritloom.arch.errors import InputError
 from tritloom.arch.timing import gemm_cycles
 from tritloom.arch.workload import Gemm
-from tritloom.energy_model.cli import FORMATS, main
+from tritloom.console.sheet import FORMS
+from tritloom.energy_model.__main__ import PROGRAM
 from tritloom.energy_model.costs import datafile
 from tritloom.energy_model.machine.file import load_dram
 from tritloom.energy_model.machine.machine import Machine
@@ -114,9 +115,9 @@ def test_the_array_is_the_fp16_baseline_of_a_machine():
     assert (config.shape, config.hops) == ("32x32x1", 32)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FORMS)
 def test_every_format_has_every_product(capsys, form):
-    assert main(["validate", "--scalesim", "--format", form]) == 0
+    assert PROGRAM.main(["validate", "--scalesim", "--format", form]) == 0
     text = capsys.readouterr().out
     if form == "json":
         lines = json.loads(text)

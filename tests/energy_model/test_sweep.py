@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tritloom.arch.config import ArrayConfig, preset
 from tritloom.arch.errors import InputError
 from tritloom.arch.models.known import find_model
-from tritloom.energy_model.cli import main
+from tritloom.energy_model.__main__ import PROGRAM
 from tritloom.energy_model.costs import datafile
 from tritloom.energy_model.costs.table import load_costs
 from tritloom.energy_model.machine.area import area_table, array_area
@@ -270,10 +270,10 @@ def test_a_front_holds_points_of_one_task_that_no_other_beats(tmp_path):
 )
 def test_a_wrong_file_is_named_with_line_and_key(tmp_path, capsys, text, message):
     path, out = write(tmp_path, text), tmp_path / "out.csv"
-    assert main(["sweep", str(path), "--out", str(out)]) == 2
+    assert PROGRAM.main(["sweep", str(path), "--out", str(out)]) == 2
     captured = capsys.readouterr()
     (line,) = captured.err.splitlines()
-    assert line.startswith(f"python -m energy_model: error: {path}")
+    assert line.startswith(f"python -m energy_model sweep: error: {path}")
     assert message in line
     assert captured.out == ""
     assert list(tmp_path.iterdir()) == [path]
@@ -290,7 +290,7 @@ def test_a_wrong_file_is_named_with_line_and_key(tmp_path, capsys, text, message
     ],
 )
 def test_a_wrong_option_is_one_line(tmp_path, capsys, arguments, message):
-    assert main(["sweep", str(write(tmp_path)), *arguments]) == 2
+    assert PROGRAM.main(["sweep", str(write(tmp_path)), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
 
@@ -439,7 +439,7 @@ def test_a_dask_cluster_gives_what_one_process_gives(tmp_path, large):
         n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
     ) as cluster:
         address = ["--backend", "dask", "--scheduler", cluster.scheduler_address]
-        assert main(["sweep", str(path), "--out", str(tmp_path / "r.csv"), *address]) == 0
+        assert PROGRAM.main(["sweep", str(path), "--out", str(tmp_path / "r.csv"), *address]) == 0
     assert (tmp_path / "r.csv").read_bytes() == whole
 
 
@@ -448,7 +448,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(tmp_path, capsys, monkeypa
     monkeypatch.setattr(sweep_run, "TIMEOUT_S", 0.5)
     arguments = ["--backend", "dask", "--scheduler", "tcp://127.0.0.1:9"]
     out = tmp_path / "r.csv"
-    assert main(["sweep", str(write(tmp_path)), "--out", str(out), *arguments]) == 2
+    assert PROGRAM.main(["sweep", str(write(tmp_path)), "--out", str(out), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "no Dask scheduler answers at 'tcp://127.0.0.1:9'" in line
 
@@ -492,20 +492,20 @@ def test_what_was_swept_is_beside_the_results(tmp_path):
 def test_tables_json_csv_and_a_picture_show_the_front(tmp_path, capsys):
     path, out, picture = write(tmp_path), tmp_path / "r.csv", tmp_path / "r.svg"
     command = ["sweep", str(path), "--out", str(out), "--backend", "sequential"]
-    assert main([*command, "--plot", str(picture)]) == 0
+    assert PROGRAM.main([*command, "--plot", str(picture)]) == 0
     text = capsys.readouterr().out
     assert "64 points, 16 infeasible" in text
     assert "16 x cols_per_hop must divide cols = 24, which 16 does not" in text
     assert "area_mm2: PROJECTED" in text
     assert picture.read_text().startswith("<?xml")
-    assert main([*command, "--format", "json"]) == 0
+    assert PROGRAM.main([*command, "--format", "json"]) == 0
     content = json.loads(capsys.readouterr().out)
     sweep = read(tmp_path)
     expected = fronts(sweep, read_results(out))
     assert [front["points"] for front in content["fronts"]] == list(expected.values())
     for front in expected.values():
         assert f"{front[0]['model']}, phase {front[0]['phase']}" in text
-    assert main([*command, "--format", "csv"]) == 0
+    assert PROGRAM.main([*command, "--format", "csv"]) == 0
     lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     best = [row["point"] for front in expected.values() for row in front]
     assert [int(line["point"]) for line in lines] == best
@@ -514,7 +514,7 @@ def test_tables_json_csv_and_a_picture_show_the_front(tmp_path, capsys):
 def test_benchmark_counts_feasible_points_and_writes_nothing(tmp_path, capsys):
     path = write(tmp_path)
     arguments = ["sweep", str(path), "--benchmark", "--jobs", "1", "--format", "json"]
-    assert main(arguments) == 0
+    assert PROGRAM.main(arguments) == 0
     cold, warm = json.loads(capsys.readouterr().out)
     assert (cold["start"], warm["start"]) == ("cold", "warm")
     for speed in (cold, warm):
@@ -525,7 +525,7 @@ def test_benchmark_counts_feasible_points_and_writes_nothing(tmp_path, capsys):
 
 
 def test_benchmark_prints_a_line_for_each_start(tmp_path, capsys):
-    assert main(["sweep", str(write(tmp_path)), "--benchmark", "--jobs", "1"]) == 0
+    assert PROGRAM.main(["sweep", str(write(tmp_path)), "--benchmark", "--jobs", "1"]) == 0
     (heading, *lines) = (line.split() for line in capsys.readouterr().out.splitlines() if line)
     assert heading[:3] == ["Start", "Jobs", "Evaluations"]
     assert [line[:3] for line in lines] == [["cold", "1", "48"], ["warm", "1", "48"]]

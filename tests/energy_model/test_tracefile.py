@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tritloom.arch.errors import InputError
+from tritloom.arch.files import write_text
 from tritloom.arch.models.known import find_model
 from tritloom.arch.models.shape import ModelShape
 from tritloom.arch.models.trace import build_trace
@@ -17,7 +18,6 @@ from tritloom.energy_model.trace.file import (
     read_trace,
     trace_scalesim,
     trace_yaml,
-    write_text,
 )
 
 LLAMA_7B = find_model("7b")
@@ -274,10 +274,3 @@ def test_a_name_that_would_not_come_back_is_not_written_to_a_csv(name):
     trace = Trace(name="t", phase="decode", tokens=1, layers=(layer,))
     with pytest.raises(InputError, match=f"^layer name {re.escape(repr(name))} cannot be written"):
         trace_scalesim(trace)
-
-
-def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path):
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match=r"^cannot write .*folder: "):
-        write_text(tmp_path / "folder", "text")
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

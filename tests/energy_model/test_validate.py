@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tritloom.arch.errors import InputError
-from tritloom.energy_model.cli import FORMATS, main
+from tritloom.console.sheet import FORMS
+from tritloom.energy_model.__main__ import PROGRAM
 from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.machine.file import load_machine
 from tritloom.energy_model.validate import validate as module
@@ -34,7 +35,7 @@ MEASURED = {
 
 
 def output(capsys, *arguments):
-    assert main(["validate", *arguments]) == 0
+    assert PROGRAM.main(["validate", *arguments]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     return captured.out
@@ -177,7 +178,7 @@ def test_summary_counts_and_means_by_hand():
     ],
 )
 def test_limits_belong_to_what_they_limit(predicted, verdict, close, near):
-    row = module.Row(
+    row = module.Prediction(
         system=BY_NAME["tom_rom_2b"],
         quantity="tokens_per_s",
         measured=1000,
@@ -191,7 +192,7 @@ def test_limits_belong_to_what_they_limit(predicted, verdict, close, near):
 
 @pytest.mark.parametrize(("measured", "predicted"), [(None, 5), (5, None), (None, None)])
 def test_without_both_there_is_no_ratio_and_a_miss_where_nothing_is_predicted(measured, predicted):
-    row = module.Row(
+    row = module.Prediction(
         system=BY_NAME["tom_rom_2b"],
         quantity="tokens_per_s",
         measured=measured,
@@ -201,7 +202,7 @@ def test_without_both_there_is_no_ratio_and_a_miss_where_nothing_is_predicted(me
     assert row.missed is (predicted is None)
 
 
-@pytest.mark.parametrize("form", [f for f in FORMATS if f in ("table", "markdown")])
+@pytest.mark.parametrize("form", [f for f in FORMS if f in ("table", "markdown")])
 def test_printed_is_every_row_input_and_reason(capsys, form):
     text = output(capsys, "--format", form)
     for system in systems():
