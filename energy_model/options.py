@@ -33,8 +33,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--model",
         metavar="NAME|PATH",
-        help="any known model (the sizes, or figure3-1.3b, -3b, -7b, -13b, -70b, the GPT-shaped "
-        "models behind the paper's figure 3), or a Hugging Face config.json or a folder with one",
+        help="model: any known one (the sizes, or figure3-1.3b, -3b, -7b, -13b, -70b, the "
+        "GPT-shaped models behind the paper's figure 3), or a Hugging Face config.json or a "
+        "folder with one",
     )
 
 
@@ -72,10 +73,14 @@ def add_workload(
     work = parser.add_argument_group("workload")
     work.add_argument("--phase", choices=PHASES, default=phase, help=f"{which} [{phase}]")
     work.add_argument(
-        "--batch", type=int, metavar="N", default=1, help="sequences side by side [1]"
+        "--batch", type=int, metavar="N", default=1, help="number of sequences side by side [1]"
     )
     work.add_argument(
-        "--context", type=int, metavar="N", default=512, help="tokens of each sequence [512]"
+        "--context",
+        type=int,
+        metavar="N",
+        default=512,
+        help="number of tokens in each sequence [512]",
     )
     work.add_argument(
         "--kv-cache",
@@ -109,7 +114,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
         "--hardware",
         metavar="NAME",
         default="large",
-        help="a preset (large, large-ws, large-fp16, a100, kv260, ...), a .yaml file, or "
+        help="machine: a preset (large, large-ws, large-fp16, a100, kv260, ...), a .yaml file, or "
         "ROWSxCOLSxLANES with an optional /COLS_PER_HOP [large]",
     )
     machine.add_argument(
@@ -155,10 +160,15 @@ def chosen_costs(options: argparse.Namespace) -> CostTable:
 def add_format(group: argparse._ActionsContainer, forms: Sequence[str] = FORMS) -> None:
     """Add the option that says in which form results are printed."""
     group.add_argument(
-        "--format", choices=forms, default="table", help=f"{', '.join(forms)} [table]"
+        "--format",
+        choices=forms,
+        default="table",
+        help=f"form of the output: {', '.join(forms)} [table]",
     )
 
 
 def add_out(group: argparse._ActionsContainer) -> None:
     """Add the option that names a file to write instead of standard output."""
-    group.add_argument("--out", type=Path, metavar="FILE", help="file to write [standard output]")
+    group.add_argument(
+        "--out", type=Path, metavar="FILE", help="file to write instead of standard output"
+    )

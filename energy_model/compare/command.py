@@ -24,7 +24,8 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
         "pair",
         nargs="*",
         metavar="MODEL:FORMAT",
-        help="two of them, such as 13b:ternary 3b:fp16 [the paper's three pairs]",
+        help="two models with the number formats of their weights, such as 13b:ternary 3b:fp16 "
+        "[the paper's three pairs]",
     )
     add_workload(
         parser,

@@ -1,4 +1,4 @@
-"""Two models in number formats of their choice on one machine: the paper's scaling law, or any."""
+"""Two models in any number formats on one machine, or the pairs of the paper's scaling law."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def compare(
     first, second : str
         Name of a model and format of its weights, such as "13b:ternary" and "3b:fp16".
     find : callable
-        The model of a name.
+        Returns the model of a name.
 
     Raises
     ------

@@ -15,12 +15,12 @@ _LEVELS = ("low", "nominal", "high")
 
 
 def comparison_sheet(comparisons: Sequence[Comparison], claim: str | None) -> Sheet:
-    """Where the first model of each pair needs less than the second; amounts in SI units.
+    """Tables that say where the first model of a pair needs less; amounts of JSON in SI units.
 
     Parameters
     ----------
     claim : str or None
-        Source that claims it of each first model.
+        Source that claims this of each first model.
     """
     machine, workload = comparisons[0].machine, comparisons[0].workload
     parts: list[Part] = [

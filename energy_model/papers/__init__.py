@@ -1,1 +1,1 @@
-"""The figures of the BitNet papers beside those of the model."""
+"""Figures of the BitNet papers next to those of the model."""

@@ -1,4 +1,4 @@
-"""What the BitNet papers do not state, and what their figures are reproduced with in its place."""
+"""Assumptions behind the reproduced figures, in place of what the BitNet papers do not state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .reproduce import BATCH_SIZE, SYSTEMS, reproduce
 
 
 def assumptions() -> Mapping[str, str]:
-    """What the papers do not state, by key: all of it INFERRED."""
+    """Return what is assumed where the papers state nothing, by key: all of it INFERRED."""
     fits, pipeline, gpu, rule = decode_fits(), load_pipeline(), load_a100(), workspace_rule()
     peaks = gpu.peaks.ops_per_s
     batches = {row.system: row.published for row in reproduce() if row.quantity == BATCH_SIZE}

@@ -15,7 +15,10 @@ def reproduce_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `reproduce`."""
     add_format(parser)
     parser.add_argument(
-        "--plots", type=Path, metavar="DIR", help="draw them too, as figure2.png and so on"
+        "--plots",
+        type=Path,
+        metavar="DIR",
+        help="folder for pictures to draw too, as figure2.png and so on",
     )
     parser.add_argument(
         "--check", action="store_true", help="exit with status 1 if a target is missed"

@@ -17,7 +17,7 @@ from tritloom.energy_model.published import published_ratio, published_series
 from .gpu import BATCH_STEP, Pipeline, load_a100, step_bytes, weight_bytes
 
 DTYPES = {"llama": "fp16", "bitnet": "ternary"}
-# Its 30 blocks are themselves inferred from its latency, so it is predicted, never fitted to.
+# The 30 blocks of this size are inferred from its latency, so it is predicted, never fitted to.
 HELD_OUT = ("3.9b",)
 
 _TEMPLATE = """\
@@ -49,7 +49,7 @@ come out
 
 
 def measured(quantity: str) -> dict[str, dict[str, float]]:
-    """Published values to fit to, by system and size: "memory" in GB or "latency" in ms."""
+    """Collect published values to fit to, by system and size: "memory" in GB, "latency" in ms."""
     found: dict[str, dict[str, float]] = {system: {} for system in DTYPES}
     for series in published_series():
         if series.quantity == quantity:
@@ -61,7 +61,7 @@ def measured(quantity: str) -> dict[str, dict[str, float]]:
 
 
 def fit_workspace() -> tuple[float, float, np.ndarray]:
-    """GB of any model, GB of each 1000 of hidden size, and the relative errors that remain."""
+    """Fit the GB of any model and of each 1000 of hidden size; the relative errors come third."""
     published = measured("memory")
     rows, rest, total = [], [], []
     for system, weight in DTYPES.items():
@@ -75,7 +75,7 @@ def fit_workspace() -> tuple[float, float, np.ndarray]:
 
 
 def fit_decode(weight: str, latency_ms: dict[str, float]) -> tuple[float, float]:
-    """Share of the peak bandwidth, and microseconds of each block, of one system's latencies."""
+    """Fit the share of peak bandwidth and the microseconds of a block to a system's latencies."""
     models = [find_model(size) for size in latency_ms]
     peak = load_a100().dram.bytes_per_s
     rows = [(step_bytes(model, weight) / peak, model.layers) for model in models]
@@ -85,7 +85,7 @@ def fit_decode(weight: str, latency_ms: dict[str, float]) -> tuple[float, float]
 
 
 def predicted_ratios(sizes: Iterable[str], *, leave_out: bool) -> dict[str, float]:
-    """Latency ratios FP16 LLaMA / BitNet b1.58 of a fresh fit.
+    """Predict latency ratios FP16 LLaMA / BitNet b1.58 by a fresh fit.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def predicted_ratios(sizes: Iterable[str], *, leave_out: bool) -> dict[str, floa
 
 
 def sequence_workspace_gb() -> tuple[float, float]:
-    """Where both batches of table 3 are the largest that fit: above the first, up to the second."""
+    """Find between which GB of a sequence both batches of table 3 are the largest that fit."""
     pipeline = Pipeline(gpu=load_a100(), sequence_workspace_gb=0)
     low, high = -math.inf, math.inf
     for system, values in measured("pipeline batch").items():
@@ -122,7 +122,7 @@ def sequence_workspace_gb() -> tuple[float, float]:
 
 
 def fitted_yaml() -> str:
-    """The text of data/fitted.yaml."""
+    """Fit all constants and return the text of data/fitted.yaml."""
     base, slope, errors = fit_workspace()
     latencies = measured("latency")
     sizes = list(latencies["llama"])
@@ -146,7 +146,7 @@ def fitted_yaml() -> str:
 def _relative_fit(
     rows: np.ndarray, values: np.ndarray, whole: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Constants c that minimise |(rows c - values) / whole|^2, and what remains of it."""
+    """Find constants c that minimise |(rows c - values) / whole|^2, and the errors that remain."""
     constants, *_ = np.linalg.lstsq(rows / whole[:, None], values / whole, rcond=None)
     return constants, (rows @ constants - values) / whole
 

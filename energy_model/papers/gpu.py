@@ -20,13 +20,13 @@ from tritloom.energy_model.published import FITTED
 # products run at the INT8 peak.
 CACHE_BYTES = {"fp16": 2, "ternary": 1}
 PEAK = {"fp16": "fp16", "ternary": "int8"}
-# The batches of table 3 are multiples of it (INFERRED).
+# Batches of table 3 are multiples of this (INFERRED).
 BATCH_STEP = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeFit:
-    """The two fitted constants of one system.
+    """Two fitted constants of one system.
 
     Attributes
     ----------
@@ -59,15 +59,15 @@ class Pipeline:
     sequence_workspace_gb: float
 
     def cache_bytes(self, model: ModelShape, weight: str) -> float:
-        """Keys and values of one sequence, in all stages."""
+        """Bytes of one sequence's keys and values, in all stages."""
         return 2 * model.layers * model.kv_features * self.context * CACHE_BYTES[weight]
 
     def free_bytes(self, model: ModelShape, weight: str) -> float:
-        """Memory of all GPUs beside the weights."""
+        """Bytes of all GPUs' memory that the weights leave."""
         return self.gpus * self.gpu.dram.bytes - weight_bytes(model, weight)
 
     def max_batch(self, model: ModelShape, weight: str) -> int:
-        """The largest batch whose keys, values and workspace fit beside the weights."""
+        """Largest batch whose keys, values and workspace fit beside the weights."""
         sequence = self.cache_bytes(model, weight) + 1e9 * self.sequence_workspace_gb
         return int(self.free_bytes(model, weight) / sequence) // BATCH_STEP * BATCH_STEP
 
@@ -88,19 +88,19 @@ class Pipeline:
 
 
 def block_bytes(model: ModelShape, weight: str) -> int:
-    """Weights of the decoder blocks in memory, ternary ones at two bits."""
+    """Bytes of the decoder blocks' weights in memory, ternary ones at two bits."""
     if weight == "fp16":
         return 2 * model.block_weights
     return model.layers * sum(n * TRIT2.packed_bytes(k) for _, k, n in model.linears())
 
 
 def weight_bytes(model: ModelShape, weight: str) -> int:
-    """All weights in memory; embedding and output head are FP16 in both systems."""
+    """Bytes of all weights in memory; embedding and output head are FP16 in both systems."""
     return block_bytes(model, weight) + 2 * model.embedding_weights
 
 
 def step_bytes(model: ModelShape, weight: str) -> int:
-    """Weights that decoding one token reads: the blocks and the output head."""
+    """Bytes of weights that decoding one token reads: the blocks and the output head."""
     return block_bytes(model, weight) + 2 * model.vocab * model.hidden
 
 
@@ -116,13 +116,13 @@ def decode_s(model: ModelShape, weight: str, gpu: Machine) -> float:
 
 @functools.cache
 def load_a100() -> Machine:
-    """The GPU that the papers measured; `Machine.peaks` and `Machine.dram` are its data sheet's."""
+    """Load the GPU that the papers measured, with the peaks and the DRAM of its data sheet."""
     return load_machine("a100")
 
 
 @functools.cache
 def decode_fits() -> dict[str, DecodeFit]:
-    """The fitted constants of each system, by dtype of its weights."""
+    """Load the fitted constants of each system, by dtype of its weights."""
     where, keys = f"{FITTED}: decode_a100", ("bandwidth_share", "block_us")
     fields = _fitted("decode_a100", *CACHE_BYTES)
     fits = {}
@@ -136,7 +136,7 @@ def decode_fits() -> dict[str, DecodeFit]:
 
 
 def load_pipeline() -> Pipeline:
-    """Two A100-80GB and 512 tokens, as in table 3 of arXiv 2402.17764."""
+    """Load the pipeline of table 3 of arXiv 2402.17764: two A100-80GB and 512 tokens."""
     key = "sequence_workspace_gb"
     value = _fitted("pipeline_a100", key)[key]
     return Pipeline(

@@ -1,4 +1,4 @@
-"""`reproduce` as pictures in the layout of arXiv 2402.17764: bars are the model, dots the paper.
+"""Pictures of `reproduce` laid out as in arXiv 2402.17764: bars are the model, dots the paper.
 
 Matplotlib is imported on use.
 """
@@ -27,7 +27,8 @@ from .reproduce import (
 )
 
 _COLOURS = {"llama": LLAMA_COLOUR, "bitnet": BITNET_COLOUR}
-_ORDER = ("bitnet", "llama")  # as in the paper
+# The order of the paper.
+_ORDER = ("bitnet", "llama")
 _ADD_SHADE = 0.55
 
 
@@ -57,7 +58,7 @@ def plot_figures(rows: Sequence[ReproducedValue], folder: Path) -> None:
 
 
 def _figure2(picture, rows: Sequence[ReproducedValue]) -> None:
-    """Latency (left) and memory (right) by size."""
+    """Draw latency (left) and memory (right) by size."""
     left, right = picture.subplots(1, 2)
     for axes, quantity, title in (
         (left, LATENCY, "Latency of one token (ms)"),
@@ -69,7 +70,7 @@ def _figure2(picture, rows: Sequence[ReproducedValue]) -> None:
 
 
 def _figure3(picture, rows: Sequence[ReproducedValue]) -> None:
-    """Energy of one operation (left, adds on multiplies) and end to end (right)."""
+    """Draw the energy of one operation (left, adds on multiplies) and end to end (right)."""
     left, right = picture.subplots(1, 2, width_ratios=(1, 2))
     parts = [row for row in rows if row.figure == FIGURE3_LEFT]
     (ratio,) = (row for row in parts if row.system == RATIO)
@@ -96,7 +97,7 @@ def _figure3(picture, rows: Sequence[ReproducedValue]) -> None:
 
 
 def _table3(picture, rows: Sequence[ReproducedValue]) -> None:
-    """The largest batch and the throughput of 70B, the model's and the paper's."""
+    """Draw a table of the largest batch and the throughput of 70B, the model's and the paper's."""
     axes = picture.subplots()
     axes.set_axis_off()
     cells = []
@@ -117,7 +118,7 @@ def _table3(picture, rows: Sequence[ReproducedValue]) -> None:
 
 
 def _pairs(axes, rows: Sequence[ReproducedValue], title: str) -> None:
-    """A pair of bars for each size on a logarithmic axis, the ratio above, dots for the paper."""
+    """Draw a pair of bars for each size, with the ratio above and dots for the paper."""
     sizes = list(dict.fromkeys(row.size for row in rows))
     found = {(row.system, row.size): row for row in rows}
     for offset, system in zip((-0.2, 0.2), _ORDER, strict=True):
@@ -146,6 +147,6 @@ def _pairs(axes, rows: Sequence[ReproducedValue], title: str) -> None:
 
 
 def _ratio(row: ReproducedValue) -> str:
-    """The model's ratio, and the published one below it."""
+    """Text of the model's ratio, with the published one below it."""
     digits = 1 if row.published >= 10 else 2
     return f"{row.model:.{digits}f}x\n(published {row.published:.{digits}f}x)"

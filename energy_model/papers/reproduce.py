@@ -1,4 +1,4 @@
-"""The BitNet papers' figures: each published value next to what the model says.
+"""Figures of the BitNet papers: each published value next to what the model says.
 
 Figure 3 and all memory are `evaluate`'s, as in a report; latency and throughput on the papers' GPU
 are `energy_model.papers.gpu`'s; table 1 of arXiv 2310.11453 is that paper's formulas on a trace.
@@ -53,7 +53,7 @@ ONE_BIT_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ReproducedValue:
-    """A published value and the model's.
+    """Published value next to the model's.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class ReproducedValue:
     digitised : bool
         Whether the published value is read off a figure's pixels, within 1 to 2 %.
     inferred : tuple of str
-        Keys of `reproduce_assumptions` that the model's value rests on.
+        Keys of `assumptions()` that the model's value rests on.
     left_out : float or None
         The model's value by a fit that has not seen this size.
     """
@@ -90,7 +90,7 @@ class ReproducedValue:
 
     @property
     def label(self) -> str:
-        """What is compared, such as "70B FP16 LLaMA, memory"."""
+        """Name of the value, such as "70B FP16 LLaMA, memory"."""
         return f"{self.name}, {self.quantity}"
 
     @property
@@ -111,7 +111,7 @@ class ReproducedValue:
 
 @functools.cache
 def reproduce() -> tuple[ReproducedValue, ...]:
-    """Every published value with the model's, in the papers' order."""
+    """Reproduce every published value, in the papers' order."""
     return (
         *_latency_or_memory(TABLE1),
         *_latency_or_memory(FIGURE2),
@@ -124,7 +124,7 @@ def reproduce() -> tuple[ReproducedValue, ...]:
 
 @functools.cache
 def _evaluated(name: str) -> dict[str, Evaluation]:
-    """Both systems under the papers' conditions; the machine decides over no figure here."""
+    """Evaluate both systems under the papers' conditions; no figure here depends on the machine."""
     machine = Machine(name="any", engine=parse_array("4x256x64"), dram=load_dram())
     return {
         system: evaluate(
@@ -150,7 +150,7 @@ def _compare(
     inferred: tuple[str, ...],
     prefix: str = "",
 ) -> Iterator[ReproducedValue]:
-    """A row for each value of a series, then one for each ratio label.
+    """Reproduce each value of a series, then each ratio label.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def _compare(
 
 
 def _latency_or_memory(figure: str) -> Iterator[ReproducedValue]:
-    """Table 1 or figure 2 of arXiv 2402.17764."""
+    """Reproduce table 1 or figure 2 of arXiv 2402.17764."""
     for series in _series(figure):
         if series.quantity == MEMORY:
             yield from _compare(
@@ -216,7 +216,7 @@ def _latency_or_memory(figure: str) -> Iterator[ReproducedValue]:
 
 
 def _figure3_left() -> Iterator[ReproducedValue]:
-    """Energy of one weight and one token, out of a whole model's products."""
+    """Reproduce the energy of one weight and one token, out of a whole model's products."""
     evaluated = _evaluated("figure3-70b")
     energies = {
         system: {
@@ -272,7 +272,7 @@ def _figure3_right() -> Iterator[ReproducedValue]:
 
 
 def _table3() -> Iterator[ReproducedValue]:
-    """70B on two GPUs."""
+    """Reproduce table 3 of arXiv 2402.17764: 70B on two GPUs."""
     pipeline = load_pipeline()
 
     def batch(system: str, model: ModelShape) -> int:
@@ -291,7 +291,7 @@ def _table3() -> Iterator[ReproducedValue]:
 
 
 def _one_bit_table() -> Iterator[ReproducedValue]:
-    """Table 1 of arXiv 2310.11453, cell by cell."""
+    """Reproduce table 1 of arXiv 2310.11453, cell by cell."""
     for column, (operation, node, costs) in enumerate(ONE_BIT_COLUMNS):
         prefix = {"multiply": "mul_", "add": "add_"}[operation]
         for published in published_one_bit():
@@ -313,7 +313,7 @@ def _one_bit_table() -> Iterator[ReproducedValue]:
 
 
 def _one_bit_counts(published: OneBit, name: str) -> Counts:
-    """Operations of that paper's formulas, in a number format of its table."""
+    """Count the operations of arXiv 2310.11453's formulas, in a number format of its table."""
     model = ModelShape(
         name=f"bitnet-{published.size}",
         hidden=published.hidden,
@@ -330,7 +330,7 @@ def _one_bit_counts(published: OneBit, name: str) -> Counts:
 
 
 def _formula_counts(layer: Layer, name: str) -> Counts:
-    """A product of k terms has k - 1 additions, unlike in `product_counts`."""
+    """Count a layer's operations: a product of k terms has k - 1 additions, not k as elsewhere."""
     adds = layer.macs - layer.count * layer.gemm.m * layer.gemm.n
     if layer.weight == "ternary":
         return Counts(add_int8=adds) + scale_counts(layer)

@@ -31,7 +31,7 @@ _HEADERS = (
 def reproduction_sheet(
     values: Sequence[ReproducedValue], targets: Sequence[Target], notes: Mapping[str, str]
 ) -> Sheet:
-    """Published values next to the model's; `residual` is model / published - 1.
+    """Tables of published values next to the model's; a residual is model / published - 1.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def reproduction_sheet(
 
 
 def targets_table(targets: Sequence[Target]) -> Table:
-    """How near the model must come, and how near it comes."""
+    """Table of how near the model must come, and how near it comes."""
     return Table(
         headers=("Target", "Limit", "Reached", ""),
         rows=[(t.name, t.limit, t.reached, "met" if t.met else "MISSED") for t in targets],

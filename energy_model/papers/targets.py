@@ -1,4 +1,4 @@
-"""How near the model must come to the papers' figures, and how near it comes."""
+"""Targets: how near the model must come to the papers' figures, and how near it comes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .reproduce import (
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """How near the model must come.
+    """Target for how near the model must come to a figure.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Target:
 
 
 def targets(comparisons: Iterable[ReproducedValue]) -> tuple[Target, ...]:
-    """Every target, with the figure that it is held to."""
+    """Hold the reproduced values to every target."""
     rows = tuple(comparisons)
 
     def pick(figure: str, quantity: str | None = None, *, ratio: bool | None = None):

@@ -1,1 +1,1 @@
-"""BitNet b1.58 beside FP16 LLaMA: figures, notes, tables, page and plot."""
+"""BitNet b1.58 next to FP16 LLaMA: figures, notes, tables, page and plot."""

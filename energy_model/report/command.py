@@ -40,12 +40,15 @@ def report_arguments(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--layers", action="store_true", help="print the figures of each layer too")
     output.add_argument(
-        "-v", "--details", action="store_true", help="all lines of the table, ranges and notes"
+        "-v",
+        "--details",
+        action="store_true",
+        help="print all lines of the table, ranges and notes",
     )
     add_format(output, (*FORMS, "html"))
     add_out(output)
     output.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw it too: .png, .svg, .pdf, ..."
+        "--plot", type=Path, metavar="FILE", help="picture to draw too: .png, .svg, .pdf, ..."
     )
 
 
@@ -71,8 +74,9 @@ def run_report(options: argparse.Namespace) -> None:
             given = {name: value for name, value in vars(options).items() if name not in _ASIDE}
             print(report_html(report, given), end="")
         else:
-            sheet = report_sheet(report, layers=options.layers, details=options.details)
-            show(sheet, options.format)
+            # Only a table has to fit a width; Markdown has always all lines.
+            details = options.details or options.format == "markdown"
+            show(report_sheet(report, layers=options.layers, details=details), options.format)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The figures of a report: quantities of both systems side by side, each with its tier."""
+"""Figures of a report: quantities of both systems side by side, each with its tier."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Figure:
     more_is_better : bool
         Whether the ratio is BitNet / LLaMA instead of LLaMA / BitNet; above 1, BitNet is ahead.
     parts : tuple of Figure
-        What it is made of, or what explains it.
+        Figures that it is made of, or that explain it.
     spread : Range or None
         The ratio, where both systems pay the same costs; else each is at its own end of its range.
     """
@@ -102,7 +102,7 @@ def _figure(
     tier: Tier = Tier.DERIVED,
     **rest,
 ) -> Figure:
-    """What `measure` finds in both systems; the tier is the weakest of what it found."""
+    """Measure both systems; the tier is the weakest of the values that `measure` finds."""
     values = [measure(side) for side in (llama, bitnet)]
     tiers = [value.tier for value in values if isinstance(value, Energy)]
     first, second = (v.total_j if isinstance(v, Energy) else Range.point(v) for v in values)
@@ -125,7 +125,7 @@ def _dimensions(model: ModelShape) -> tuple[str, ...]:
 
 
 def layer_figures(llama: LayerResult, bitnet: LayerResult, model: ModelShape) -> tuple[Figure, ...]:
-    """What a layer contributes to the figures of the same keys."""
+    """Compute what a layer contributes to the figures of the same keys."""
     figure = functools.partial(_figure, llama, bitnet)
     dims = _dimensions(model)
     blocks = dims if llama.layer.trained else (*dims, PRECISION)
@@ -140,7 +140,7 @@ def layer_figures(llama: LayerResult, bitnet: LayerResult, model: ModelShape) ->
 
 
 def build_figures(llama: Evaluation, bitnet: Evaluation, costs: CostTable) -> tuple[Figure, ...]:
-    """Every figure of the whole model, in the order of the report."""
+    """Compute every figure of the whole model, in the order of the report."""
     figure = functools.partial(_figure, llama, bitnet)
     model, workload = llama.model, llama.workload
     dims = _dimensions(model)
@@ -149,7 +149,10 @@ def build_figures(llama: Evaluation, bitnet: Evaluation, costs: CostTable) -> tu
     macs = sum(r.layer.macs for r in llama.layers if "arithmetic" in r.scope)
 
     def published(key: str) -> Published | None:
-        """Under the paper's conditions only, save for the energy per operation, which has none."""
+        """Return a published ratio where the workload is the paper's.
+
+        The energy of an operation depends on no workload.
+        """
         same = MODELS.get(model.name) == model and (
             (workload.batch, workload.context, workload.kv, workload.head_weight)
             == (BATCH, CONTEXT, "fp16", "fp16")
@@ -255,5 +258,5 @@ def _operations(prefix: str) -> Callable[[Evaluation], Energy]:
 
 
 def shown(dtype: str) -> str:
-    """A dtype as text has it."""
+    """Name of a number format in prose."""
     return "FP16" if dtype == "fp16" else dtype

@@ -1,4 +1,4 @@
-"""The notes of a report: its scope, and the assumptions that its figures rest on."""
+"""Notes of a report: its scope, and the assumptions that its figures rest on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Note:
 def build_notes(
     llama: Evaluation, bitnet: Evaluation, costs: CostTable, figures: tuple[Figure, ...]
 ) -> tuple[Note, ...]:
-    """The inferred assumptions first, in the order in which figures name them."""
+    """Write the notes, inferred assumptions first, in the order in which figures name them."""
     model, machine, workload = llama.model, llama.machine, llama.workload
     workspace = workspace_rule()
     published = [f"{f.key}: {f.published.source}" for f in figures if f.published]
@@ -84,7 +84,7 @@ def _array_note(machine: Machine) -> str:
 
 
 def _system_notes(llama: Evaluation, bitnet: Evaluation) -> list[Note]:
-    """On energy with memory: costs, what stays on chip, static power, what has no price."""
+    """Write notes on energy with memory: costs, on-chip memory, static power, missing prices."""
     machine, prices = llama.machine, bitnet.prices
     energies = [
         energy

@@ -1,4 +1,7 @@
-"""The report as one HTML file that opens offline. Jinja and Matplotlib are slow: import on use."""
+"""One HTML file that shows a report and opens offline.
+
+Jinja and Matplotlib are slow to import, so this module is imported on use.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ _PROGRAMS = ("tritloom", "numpy", "matplotlib")
 
 
 def report_html(report: Report, options: Mapping[str, object]) -> str:
-    """The report as a page with plots, tables, notes, costs, configuration and versions.
+    """Render a report as a page with plots, tables, notes, costs, configuration and versions.
 
     Parameters
     ----------
     options : mapping
-        Of the command line, to print.
+        Options of the command line, which the page shows.
     """
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True

@@ -1,4 +1,4 @@
-"""The report as pictures. Matplotlib is imported on use: it would double the time of a report."""
+"""Pictures of a report. Matplotlib is imported on use: it would double the time of a report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .report import Report, headlines_over
 from .sheets import SYSTEMS
 
 PAPER_COLOUR = "#3d85c6"
-# Where ratios are plotted; the phase's markers in a roofline.
+# Contexts and batches for which ratios are plotted, and markers of phases.
 CONTEXTS = (128, 512, 2048, 8192, 32768, 131072)
 BATCHES = (1, 4, 16, 64, 256)
 _MARKERS = {"prefill": "o", "decode": "^"}
@@ -60,7 +60,7 @@ def plot_report(report: Report, path: Path) -> None:
 
 
 def svg_plots(report: Report) -> dict[str, str]:
-    """SVG elements by title, to stand in a page and to take the colour of its text."""
+    """Draw SVG elements, by title, that stand in a page and take the colour of its text."""
     import matplotlib
     from matplotlib.figure import Figure as Picture
 
@@ -96,7 +96,7 @@ def svg_plots(report: Report) -> dict[str, str]:
 
 
 def _svg(picture, title: str) -> str:
-    """An element without prologue, metadata and what would clash with other plots of a page."""
+    """Render an element without prologue, metadata and names that other plots of a page have."""
     out = io.StringIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     picture.savefig(out, format="svg", transparent=True, metadata=metadata)
@@ -106,7 +106,7 @@ def _svg(picture, title: str) -> str:
 
 
 def _roofline(axes, report: Report) -> None:
-    """Roofs of the machine, and the layers of both systems in each phase below them."""
+    """Draw the roofs of the machine, and the layers of both systems in each phase below them."""
     machine = report.llama.machine
     bytes_per_s = machine.dram.bytes_per_s * machine.dram.efficiency
     placed = {
@@ -130,7 +130,8 @@ def _roofline(axes, report: Report) -> None:
             [layer.ops_per_s for layer in layers],
             color=LLAMA_COLOUR if system == SYSTEMS[0] else BITNET_COLOUR,
             marker=_MARKERS[phase],
-            s=90 if system == SYSTEMS[0] else 25,  # where they fall on one place both are seen
+            # Of two in one place both are seen.
+            s=90 if system == SYSTEMS[0] else 25,
             label=f"{system}, {phase}",
             zorder=3,
         )
@@ -143,7 +144,7 @@ def _roofline(axes, report: Report) -> None:
 
 
 def _ratios(axes, report: Report, name: str, values: tuple[int, ...]) -> None:
-    """The paper's ratio and those of the whole machine, with their ranges."""
+    """Draw the paper's ratio and those of the whole machine, with their ranges."""
     over = headlines_over(report, name, values)
     paper = [prefill.arithmetic.nominal for prefill, _ in over.values()]
     axes.plot(values, paper, color=PAPER_COLOUR, ls="--", label="arithmetic alone, prefill")
@@ -179,14 +180,14 @@ def _labels(total: Figure) -> list[str]:
 
 
 def _layers(report: Report, total: Figure) -> tuple[list[Figure], list[str]]:
-    """The layers that belong to a total, and the total itself."""
+    """Figures of the layers that belong to a total, and the total itself, with their labels."""
     rows = [row for row in report.rows if total.key in row.bitnet.scope]
     figures = [figure for row in rows for figure in row.figures if figure.key == total.key]
     return [*figures, total], [*(row.bitnet.layer.name for row in rows), "total"]
 
 
 def _bars(axes, title: str, figures: list[Figure], labels: list[str]) -> None:
-    """A pair of horizontal bars for each figure on a logarithmic axis, the ratio at their end."""
+    """Draw a pair of bars for each figure on a logarithmic axis, with the ratio at their end."""
     symbol = figures[0].unit.symbol
     for offset, colour, system, side in (
         (-0.2, LLAMA_COLOUR, SYSTEMS[0], "llama"),

@@ -35,7 +35,7 @@ class LayerRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """What the paper counts beside what a machine burns, in one phase.
+    """Energy that the paper counts next to what a machine burns, in one phase.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Report:
     headlines: tuple[Headline, ...]
 
     def figure(self, key: str) -> Figure:
-        """The figure of that key."""
+        """Return the figure of a key."""
         return next(figure for figure in self.figures if figure.key == key)
 
 
@@ -128,7 +128,7 @@ def build_report(
 def headlines_over(
     report: Report, name: str, values: Iterable[int]
 ) -> dict[int, tuple[Headline, ...]]:
-    """The headlines of prefill and decode at other values of a field of the workload."""
+    """Compute the headlines of prefill and decode at other values of a field of the workload."""
     found = {}
     for value in values:
         workload = dataclasses.replace(

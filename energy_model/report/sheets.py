@@ -15,7 +15,7 @@ from .figures import Figure
 from .report import LayerRow, Report
 
 SYSTEMS = ("FP16 LLaMA", "BitNet b1.58")
-# Columns that a short report has.
+# A short report fits into so many columns.
 _WIDTH = 100
 _CSV_FIELDS = (
     *("layer", "figure", "part", "unit", "llama", "bitnet", "ratio"),
@@ -56,12 +56,12 @@ def report_sheet(report: Report, *, layers: bool, details: bool = True) -> Sheet
 
 
 def note_numbers(report: Report) -> dict[str, str]:
-    """By key, of the notes that figures refer to."""
+    """Numbers of the notes that figures refer to, by key."""
     return {note.key: str(n) for n, note in enumerate(report.notes, 1) if note.key}
 
 
 def title(report: Report) -> str:
-    """What is compared, in which workload."""
+    """Title that says what is compared, in which workload."""
     model, workload = report.llama.model, report.llama.workload
     formats = (("key-value cache", workload.kv), ("output head", workload.head_weight))
     others = "".join(f", {name} {dtype}" for name, dtype in formats if dtype != "fp16")
@@ -98,7 +98,7 @@ def set_up(report: Report) -> tuple[str, str]:
 
 
 def _some(layers: int | None, model: ModelShape) -> bool:
-    """Whether that is a part of the blocks."""
+    """Whether a number of layers is known, and neither none nor all of them."""
     return layers not in (None, 0, model.layers)
 
 
@@ -210,7 +210,7 @@ def _report_dict(report: Report) -> dict:
 
 
 def _records(report: Report, *, layers: bool) -> list[dict]:
-    """One line for each figure and part of the total, then of each layer if asked for."""
+    """Make one line for each figure and part of the total, then of each layer if asked for."""
     lines = list(_csv_lines("total", report.figures))
     if layers:
         for row in report.rows:

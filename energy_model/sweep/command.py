@@ -13,14 +13,18 @@ from tritloom.energy_model.options import add_format, named_model
 
 def sweep_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `sweep`."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="YAML file: docs/sweep.md")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="YAML file of a sweep: docs/sweep.md"
+    )
     parser.add_argument(
         "--backend",
         choices=("loky", "dask", "sequential"),
         default="loky",
         help="evaluate in processes here, on a Dask cluster, or in this process alone [loky]",
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="processes with loky [all cores]")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="number of processes with loky [all cores]"
+    )
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="address of the Dask cluster's scheduler"
     )
@@ -35,7 +39,12 @@ def sweep_arguments(parser: argparse.ArgumentParser) -> None:
         help="file of the results: .csv or .parquet [build/sweep/NAME.csv, after FILE]",
     )
     add_format(output)
-    output.add_argument("--plot", type=Path, metavar="FILE", help="draw the front: .png, .svg, ...")
+    output.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="picture of the front to draw too: .png, .svg, ...",
+    )
 
 
 def run_sweep(options: argparse.Namespace) -> None:

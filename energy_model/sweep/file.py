@@ -1,4 +1,4 @@
-"""Sweeps from their YAML files: docs/sweep.md."""
+"""Reader of sweeps from YAML files, which docs/sweep.md describes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _DEFAULTS = {
 
 
 def read_sweep(path: Path, *, find_model: Callable[[str], ModelShape]) -> Sweep:
-    """The sweep of a YAML file.
+    """Read the sweep that a YAML file describes.
 
     Parameters
     ----------
     find_model : function
-        The model of a name or of a path.
+        Returns the model of a name or of a path.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def read_sweep(path: Path, *, find_model: Callable[[str], ModelShape]) -> Sweep:
 
 
 def _listed(fields: datafile.Record, key: str, default: tuple = ()) -> tuple:
-    """The values of a key: a list, or one value."""
+    """Return the values of a key that holds a list or one value."""
     if key not in fields:
         return default
     values = fields[key] if isinstance(fields[key], list) else [fields[key]]
@@ -111,7 +111,7 @@ def _named(fields: datafile.Record, key: str, names: tuple, find: Callable) -> d
 
 
 def _check(fields: datafile.Record, given: Mapping, machines: Mapping[str, Machine]) -> None:
-    """Each value must be possible by itself; combinations that are not are infeasible points."""
+    """Refuse values that are impossible alone; impossible combinations are infeasible points."""
     for name, values in given.items():
         for place, value in enumerate(values):
             try:
@@ -139,7 +139,7 @@ def _check_value(name: str, value: object, machines: Mapping[str, Machine]) -> N
 
 
 def _random(content: datafile.Record, method: str, combinations: int) -> tuple[int, int]:
-    """Samples and seed; 0 of a grid, which has none."""
+    """Read the samples and the seed of a random sweep; both are 0 for a grid."""
     if method == "grid":
         for name in ("samples", "seed"):
             if name in content:

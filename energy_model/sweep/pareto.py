@@ -1,4 +1,4 @@
-"""Points that no other point beats."""
+"""Pareto front: the points that no other point beats."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def pareto_front(costs: np.ndarray) -> np.ndarray:
-    """Which points are on the Pareto front.
+    """Find the points on the Pareto front.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One point of a sweep: the machine that it states, and its line of the results."""
+"""Evaluation of one point of a sweep: its machine, and its line of the results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .sweep import ARRAY, FIGURES, LEVELS, PARAMETERS, WORKLOAD, Sweep
 
 
 class Evaluator:
-    """Evaluates points of one sweep; it keeps machines and prices from point to point."""
+    """Evaluator of one sweep's points, which keeps machines and prices from point to point."""
 
     def __init__(self, sweep: Sweep):
         self.sweep = sweep
@@ -38,9 +38,9 @@ class Evaluator:
         ]
 
     def row(self, point: int) -> tuple:
-        """A line of the results, as `COLUMNS` has it; None where there is no value.
+        """Evaluate a point to a line of the results: values of `COLUMNS`, None where there is none.
 
-        What keeps a point from being evaluated is in its last column.
+        The last column says what keeps a point from being evaluated.
         """
         values = self.sweep.values(point)
         model = self.sweep.models[values["model"]]
@@ -101,7 +101,7 @@ class Evaluator:
         return self._prices[key]
 
     def _tier(self, machine: Machine, prices: CostTable, actions: frozenset) -> Tier:
-        """Of the energy: the weakest of all costs in it, and of static power."""
+        """Return the tier of the energy: the weakest of all costs in it and of static power."""
         key = id(prices), machine.static.tier, actions
         if key not in self._tiers:
             costs = {action: prices.cost(action) for action in sorted(actions)}
@@ -131,8 +131,8 @@ def _build_machine(sweep: Sweep, values: Mapping) -> Machine:
 
 
 def _stated(machine: Machine) -> dict:
-    """The parameters of a machine, as far as it has them."""
-    # Not dataclasses.asdict, which copies: this is on the path of every point.
+    """Return the parameters of a machine, as far as it has them."""
+    # dataclasses.asdict would copy, and this is on the path of every point.
     array = {} if machine.is_roofline else vars(machine.array)
     return {
         **array,
@@ -154,7 +154,7 @@ class _Work:
     common : mapping of (line, action) to int
         `ledger.common_counts`.
     weight_bytes, other_bytes : int
-        Of matrices; of the key-value cache, the embedding and the norms.
+        Bytes of matrices; bytes of the key-value cache, the embedding and the norms.
     kinds : tuple of Layer
         One layer for each pair of dtypes of its operands.
     """

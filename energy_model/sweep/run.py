@@ -1,4 +1,4 @@
-"""Runs a sweep on the cores of this machine or on a Dask cluster, and keeps what it has.
+"""Runner of a sweep on the cores of this machine or on a Dask cluster, which keeps its results.
 
 Points are evaluated in chunks. A chunk is written to a part of its own, under a temporary name that
 is then changed: a sweep that is killed has lost the chunks under way and nothing else, and the same
@@ -35,7 +35,7 @@ from .sweep import COLUMNS, FIGURES, Sweep
 SUFFIXES = (".csv", ".parquet")
 # Points of a chunk: a fraction of a second, so that little is lost and little is spent on sending.
 CHUNK = 512
-# For a Dask scheduler to answer.
+# A Dask scheduler must answer within so many seconds.
 TIMEOUT_S = 10.0
 
 
@@ -51,9 +51,9 @@ def run_sweep(
         end a folder of parts (`out`.parts).
     backend : "loky", "dask" or "sequential"
     jobs : int, optional
-        Processes with loky; all cores unless stated.
+        Number of processes with loky; all cores by default.
     scheduler : str
-        Address of an existing Dask cluster's scheduler.
+        Address of a Dask cluster's scheduler.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def run_sweep(
             for chunk in _evaluated(sweep, todo, backend, jobs, scheduler):
                 write_text(names[missing[chunk.number]], chunk.lines)
                 advance(len(todo[chunk.number]))
-        # Among the parts, so that a later run removes what one that was killed has left.
+        # The whole is made among the parts: a run that is killed here leaves nothing elsewhere.
         whole = parts / f"whole{out.suffix.lower()}"
         _join(names, whole)
         whole.replace(out)
@@ -112,7 +112,7 @@ def _refuse_other(what: Path, described: Path, key: str) -> None:
 
 
 def _description(sweep: Sweep, key: str, version: str, points: int) -> str:
-    """What was swept, with what, and how far each figure can be trusted."""
+    """Describe what was swept, with what, and how far each figure can be trusted."""
     table = area.area_table()
     content = {
         "key": key,
@@ -144,13 +144,13 @@ class _Chunk(NamedTuple):
 def _evaluated(
     sweep: Sweep, chunks: list, backend: str, jobs: int | None, scheduler: str
 ) -> Iterator[_Chunk]:
-    """The chunks, in the order in which they are done."""
+    """Evaluate the chunks, and yield them in the order in which they are done."""
     import joblib
 
     if not chunks:
         return
     with _backend(backend, scheduler):
-        # A chunk is a task: joblib shall not put several in one.
+        # A chunk is a task, so joblib must not batch several into one.
         pool = joblib.Parallel(
             n_jobs=jobs or -1,
             return_as="generator_unordered",
@@ -187,9 +187,9 @@ def _backend(backend: str, scheduler: str) -> Iterator[None]:
 
 @functools.cache
 def _end_with(parent: int) -> None:
-    """End this process when that parent of it has: loky's workers outlive a parent that was killed.
+    """End this process when its parent has ended: loky's workers outlive one that was killed.
 
-    Other processes than children of `parent` go on, so that it serves every backend.
+    A process that is no child of `parent` goes on, so that this serves every backend.
     """
 
     def watch():
@@ -205,8 +205,8 @@ def _evaluate_chunk(sweep: Sweep, number: int, points: Sequence[int], parent: in
     _end_with(parent)
     began = time.process_time()
     text, evaluator = io.StringIO(), Evaluator(sweep)
-    # Caches fill with tuples, none of them in a cycle: looking for cycles takes a quarter of the
-    # time, and finds none.
+    # Caches fill with tuples, none of them in a cycle. The search for cycles would take a quarter
+    # of the time and find none.
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -240,7 +240,7 @@ def _write_parquet(parts: Sequence[Path], path: Path) -> None:
 
 
 def read_results(path: Path) -> list[dict]:
-    """The results of a sweep, in the order of its points; None where there is no value."""
+    """Read the results of a sweep, in the order of its points; None where there is no value."""
     if path.suffix.lower() == ".parquet":
         return _pyarrow()[1].read_table(path).to_pylist()
     with path.open(encoding="utf-8", newline="") as file:
@@ -263,7 +263,7 @@ def _pyarrow():
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """How fast a sweep was evaluated.
+    """Speed at which a sweep was evaluated.
 
     Attributes
     ----------

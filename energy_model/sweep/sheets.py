@@ -14,7 +14,7 @@ from tritloom.energy_model.machine import area
 from .run import Speed
 from .sweep import COLUMNS, FIGURES, MAXIMISED, Sweep
 
-# Rows of a table, evenly spaced over a front that has more.
+# Rows of a table at most, evenly spaced over a front that has more.
 LARGEST = 20
 _REASONS = 3
 _NO_PREFIX = ("mm2",)
@@ -23,7 +23,7 @@ _NO_PREFIX = ("mm2",)
 def fronts_sheet(
     sweep: Sweep, rows: Sequence[Mapping], fronts: Mapping[tuple, Sequence[Mapping]], out: Path
 ) -> Sheet:
-    """A table of each task's front, and how many points were infeasible and why.
+    """Tables of each task's front, with how many points were infeasible and why.
 
     Amounts of the JSON are in the unit that ends their key; the CSV has the lines of the results
     that are on a front.
@@ -95,7 +95,7 @@ def _spaced(front: Sequence[Mapping]) -> list[Mapping]:
 
 
 def task_text(sweep: Sweep, task: tuple) -> str:
-    """Say which task a front belongs to."""
+    """Name of the task that a front belongs to."""
     return ", ".join(f"{name} {value}" for name, value in zip(sweep.per, task, strict=True))
 
 
@@ -106,13 +106,13 @@ def _value(value: object) -> str:
 
 
 def amount_text(name: str, value: float) -> str:
-    """A figure of a sweep with its unit."""
+    """Figure of a sweep with its unit."""
     unit = FIGURES[name]
     return f"{value:.3g} {unit}" if unit in _NO_PREFIX else si(value, unit)
 
 
 def speeds_sheet(speeds: Sequence[Speed]) -> Sheet:
-    """Evaluations a second, by the clock and by the processors' time."""
+    """Table of evaluations a second, by the clock and by the processors' time."""
     names = ("start", "jobs", "evaluations", "seconds", "cpu_s", "per_s", "per_cpu_s")
     table = Table(
         headers=("Start", ">Jobs", ">Evaluations", ">Seconds", ">A second", ">A CPU second"),

@@ -23,13 +23,13 @@ from tritloom.energy_model.costs.table import CostTable
 from tritloom.energy_model.machine import area
 from tritloom.energy_model.machine.machine import Dram, Machine
 
-# Those of `ArrayConfig` that cycles, counts or area depend on.
+# Fields of `ArrayConfig` that cycles, counts or area depend on.
 ARRAY = tuple(
     field.name
     for field in dataclasses.fields(ArrayConfig)
     if field.name not in ("hosted_selects", "diagnostics")
 )
-# As `evaluation.Workload` calls them.
+# Parameters of the workload, and their names in `evaluation.Workload`.
 WORKLOAD = {
     "phase": "phase",
     "batch": "batch",
@@ -38,12 +38,12 @@ WORKLOAD = {
     "lm_head": "head_weight",
 }
 LEVELS = ("dram_bytes_per_s", "dram_bytes", "static_w")
-# In the order in which points are numbered, the slowest first.
+# All parameters, in the order in which points are numbered, the slowest first.
 PARAMETERS = (
     *("hardware", *ARRAY, "sram_bytes"),
     *("model", "weight", *WORKLOAD, "dram", *LEVELS),
 )
-# What a point gives, and its unit.
+# Figures of a point, and their units.
 FIGURES = {
     "energy_j": "J",
     "energy_low_j": "J",
@@ -59,7 +59,7 @@ FIGURES = {
     "area_low_mm2": "mm2",
     "area_high_mm2": "mm2",
 }
-# The more the better; of all other figures the less.
+# Figures of which more is better; of all others, less is.
 MAXIMISED = ("tokens_per_s",)
 OBJECTIVES = ("energy_j", "latency_s", "area_mm2")
 TASK = ("model", "phase", "batch", "context")
@@ -80,7 +80,7 @@ COLUMNS: Mapping[str, type] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What is to be evaluated, with all that it takes: it can be sent to another machine.
+    """Sweep with all that its evaluation takes, so that it can be sent to another machine.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Sweep:
     method : "grid" or "random"
         Every combination, or `samples` different ones.
     samples, seed : int
-        Of a random sweep.
+        Number of points and seed of a random sweep.
     objectives, per : tuple of str
         Figures of the Pareto front, and the parameters that say which points compete.
     machines, models, drams : mapping of name to what the parameters name
@@ -111,7 +111,7 @@ class Sweep:
 
     @property
     def combinations(self) -> int:
-        """Points of the whole grid."""
+        """Number of points of the whole grid."""
         return math.prod(map(len, self.parameters.values()))
 
     def points(self) -> Sequence[int]:
@@ -123,11 +123,11 @@ class Sweep:
 
     @functools.cached_property
     def swept(self) -> tuple[str, ...]:
-        """The parameters of more than one value."""
+        """Parameters that have more than one value."""
         return tuple(name for name, values in self.parameters.items() if len(values) > 1)
 
     def values(self, point: int) -> dict:
-        """The value of each parameter at a point."""
+        """Return the value of each parameter at a point."""
         found = {name: values[0] for name, values in self.parameters.items()}
         for name in reversed(self.swept):
             values = self.parameters[name]
@@ -136,7 +136,7 @@ class Sweep:
         return found
 
     def resolved(self) -> dict:
-        """All that decides over the results, as JSON would have it."""
+        """Return all that decides over the results, as JSON would hold it."""
         content = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -152,7 +152,7 @@ class Sweep:
         return json.loads(json.dumps(content))
 
     def key(self, version: str) -> str:
-        """What tells this sweep from any other, and these results from those of another version.
+        """Return a digest that tells this sweep from any other, and this version from others.
 
         Titles, objectives and tasks do not change results.
         """
@@ -165,12 +165,12 @@ class Sweep:
 
 
 def fronts(sweep: Sweep, rows: Iterable[Mapping]) -> dict[tuple, list[Mapping]]:
-    """The Pareto front of each task that occurs, in the order of the points.
+    """Find the Pareto front of each task that occurs, in the order of the points.
 
     Parameters
     ----------
     rows : iterable of mapping of column to value
-        Of the results; infeasible ones are no competitors.
+        Lines of the results; infeasible ones do not compete.
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""Trace files in and out, and prices of a trace or of counted actions."""
+"""Trace files, read and written, and the price of a trace or of counted actions."""

@@ -31,7 +31,9 @@ def trace_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `trace`."""
     add_model(parser)
     work = add_workload(
-        parser, phase="decode", which="the whole prompt, or one token of each sequence"
+        parser,
+        phase="decode",
+        which="pass to write: the whole prompt, or one token of each sequence",
     )
     work.add_argument(
         "--weight",
@@ -43,7 +45,8 @@ def trace_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=tuple(TRACE_FORMATS),
         default="yaml",
-        help="yaml (everything), or scalesim (its GEMM topology CSV: names and shapes) [yaml]",
+        help="form of the trace: yaml (everything), or scalesim (its GEMM topology CSV: names and "
+        "shapes) [yaml]",
     )
     add_out(output)
 
@@ -76,7 +79,7 @@ def run_trace(options: argparse.Namespace) -> None:
 
 def ledger_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `ledger`."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="trace as YAML, or as CSV")
+    parser.add_argument("file", type=Path, metavar="FILE", help="trace file, as YAML or as CSV")
     parser.add_argument(
         "--weight", choices=BLOCK_DTYPES, help="number format of the weights of a CSV"
     )
@@ -106,7 +109,9 @@ def run_ledger(options: argparse.Namespace) -> None:
 
 def counts_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `counts`."""
-    parser.add_argument("file", metavar="FILE", help="JSON file, or - for standard input")
+    parser.add_argument(
+        "file", metavar="FILE", help="JSON file of action counts, or - for standard input"
+    )
     add_costs(parser)
     add_format(parser)
 
@@ -152,7 +157,7 @@ YAML, or the matrix products alone as SCALE-Sim's GEMM topology CSV: docs/models
         run=run_trace,
         examples="""\
 {prog} trace --size 7b --context 4096
-{prog} trace --model bitnet-b1.58-2B-4T --kv-cache int8 --out 2b4t.yaml
+{prog} trace --model bitnet-2b4t --kv-cache int8 --out 2b4t.yaml
 {prog} trace --size 7b --phase prefill --format scalesim --out 7b.csv""",
     ),
     Command(

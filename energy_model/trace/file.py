@@ -21,7 +21,7 @@ _COUNTED = re.compile(r"(.+)\*([0-9]+)")
 
 
 def read_trace(path: Path) -> Trace:
-    """The trace that a YAML file holds.
+    """Read the trace that a YAML file holds.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def read_trace(path: Path) -> Trace:
 
 
 def trace_yaml(trace: Trace) -> str:
-    """A trace as YAML that `read_trace` reads back the same."""
+    """Write a trace as YAML from which `read_trace` reads an equal one."""
     import yaml
 
     def flow(entry: dict) -> str:
@@ -154,10 +154,11 @@ def read_scalesim(
     head_weight: str = "fp16",
     kv: str = "fp16",
 ) -> Trace:
-    """The trace of a GEMM topology CSV: a header, then name, M (rows of X), N (columns), K a line.
+    """Read the trace of a GEMM topology CSV.
 
-    A name that ends in `*32` stands for 32 occurrences. The CSV says nothing of number formats;
-    they are those that `build_trace` gives to layers of these names, where `attn.qk`, `attn.av`,
+    The first line is a header; each further one has a name, M (rows of X), N (columns) and K. A
+    name that ends in `*32` stands for 32 occurrences. The CSV says nothing of number formats; they
+    are those that `build_trace` gives to layers of these names, where `attn.qk`, `attn.av`,
     `lm_head` and routers are special. Every occurrence is taken to have operands of its own. The
     tokens of the pass are the largest M.
 
@@ -187,7 +188,7 @@ def read_scalesim(
 
 
 def trace_scalesim(trace: Trace) -> str:
-    """The matrix products of a trace as a GEMM topology CSV.
+    """Write the matrix products of a trace as a GEMM topology CSV.
 
     A layer is one line, since SCALE-Sim would only repeat itself; `*32` after its name stands for
     its occurrences. Number formats and vector work have no place there.
@@ -202,7 +203,7 @@ def trace_scalesim(trace: Trace) -> str:
 
 
 def _cells(row: str) -> list[str]:
-    """Without what follows the trailing comma."""
+    """Split a line of a CSV, without the empty cell behind a trailing comma."""
     cells = [cell.strip() for cell in row.split(",")]
     return cells if cells[-1] else cells[:-1]
 
@@ -229,7 +230,7 @@ def _decimal(where: str, cell: str) -> int:
     return require_int(where, int(cell), high=_LARGEST)
 
 
-# What a trace can be written as.
+# Formats in which a trace can be written.
 TRACE_FORMATS: Mapping[str, Callable[[Trace], str]] = {
     "yaml": trace_yaml,
     "scalesim": trace_scalesim,

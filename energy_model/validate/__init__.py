@@ -1,1 +1,1 @@
-"""Measured accelerators, and SCALE-Sim, beside the model."""
+"""Measured accelerators, and SCALE-Sim's cycles, next to the model's."""

@@ -1,4 +1,4 @@
-"""Cycles of SCALE-Sim next to `arch.timing`'s, and every cycle between them explained.
+"""Cycles of SCALE-Sim next to those of `arch.timing`, with every cycle between them explained.
 
 SCALE-Sim (3.0.0) runs one tile after the other: load, stream and skew of a tile end before the next
 one starts. Its counts are closed formulas; `cycles` has them, data/scalesim.csv what it printed.
@@ -28,7 +28,7 @@ from tritloom.arch.workload import Gemm
 from tritloom.energy_model.costs import datafile
 
 DATAFLOWS = ("ws", "os", "is")
-# What separates our cycles from SCALE-Sim's, in the order in which it is added.
+# Terms that separate our cycles from SCALE-Sim's, in the order in which they are added.
 TERMS = {
     "preload": "tiles whose weights it loads before they stream; ours loads them during the tile "
     "before (arch.timing.preload)",
@@ -46,7 +46,7 @@ _FIELDS = ("model", "phase", "layer", "M", "N", "K", "array", "dataflow", "cycle
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """One product in one dataflow.
+    """Product in one dataflow, with its cycles.
 
     Attributes
     ----------
@@ -54,13 +54,13 @@ class Product:
     gemm : Gemm
     dataflow : "ws", "os" or "is"
     scalesim : int
-        Cycles that SCALE-Sim states.
+        Cycles that SCALE-Sim counts.
     source : str
-        Whether that is a run of it or its formula.
+        Whether they come from a run of it or from its formula.
     ours : int
         `arch.timing.gemm_cycles` of the FP16 array.
     terms : mapping of str to int
-        By key of `TERMS`; what is to be added to ours.
+        Cycles to be added to ours, by key of `TERMS`.
     """
 
     model: str
@@ -75,12 +75,12 @@ class Product:
 
     @property
     def unexplained(self) -> int:
-        """What is left; zero where the terms explain all."""
+        """Cycles that no term explains."""
         return self.scalesim - self.ours - sum(self.terms.values())
 
 
 def cycles(gemm: Gemm, dataflow: str, *, rows: int = 32, cols: int = 32) -> int:
-    """SCALE-Sim's compute cycles, by its closed formulas."""
+    """Compute cycles of SCALE-Sim, by its closed formulas."""
     m, k, n = gemm.m, gemm.k, gemm.n
     if dataflow == "os":
         return -(-m // rows) * -(-n // cols) * (k + rows + cols - 2) - 1
@@ -90,7 +90,7 @@ def cycles(gemm: Gemm, dataflow: str, *, rows: int = 32, cols: int = 32) -> int:
 
 
 def baseline_plan(gemm: Gemm, dataflow: str, *, rows: int = 32, cols: int = 32):
-    """The plan of the FP16 array of that shape with a lane a PE.
+    """Plan a product on an FP16 array that has one lane in each PE.
 
     Input-stationary is weight-stationary for Y^T = W X^T. All tokens share the stationary operand,
     as in SCALE-Sim.
@@ -104,7 +104,7 @@ def baseline_plan(gemm: Gemm, dataflow: str, *, rows: int = 32, cols: int = 32):
 
 
 def explain(plan: Plan) -> dict[str, int]:
-    """What is to be added to `gemm_cycles` of a baseline plan for SCALE-Sim's cycles."""
+    """Return the terms that lead from `gemm_cycles` of a baseline plan to SCALE-Sim's cycles."""
     config, later = plan.config, plan.tiles - 1
     stationary = isinstance(plan, WeightStationaryPlan)
     per_group = plan.group_tiles if stationary else plan.feature_groups
@@ -130,7 +130,7 @@ def _wait(plan: Plan, tokens: int) -> int:
 
 
 def crosscheck(path: Path = _PATH) -> tuple[Product, ...]:
-    """Every product of a table of SCALE-Sim's cycles."""
+    """Read a table of SCALE-Sim's cycles, and explain every product of it."""
     lines = read_text(path).splitlines()
     reader = csv.DictReader(lines)
     if tuple(reader.fieldnames or ()) != _FIELDS:

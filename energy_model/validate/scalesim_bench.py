@@ -1,4 +1,4 @@
-"""Benchmark: the same products through the PyPI package `scalesim`, and through closed formulas.
+"""Benchmark of products through the PyPI package `scalesim`, and through closed formulas.
 
 `make scalesim` runs it as `python -m tritloom.energy_model.validate.scalesim_bench PYTHON`, where
 PYTHON is that of an environment with scalesim 3.0.0 and NumPy 2.3: scalesim breaks with later ones.
@@ -65,12 +65,12 @@ RandomNumberGeneratorSeed: 40
 InterfaceBandwidth: CALC
 UseRamulatorTrace: False
 """
-# A layout is read, though no custom layout is used: 20 numbers a layer.
+# SCALE-Sim reads a layout of 20 numbers for each layer, though no custom layout is used.
 _LAYOUT_COLUMNS = 20
 
 
 def read_report(text: str) -> list[int]:
-    r"""Compute cycles by layer, out of SCALE-Sim's COMPUTE_REPORT.csv.
+    r"""Read the compute cycles by layer from SCALE-Sim's COMPUTE_REPORT.csv.
 
     >>> read_report("LayerID, Total Cycles (incl. prefetch), Total Cycles,\n0, 51835, 24319,\n")
     [24319]
@@ -86,7 +86,7 @@ def read_report(text: str) -> list[int]:
 
 
 def run_scalesim(python: str, dataflow: str) -> tuple[list[int], float]:
-    """Cycles of `GEMMS`, and the seconds that SCALE-Sim took."""
+    """Run SCALE-Sim, and return the cycles of `GEMMS` and the seconds that it took."""
     layers = tuple(
         Layer(name=name, gemm=gemm, count=1, weight="fp16", act="fp16")
         for name, gemm in GEMMS.items()
@@ -117,7 +117,7 @@ def run_scalesim(python: str, dataflow: str) -> tuple[list[int], float]:
 
 
 def bench(python: str) -> int:
-    """Print both cycles and both times; 0 where all cycles are equal."""
+    """Print both cycles and both times, and return 0 where all cycles are equal."""
     headers = (
         "Product",
         "m x k x n",
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 2
     try:
-        # Not resolved: an environment's python is a link, and is known by its place.
+        # The path is not resolved: an environment's python is a link, and is known by its place.
         return bench(str(Path(arguments[0]).absolute()))
     except InputError as error:
         print(f"scalesim_bench: error: {error}", file=sys.stderr)

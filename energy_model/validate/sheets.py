@@ -13,7 +13,7 @@ from .validate import CLOSE, NEAR, QUANTITIES, Prediction, Summary
 
 
 def validation_sheet(rows: Sequence[Prediction], means: Sequence[Summary]) -> Sheet:
-    """Predictions next to what was measured, and what each prediction rests on."""
+    """Table of predictions next to what was measured, with what each prediction rests on."""
     systems = list(dict.fromkeys(row.system.name for row in rows))
     by_name = {row.system.name: row.system for row in rows}
     notes = [_mean(summary) for summary in means]
@@ -82,7 +82,7 @@ def _record(row: Prediction) -> dict:
 
 
 def scalesim_sheet(products: Sequence[Product]) -> Sheet:
-    """Cycles of ours, what is to be added to them, and SCALE-Sim's."""
+    """Table of our cycles, the terms that are added to them, and SCALE-Sim's cycles."""
     records = [
         {
             "model": product.model,

@@ -1,4 +1,4 @@
-"""Measured ternary accelerators: what the model predicts of them, next to what was measured.
+"""Measured ternary accelerators, next to what the model predicts of them.
 
 A prediction is the ledger's: bytes, cycles of `arch.timing` and counts times costs, on a machine of
 data/hardware made from public parameters. Nothing is fitted to what it is compared with.
@@ -44,16 +44,16 @@ _PATH = datafile.DATA / "measured.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """A measured accelerator and what it is predicted from.
+    """Measured accelerator, with what it is predicted from.
 
     Attributes
     ----------
     name, title, source : str
     measured : mapping of str to float
-        By key of `QUANTITIES`, in its unit; PUBLISHED.
+        Measured values by key of `QUANTITIES`, in its unit; PUBLISHED.
     model : ModelShape
     hardware : str
-        Name of its machine.
+        Name of the machine that stands for it.
     context : int
         Tokens that a decode step looks back on.
     head : str
@@ -61,7 +61,7 @@ class System:
     scope : str
         Key of `SCOPES`. "core" has no DRAM in its time either.
     rate : bool
-        Whether what is published allows to predict a time.
+        Whether enough is published to predict a time.
     published, inferred, miss : str
         Inputs that are published; those that are not; why the prediction misses.
     """
@@ -83,7 +83,7 @@ class System:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """One quantity of one system.
+    """Prediction of one quantity of one system, next to what was measured.
 
     Attributes
     ----------
@@ -103,14 +103,14 @@ class Prediction:
 
     @property
     def ratio(self) -> float | None:
-        """Predicted / measured, where there are both."""
+        """Ratio predicted / measured, where there are both."""
         if self.measured is None or self.predicted is None:
             return None
         return self.predicted.nominal / self.measured
 
     @property
     def factor(self) -> float | None:
-        """The larger of predicted and measured over the smaller."""
+        """Factor between predicted and measured: the larger over the smaller."""
         return self.ratio and max(self.ratio, 1 / self.ratio)
 
     @property
@@ -120,7 +120,7 @@ class Prediction:
 
     @property
     def verdict(self) -> str:
-        """How near the prediction is: a factor's limit, "misses", or nothing without a ratio."""
+        """Verdict on the prediction: a factor's limit, "misses", or nothing without a ratio."""
         if self.factor is None:
             return ""
         near = (limit for limit in (CLOSE, NEAR) if self.factor <= limit)
@@ -129,13 +129,13 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How near all predictions of one quantity are.
+    """Summary of how near all predictions of one quantity are.
 
     Attributes
     ----------
     quantity : str
     count, close, near : int
-        Of all with a ratio; within `CLOSE`; within `NEAR`.
+        Number of predictions with a ratio; of those within `CLOSE`; of those within `NEAR`.
     mean_ratio : float
         Geometric mean of predicted / measured: 1 where errors cancel.
     mean_factor : float
@@ -152,7 +152,7 @@ class Summary:
 
 @functools.cache
 def systems() -> tuple[System, ...]:
-    """Every measured system."""
+    """Load every measured system."""
     content = datafile.read_yaml(_PATH).only("models", "systems")
     models = content.record("models")
     shapes = {name: _shape(name, models.record(name)) for name in models}
@@ -184,7 +184,7 @@ def _system(name: str, record: datafile.Record, shapes: Mapping[str, ModelShape]
 
 
 def predict(system: System, machine: Machine | None = None) -> dict[str, Range | None]:
-    """What the model says of a system, by key of `QUANTITIES`.
+    """Predict a system's quantities, by key of `QUANTITIES`.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def predict(system: System, machine: Machine | None = None) -> dict[str, Range |
 
 @functools.cache
 def validate() -> tuple[Prediction, ...]:
-    """Each quantity of each system that is measured or predicted; watts where they are measured."""
+    """Predict each quantity of each system; watts only where they are measured."""
     rows = []
     for system in systems():
         predicted = predict(system)
@@ -231,7 +231,7 @@ def validate() -> tuple[Prediction, ...]:
 
 
 def summaries(rows: Iterable[Prediction]) -> tuple[Summary, ...]:
-    """Of rates and of energies; watts are their product."""
+    """Summarise rates and energies; watts are their product."""
     rows = tuple(rows)
     return tuple(
         _summary(quantity, [row for row in rows if row.quantity == quantity and row.ratio])

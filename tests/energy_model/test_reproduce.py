@@ -123,6 +123,11 @@ def test_fitted_constants_are_what_the_fit_finds():
     assert fit.fitted_yaml() == FITTED.read_text(encoding="utf-8")
 
 
+def test_fit_prints_the_file_of_the_constants(capsys):
+    assert PROGRAM.main(["fit"]) == 0
+    assert capsys.readouterr().out == FITTED.read_text(encoding="utf-8")
+
+
 # Table 1, then figure 2, where table 1 has no such size: milliseconds.
 LATENCY_MS = {
     "fp16": {"700m": 1.18, "1.3b": 1.62, "3b": 5.07, "7b": 9.61, "13b": 16.50, "70b": 78.6},

@@ -475,6 +475,36 @@ def test_parquet_without_pyarrow_is_one_line(tmp_path, monkeypatch):
     assert not (tmp_path / "r.parquet.parts").exists()
 
 
+def test_an_interrupted_sweep_says_how_it_goes_on(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep_run, "run_sweep", interrupted)
+    assert PROGRAM.main(["sweep", str(write(tmp_path))]) == 130
+    line = "python -m energy_model sweep: interrupted: the same command continues\n"
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize("suffix", ["csv", pytest.param("parquet", marks=needs_pyarrow)])
+def test_a_sweep_that_ends_while_parts_are_joined_leaves_nothing_in_the_end(
+    tmp_path, monkeypatch, suffix
+):
+    sweep, out = read(tmp_path), tmp_path / f"r.{suffix}"
+
+    def half(parts, path):
+        path.write_text("half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_run, "_join", half)
+        with pytest.raises(KeyboardInterrupt):
+            run_sweep(sweep, out, backend="sequential")
+    assert not out.exists()
+    assert len(run_sweep(sweep, out, backend="sequential")) == 64
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"some.yaml", out.name, f"{out.name}.json"}
+
+
 def test_what_was_swept_is_beside_the_results(tmp_path):
     text = "method: random\nsamples: 3\nseed: 5\n" + SMALL
     rows = run_sweep(read(tmp_path, text), tmp_path / "r.csv", backend="sequential")
@@ -522,6 +552,15 @@ def test_benchmark_counts_feasible_points_and_writes_nothing(tmp_path, capsys):
         assert speed["per_s"] == pytest.approx(48 / speed["seconds"])
         assert 0 < speed["cpu_s"] < speed["seconds"]
     assert os.listdir(tmp_path) == [path.name]
+
+
+def test_benchmark_prints_csv(tmp_path, capsys):
+    arguments = ["sweep", str(write(tmp_path)), "--benchmark", "--jobs", "1", "--format", "csv"]
+    assert PROGRAM.main(arguments) == 0
+    lines = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [(line["start"], line["evaluations"]) for line in lines] == [
+        *(("cold", "48"), ("warm", "48"))
+    ]
 
 
 def test_benchmark_prints_a_line_for_each_start(tmp_path, capsys):
