@@ -1,4 +1,7 @@
-"""Colours and files that all pictures share. Matplotlib is imported on use: it is slow."""
+"""Colours and files that all pictures share.
+
+Matplotlib is imported on use: it is slow.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pictures of a report. Matplotlib is imported on use: it would double the time of a report."""
+"""Pictures of a report.
+
+Matplotlib is imported on use: it would double the time of a report.
+"""
 
 from __future__ import annotations
 

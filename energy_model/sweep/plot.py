@@ -1,4 +1,7 @@
-"""Pareto fronts of a sweep as a picture. Matplotlib is imported on use: it is slow."""
+"""Pareto fronts of a sweep as a picture.
+
+Matplotlib is imported on use: it is slow.
+"""
 
 from __future__ import annotations
 
