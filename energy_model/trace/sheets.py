@@ -12,7 +12,6 @@ from tritloom.energy_model.costs.table import CostTable, Energy, category
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.costs.units import si
 from tritloom.energy_model.machine.ledger import Pass
-from tritloom.energy_model.machine.line import Line
 from tritloom.energy_model.machine.text import hardware_text, machine_dict
 
 NOT_IN_TRACE = (
