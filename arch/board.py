@@ -90,7 +90,7 @@ class Pin:
     net : str
         What the board's own files call it.
     options : str
-        Of the IO buffer, as in a constraints file for ECP5.
+        Settings of the IO buffer, as in a constraints file for ECP5.
     """
 
     site: str
@@ -106,11 +106,11 @@ class Board:
     ----------
     name : str
     clock_hz : int
-        Of the oscillator, which clocks everything.
+        Frequency of the oscillator, which clocks everything.
     baud : int
-        Of the UART: 8 bits, no parity, 1 stop bit.
+        Rate of the UART: 8 bits, no parity, 1 stop bit.
     pins : dict of str to Pin
-        By port of the top (`hw.board.top.Top`).
+        Pins by port of the top (`hw.board.top.Top`).
     system : str
         How the device is configured, as in a constraints file.
     source : str

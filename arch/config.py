@@ -318,7 +318,7 @@ PRESETS = {
     # The carry cells of an ECP5, a fifth of an LFE5U-85F:
     # 1024 a cycle, 10 cycles latency
     "ecp5": _ecp5(rows=1),
-    # And all of it:
+    # All of an LFE5U-85F:
     # 4096 a cycle, 13 cycles latency
     "ecp5_full": _ecp5(rows=4),
     # The knee of area and clock in a 7 nm library (docs/asap7.md): with 8 columns to a set of act

@@ -37,7 +37,7 @@ class Counts(Mapping):
         return len(self._counts)
 
     def items(self):
-        """Actions and counts; a Mapping's own way there takes several times as long."""
+        """View of actions and counts; a Mapping's own takes several times as long."""
         return self._counts.items()
 
     def __add__(self, other: Counts) -> Counts:
@@ -94,7 +94,7 @@ _EXP = (6, 6)  # times log2(e), minus its integer part, a polynomial of degree 5
 _SIGMOID = (_EXP[0] + _RECIPROCAL[0], _EXP[1] + _RECIPROCAL[1] + 1)  # 1 / (1 + exp(-x))
 _TANH = (_SIGMOID[0], _SIGMOID[1] + 1)  # 1 - 2 / (exp(2 x) + 1)
 
-# Of one element, and of one row: (FP32 multiplies, FP32 additions). A comparison is an addition.
+# (FP32 multiplies, FP32 additions) of one element, and of one row. A comparison is an addition.
 _FP32 = {
     # x x, their sum, times 1 / rms, times the gain; a row's mean, epsilon and root.
     "norm": ((3, 1), (_RSQRT[0] + 1, _RSQRT[1] + 1)),
@@ -112,7 +112,7 @@ _FP32 = {
     # A row's 127 / absmax; its elements below, in FP16.
     "quantise": ((0, 0), (_RECIPROCAL[0] + 1, _RECIPROCAL[1])),
 }
-# Of one element: (FP16 multiplies, FP16 additions).
+# (FP16 multiplies, FP16 additions) of one element.
 _FP16 = {
     "rotary": (2, 1),
     # |x| against the maximum, and rounding. The multiply by the scale is one of `scale_counts`.

@@ -33,7 +33,7 @@ class Cost:
     weight_bytes : float
         Across the memory interface, packed as trit5.
     buffer_bytes, register_bytes : float
-        That the buffers deliver or take; that the array's registers take.
+        Bytes that the buffers deliver or take; that the array's registers take.
     held_bytes : float
         Capacity of the act buffer (acts cross the memory interface once) and of the output buffer.
     """

@@ -25,7 +25,7 @@ class Job:
     ----------
     plan : Plan
     packing : Packing
-        Of the weight stream.
+        What the bytes of the weight stream hold.
     """
 
     plan: Plan
@@ -44,7 +44,7 @@ class Job:
         ]
 
     def acts(self, acts) -> list[np.ndarray]:
-        """Beats of acts: one packet for each group of tokens.
+        """Beats of the act stream: one packet for each group of tokens.
 
         Parameters
         ----------
@@ -69,7 +69,7 @@ class Job:
         ]
 
     def weights(self, trits) -> np.ndarray:
-        """Beats of weights: one packet, to be sent once for each group of tokens.
+        """Beats of the weight stream: one packet, to be sent once for each group of tokens.
 
         Parameters
         ----------

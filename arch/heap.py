@@ -29,10 +29,10 @@ class Bit:
     Attributes
     ----------
     lane, index : int
-        Of the selected operand, where it is one of its bits; `index` is -1 for the lane's one that
-        completes a negation. `lane` is -1 for what an adder or a register gives.
+        Place of a bit of a selected operand; `index` is -1 for the one that completes the lane's
+        negation, and `lane` is -1 for what an adder or a register gives.
     column : int
-        Its weight is 2**column.
+        The bit weighs 2**column.
     stage, time : int
         Registers behind the selects, and units since the last one.
     inverted : bool
@@ -49,7 +49,7 @@ class Bit:
 
 @dataclass(frozen=True)
 class Step:
-    """What makes bits of others; all of them by their places in `Heap.bits`.
+    """An adder, a register or an inverter: what makes bits of others.
 
     Attributes
     ----------
@@ -65,13 +65,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Heap:
-    """A plan.
+    """Which steps sum the bits of a dot product, in which stages.
 
     Attributes
     ----------
     bits : tuple of Bit
     steps : tuple of Step
-        In an order in which inputs come first.
+        Inputs of a step are made by steps before it.
     total : tuple of int
         Bits of the sum, `stages` registers behind the selects, low one first.
     stages : int
@@ -83,7 +83,7 @@ class Heap:
     stages: int
 
     def count(self, kind: str) -> int:
-        """Steps of a kind."""
+        """How many steps are of a kind."""
         return sum(step.kind == kind for step in self.steps)
 
 
@@ -138,7 +138,7 @@ class _Planner:
         heapq.heappush(queues[bit.inverted], (bit.stage, bit.time, index))
 
     def at(self, index: int, stage: int) -> int:
-        """The bit behind registers, at the start of a later stage."""
+        """Place of the bit behind registers, at the start of a later stage."""
         while self.bits[index].stage < stage:
             bit = self.bits[index]
             made = self.new(Bit(-1, 0, bit.column, bit.stage + 1, 0, not bit.inverted))

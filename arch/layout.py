@@ -28,23 +28,23 @@ def beat_bytes(positions: int) -> int:
 
 
 def pass_beats(slices: int, positions: int, packing: Packing) -> int:
-    """Beats of a pass of so many slices; the same for every number of positions above 0."""
+    """Beats of a pass of so many slices, whatever the number of positions."""
     if positions < 1:
         raise InputError(f"positions must be at least 1, not {positions}")
     return BEATS * packing.packed_bytes(slices)
 
 
 def pass_cycles(slices: int, packing: Packing) -> int:
-    """Cycles from a pass's first slice to the next pass's, both sides of the unpacker willing.
+    """Cycles from a pass's first slice to the next pass's, neither side of the unpacker waiting.
 
-    One a slice; but the last group's beats take their time even where few of its slices count.
+    Each slice takes one; but the last group's beats take theirs even where few of its slices count.
     """
     in_last = slices - (packing.packed_bytes(slices) - 1) * packing.trits_per_byte
     return slices + max(0, BEATS - in_last)
 
 
 def pack_pass(trits, packing: Packing, *, positions: int) -> np.ndarray:
-    """The beats of one pass.
+    """Beats of the weight stream that carry the trits of one pass.
 
     Parameters
     ----------

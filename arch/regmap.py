@@ -87,7 +87,7 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """One word.
+    """One word that software reads or writes.
 
     Attributes
     ----------
@@ -410,7 +410,7 @@ REGISTERS = validate(
 )
 
 _BY_NAME = {register.name: register for register in REGISTERS}
-# Of a byte address within the core.
+# Bits of a byte address within the core.
 ADDRESS_BITS = (max(register.offset for register in REGISTERS) + WORD_BYTES - 1).bit_length()
 
 
@@ -505,7 +505,7 @@ def c_header(prefix: str = "TRITLOOM") -> str:
 
 
 def markdown() -> str:
-    """The table as a page for who writes a driver."""
+    """The table as a page of the book, for those who write a driver."""
     lines = [
         "# Registers",
         "",

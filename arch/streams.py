@@ -16,7 +16,7 @@ def pad(matrix: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def slice_acts(plan: Plan, acts) -> np.ndarray:
-    """Acts cut into beats.
+    """Acts of a matrix (m, k), cut into beats.
 
     Parameters
     ----------

@@ -188,5 +188,5 @@ def _base3(trits):
 TRIT2 = _packing("trit2", 4, _trit2_byte)
 TRIT5 = _packing("trit5", 5, _trit5_byte)
 BASE3 = _packing("base3", 5, lambda *trits: _base3(trits))
-# Of the weight stream.
+# Packings that the weight stream knows.
 PACKINGS = {p.name: p for p in (TRIT2, TRIT5)}

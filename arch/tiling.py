@@ -25,13 +25,13 @@ class Tile:
     m0, n0 : int
         First token and first output feature.
     tokens, features : int
-        Valid ones; at a ragged edge fewer than a full group's.
+        How many are valid: at a ragged edge fewer than a full group has.
     slices : int
-        Of `lanes` input features; the last one may be ragged.
+        Slices of `lanes` input features; the last one may be ragged.
     first_slice : int
         0 where a tile holds the whole of k.
     last_k : bool
-        Whether its last slice is that of k, so that its psums are complete.
+        Whether the last slice is that of k, so that its psums are complete.
     """
 
     m0: int
@@ -44,7 +44,7 @@ class Tile:
 
     @property
     def first_k(self) -> bool:
-        """Whether its first slice is that of k, so that its psums start from zero."""
+        """Whether the first slice is that of k, so that its psums start from zero."""
         return self.first_slice == 0
 
 
@@ -73,19 +73,19 @@ def make_plan(config: ArrayConfig, gemm: Gemm) -> Plan:
 
 @dataclass(frozen=True)
 class _Groups(abc.ABC):
-    """What both plans share: tokens and output features in groups, k in slices.
+    """Tokens and output features in groups, and k in slices: what both plans share.
 
     Attributes
     ----------
     config : ArrayConfig
-        Of the plan's own dataflow.
+        An array of the plan's own dataflow.
     gemm : Gemm
     token_groups : int
         Groups of up to `group_tokens` tokens; each streams all weights once, in a pass.
     feature_groups : int
         Groups of up to `cols` output features.
     slices : int
-        Of `lanes` input features that hold the padded k.
+        Slices of `lanes` input features that hold the padded k.
     """
 
     DATAFLOW: ClassVar[Dataflow]
@@ -147,7 +147,7 @@ class _Groups(abc.ABC):
 
 @dataclass(frozen=True)
 class OutputStationaryPlan(_Groups):
-    """A Gemm on an array, output-stationary.
+    """A Gemm on an output-stationary array.
 
     For each group of up to `rows` tokens, for each group of up to `cols` output features, the
     whole of k streams through in slices of `lanes`. Ragged edges are padded with zero trits and
@@ -168,7 +168,7 @@ class OutputStationaryPlan(_Groups):
 
     @property
     def trit_beats(self) -> int:
-        """Beats of the trit stream: the same."""
+        """Beats of the trit stream: as many as of the act stream."""
         return self.beats
 
     def __iter__(self) -> Iterator[Tile]:
@@ -183,7 +183,7 @@ class OutputStationaryPlan(_Groups):
 
 @dataclass(frozen=True)
 class WeightStationaryPlan(_Groups):
-    """A Gemm on an array, weight-stationary.
+    """A Gemm on a weight-stationary array.
 
     For each group of up to `buffer_tokens` tokens, for each group of up to `cols` output features,
     for each group of `rows` slices of k: the trits are loaded and the tokens stream past, one a
@@ -235,4 +235,5 @@ class WeightStationaryPlan(_Groups):
                     )
 
 
+# What every witness executes.
 Plan = OutputStationaryPlan | WeightStationaryPlan

@@ -5,8 +5,8 @@ arrives late its lateness. The co-simulation
 (`sim/bench/test_array.py`, `sim/bench/test_weight_stationary.py`) holds each formula equal to the
 RTL.
 
-`drain_latency`, `tile_period` and `drain_gap` are of the output-stationary array, `preload`,
-`weight_stationary_period` and `pass_latency` of the weight-stationary one.
+`drain_latency`, `tile_period` and `drain_gap` hold for the output-stationary array, `preload`,
+`weight_stationary_period` and `pass_latency` for the weight-stationary one.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def gemm_cycles(plan: Plan) -> int:
 
 
 def _weight_stationary(plan):
-    """Preload, a period for every tile but the last, the last tile's stream, the drain."""
+    """Cycles of preload, a period for every tile but the last, that one's stream, and the drain."""
     config, tiles = plan.config, plan.group_tiles
     full = (plan.token_groups - 1) * tiles
     return (
@@ -205,7 +205,7 @@ class _OutputStationaryPasses:
         self._gap = self._tokens = 0
 
     def walk(self, plan, tokens, before):
-        """One pass; the cycle from which its slice number `before` is offered."""
+        """Walk one pass; return the cycle from which its slice number `before` is offered."""
         offered, slices = self.offered, plan.slices
         last_group, beat = divmod(before, slices)
         self._tokens = tokens
@@ -218,7 +218,13 @@ class _OutputStationaryPasses:
         return moved if before else offered
 
     def next_run(self, moved):
-        """When the weights of the run that follows may come, those of this one having moved on."""
+        """Start the next run; return the cycle from which its weights may come.
+
+        Parameters
+        ----------
+        moved : int
+            Cycle in which the weights of the run before have moved on.
+        """
         return moved + DESCRIPTOR
 
     def delivered(self, plan):
@@ -234,7 +240,7 @@ class _WeightStationaryPasses:
         self._swap = self._acts_end = self._started = -1
 
     def walk(self, plan, tokens, before):
-        """One pass; the cycle from which its slice number `before` is offered."""
+        """Walk one pass; return the cycle from which its slice number `before` is offered."""
         rows, period = plan.config.rows, weight_stationary_period(plan.config, tokens=tokens)
         # A tile's load begins with the swap of the tile before, if the trits are there.
         load = max(self.offered, self._swap)
@@ -249,7 +255,7 @@ class _WeightStationaryPasses:
         return (first + (tile - 1) * period if tile else load) + row + 1
 
     def next_run(self, moved):
-        """Start the next run; the cycle its weights come from, given that of the last pass.
+        """Start the next run; return the cycle from which its weights may come.
 
         The sequencer takes one descriptor before the next moves up.
         """

@@ -48,7 +48,7 @@ class Gemm:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates."""
+        """Multiply-accumulates of the product."""
         return self.m * self.k * self.n
 
 
@@ -167,7 +167,7 @@ class Trace:
     tokens : int
         Tokens the pass produces or consumes, over all sequences.
     layers : tuple of Layer
-        Its matrix products, each name once.
+        Matrix products of the pass, each name once.
     vectors : tuple of Vector
         Everything else that it computes, each name once.
     """

@@ -1,4 +1,4 @@
-"""What the BitNet papers publish, to print beside what the model says."""
+"""Figures that the BitNet papers publish, to print beside those of the model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Series:
     digitised : bool
         Whether the values are read off a figure's pixels, within 1 to 2 %.
     llama, bitnet : mapping of str to float
-        By size.
+        Values by size of the model.
     """
 
     source: str

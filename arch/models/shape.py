@@ -36,7 +36,7 @@ class ModelShape:
     activation : str
         One of `ACTIVATIONS`.
     experts, experts_per_token : int
-        Of the blocks with a mixture of experts; 0 where there is none.
+        Experts of a block with a mixture of them, and how many a token takes; 0 without.
     expert_ffn, shared_ffn : int
         Width of an expert, `ffn` unless stated, and of the expert that every token takes (0: none),
         whose output a gate of its own scales.

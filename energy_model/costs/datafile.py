@@ -58,7 +58,7 @@ def _expanded(node, known: dict[int, int]) -> int:
 
 
 def _construct(loader, node, path: Path):
-    """What a scalar, or a key, stands for; PyYAML checks tags and dates by trying."""
+    """Value of a scalar or a key; PyYAML checks tags and dates by trying."""
     try:
         value = loader.construct_object(node, deep=True)
         if not isinstance(value, int) or value.bit_length() <= _MOST_BITS:
@@ -71,7 +71,7 @@ def _construct(loader, node, path: Path):
 
 
 def _value(loader, node, path: Path, name: str, line: int):
-    """What a node holds; mappings as records. PyYAML's own mappings forget their lines."""
+    """Value of a node; mappings become records, since PyYAML's own forget their lines."""
     if node.id == "sequence":
         return [
             _value(loader, child, path, f"{name}[{i}]", line) for i, child in enumerate(node.value)
@@ -93,7 +93,7 @@ def _value(loader, node, path: Path, name: str, line: int):
 
 
 class Record(dict):
-    """A mapping of a YAML file. Its readers name file, line and key of a wrong value.
+    """A mapping of a YAML file, whose methods name file, line and key of a wrong value.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class Record(dict):
     name : str
         Keys that lead to it, such as "memory.dram"; empty for the whole file.
     line : int
-        Of its own key.
+        Line of the record's own key.
     lines : dict of str to int
         Line of each key.
     """
@@ -112,7 +112,7 @@ class Record(dict):
         self.lines: dict[str, int] = {}
 
     def place(self, line: int | None = None, key: str = "") -> str:
-        """File, line and dotted key, of the record itself or of a key in it."""
+        """File, line and dotted key of the record itself, or of a key in it."""
         name = ".".join(filter(None, (self.name, key)))
         return f"{self.path}, line {line or self.line}" + (f": {name}" if name else "")
 
@@ -121,7 +121,7 @@ class Record(dict):
         return self.place(self.lines.get(key), key)
 
     def only(self, *required: str, optional: tuple[str, ...] = ()) -> Record:
-        """Itself, if it has all `required` keys and none but those and `optional` ones."""
+        """Return the record if it has all `required` keys, and none but those and `optional` ones."""
         for key in required:
             if key not in self:
                 raise InputError(f"{self.place()} has no {key}")
@@ -135,33 +135,33 @@ class Record(dict):
         return self
 
     def record(self, key: str) -> Record:
-        """The mapping of that key."""
+        """Return the value of that key if it is a mapping."""
         value = self[key]
         if not isinstance(value, Record):
             raise InputError(f"{self.at(key)} must be a mapping, not {_shown(value)}")
         return value
 
     def number(self, key: str) -> float:
-        """The number of that key, at least 0."""
+        """Return the value of that key if it is a number of at least 0."""
         return number(self.at(key), self[key])
 
     def positive(self, key: str) -> float:
-        """The number of that key, above 0."""
+        """Return the value of that key if it is a number above 0."""
         if not self.number(key):
             raise InputError(f"{self.at(key)} must be above 0, not {self[key]}")
         return float(self[key])
 
     def text(self, key: str) -> str:
-        """The text of that key."""
+        """Return the value of that key if it is text that is not blank."""
         return text(self.at(key), self[key])
 
     def tier(self, key: str) -> Tier:
-        """The tier of that key."""
+        """Return the value of that key if it is a tier."""
         return tier(self.at(key), self[key])
 
 
 def mapping(where: str, value: object) -> Mapping:
-    """`value` if it is a mapping with text keys."""
+    """Return `value` if it is a mapping with text keys."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise _no_mapping(where, value)
     return value
@@ -172,7 +172,7 @@ def _no_mapping(where: str, value: object) -> InputError:
 
 
 def record(where: str, value: object, *, required: tuple[str, ...]) -> Mapping:
-    """`value` if it is a mapping with exactly the `required` keys."""
+    """Return `value` if it is a mapping with exactly the `required` keys."""
     value = mapping(where, value)
     for key in required:
         if key not in value:
@@ -184,7 +184,7 @@ def record(where: str, value: object, *, required: tuple[str, ...]) -> Mapping:
 
 
 def number(where: str, value: object) -> float:
-    """`value` if it is a finite number of at least 0."""
+    """Return `value` if it is a finite number of at least 0."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         hint = " (YAML reads an exponent without a point or a sign as text: write 8.0e-12)"
         shown = f"{_shown(value)}{hint if _looks_like_number(value) else ''}"
@@ -195,7 +195,7 @@ def number(where: str, value: object) -> float:
 
 
 def text(where: str, value: object) -> str:
-    """`value` if it is text that is not blank."""
+    """Return `value` if it is text that is not blank."""
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{where} must be text, not {_shown(value)}")
     return value

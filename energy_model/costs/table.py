@@ -1,4 +1,4 @@
-"""Joules: what an action costs, and what counts of actions cost together.
+"""Cost tables: the joules of an action, and of counts of actions together.
 
 Counts (`arch.counts`) know no joules, and costs know no dataflow: energy is their product. Every
 cost has a low, a nominal and a high value, a source and a tier.
@@ -30,7 +30,7 @@ _UNITS = _PER_ACTION | _PER_BIT
 
 
 def category(action: str) -> str:
-    """Where an action burns its energy: arithmetic, registers, buffer, DRAM, or unknown."""
+    """Where an action spends its energy: arithmetic, registers, buffer, DRAM, or unknown."""
     if action == "select" or action.startswith(("add_", "mul_")):
         return ARITHMETIC
     return _LEVELS.get(_level(action), UNKNOWN)
@@ -71,7 +71,7 @@ def _read_table(path: Path) -> CostTable:
     content.only("name", "node", "costs", optional=("note", "otherwise"))
     entries = read_costs(content, "costs")
     if "otherwise" in content:
-        # Of a table that ships, so that no two can name each other.
+        # Only a table that ships may be named, so that no two can name each other.
         if (other := content.text("otherwise")) != "paper":
             raise InputError(f"{content.at('otherwise')} must be paper, not {other!r}")
         entries = {**load_costs(other).entries, **entries}
@@ -246,7 +246,7 @@ class CostTable:
         return self._found[action]
 
     def joules(self, action: str) -> Range | None:
-        """Joules of one action, or of one bit."""
+        """Joules of one action, or of one bit; None where the table cannot price it."""
         if action not in self._joules:
             cost = self.cost(action)
             self._joules[action] = cost.energy_j if cost else None
@@ -258,7 +258,7 @@ class CostTable:
 
     @functools.cached_property
     def _found(self) -> dict[str, Cost | None]:
-        """Answers given so far: a sweep asks for the same few."""
+        """Costs found so far: a sweep asks for the same few."""
         return {}
 
     def _adder(self, action: str) -> Cost | None:
@@ -292,9 +292,9 @@ class Energy:
     Attributes
     ----------
     by_action : mapping of action to Range
-        In joules, for every action that has a cost.
+        Joules of every action that has a cost.
     tiers : mapping of action to Tier
-        Of those costs.
+        Tiers of those costs.
     unpriced : Counts
         Actions without a cost: their energy is unknown, not zero.
     """
@@ -305,7 +305,7 @@ class Energy:
 
     @property
     def total_j(self) -> Range:
-        """All that has a cost."""
+        """Sum over all actions that have a cost."""
         return add_up(self.by_action.values())
 
     @property

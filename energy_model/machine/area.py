@@ -36,11 +36,11 @@ class AreaTable:
     Attributes
     ----------
     um2 : mapping of str to float
-        Of an operator, and of a register's bit, at 45 nm.
+        Areas of operators, and of a register's bit, at 45 nm.
     shrink : Range
         Area at 7 nm over that at 45 nm.
     sram_mm2_per_byte : Range
-        At 7 nm.
+        Area of a byte of on-chip memory at 7 nm.
     sources : tuple of str
     """
 
@@ -50,7 +50,7 @@ class AreaTable:
     sources: tuple[str, ...]
 
     def operator_um2(self, action: str) -> float:
-        """Of what computes that action, at 45 nm."""
+        """Area of what computes that action, at 45 nm."""
         if action in self.um2:
             return self.um2[action]
         narrow, wide = self.um2["add_int8"], self.um2["add_int32"]
@@ -59,7 +59,7 @@ class AreaTable:
 
 @functools.cache
 def area_table() -> AreaTable:
-    """The areas in use."""
+    """The areas of `data/area.yaml`."""
     content = datafile.read_yaml(datafile.DATA / "area.yaml")
     um2, shrink, sram = (content.record(k) for k in ("um2_at_45nm", "shrink", "sram_mb_per_mm2"))
     sparse, dense = (1e-6 / sram.positive(level) for level in ("low", "high"))
@@ -78,9 +78,9 @@ def array_area(config: ArrayConfig, sram_bytes: float, formats: frozenset[str]) 
     Parameters
     ----------
     config : ArrayConfig
-        Of the ternary array; those of other formats have its shape.
+        The ternary array; those of other formats have its shape.
     sram_bytes : float
-        Of on-chip memory besides the buffers.
+        Bytes of on-chip memory besides the buffers.
     formats : frozenset of "ternary", "int8" and "fp16"
     """
     table, logic = area_table(), sum(_array_um2(config, dtype) for dtype in sorted(formats))
@@ -90,7 +90,7 @@ def array_area(config: ArrayConfig, sram_bytes: float, formats: frozenset[str]) 
 
 @functools.lru_cache(maxsize=1 << 12)
 def _array_um2(config: ArrayConfig, dtype: str) -> float:
-    """Operators and registers of an array of that format, at 45 nm."""
+    """Area of operators and registers of an array of that format, at 45 nm."""
     if dtype == "fp16":
         config = config.replace(act_bits=16, max_k=1 << 30)
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
@@ -117,7 +117,7 @@ def _array_um2(config: ArrayConfig, dtype: str) -> float:
 
 
 def _buffer_bits(config: ArrayConfig, formats: Iterable[str]) -> int:
-    """Act buffer and psum buffer, which the arrays of all formats share."""
+    """Bits of act buffer and psum buffer, which the arrays of all formats share."""
     act_bits = DTYPE_BITS["fp16"] if "fp16" in formats else config.act_bits
     acts = config.act_buffer_beats * config.rows * config.lanes * act_bits
     if config.dataflow == Dataflow.OUTPUT_STATIONARY:

@@ -28,7 +28,7 @@ class Workload:
     Attributes
     ----------
     phase : "prefill" or "decode"
-        Of the pass whose energy is counted.
+        The pass whose energy is counted.
     batch : int
         Sequences side by side.
     context : int
@@ -79,7 +79,7 @@ class Placed(NamedTuple):
     ops : int
         Over all occurrences; a multiply-accumulate is two.
     ops_per_byte : float
-        That crosses the memory interface.
+        Operations for each byte that crosses the memory interface.
     ops_per_s : float
     """
 
@@ -96,14 +96,15 @@ class LayerResult:
     Attributes
     ----------
     layer : Layer
-        As in the pass whose energy is counted; the output head, whose energy is not, as in decode.
+        The layer in the pass whose energy is counted; the output head, whose energy is not, in a
+        decode step.
     product, scale : Energy
         Arithmetic of the matrix product and of its quantisation scales; nothing where the layer is
         outside figure 3's scope.
     memory_bytes : int
-        Of its weights, or of its part of the key-value cache.
+        Bytes of the layer's weights, or of its part of the key-value cache.
     time : LayerTime
-        In one decode step.
+        What the layer takes in one decode step.
     """
 
     layer: Layer
@@ -114,17 +115,17 @@ class LayerResult:
 
     @property
     def arithmetic(self) -> Energy:
-        """Of the product with weights; nothing for attention."""
+        """Energy of the product with weights; nothing for attention."""
         return self.product if self.layer.trained else Energy()
 
     @property
     def energy(self) -> Energy:
-        """All arithmetic of the layer."""
+        """Energy of all arithmetic of the layer."""
         return self.product + self.scale
 
     @property
     def latency_s(self) -> float:
-        """In one decode step."""
+        """Seconds of the layer in one decode step."""
         return self.time.latency_s
 
     @property
@@ -153,13 +154,13 @@ class Evaluation:
     workload : Workload
     machine : Machine
     tokens : int
-        Of the pass whose energy is counted, over all sequences.
+        Tokens of the pass whose energy is counted, over all sequences.
     layers : tuple of LayerResult
-        In the order of the trace.
+        Results in the order of the trace.
     passes : mapping of phase to Pass
         The pass whose energy is counted, and a decode step; with the output head and with memory.
     prices : CostTable
-        Of the passes: what the machine prices otherwise, and estimates of what has no price.
+        Costs of the passes: with the machine's own, and estimates of what has no price.
     """
 
     model: ModelShape
@@ -173,69 +174,69 @@ class Evaluation:
 
     @property
     def arithmetic(self) -> Energy:
-        """Of the products with weights."""
+        """Energy of the products with weights."""
         return sum((r.arithmetic for r in self.layers), start=Energy())
 
     @property
     def attention(self) -> Energy:
-        """Arithmetic of attention's products."""
+        """Energy of the arithmetic of attention's products."""
         return sum((r.product for r in self.layers if not r.layer.trained), start=Energy())
 
     @property
     def scale(self) -> Energy:
-        """Arithmetic of the quantisation scales."""
+        """Energy of the multiplies by quantisation scales."""
         return sum((r.scale for r in self.layers), start=Energy())
 
     @property
     def energy(self) -> Energy:
-        """Arithmetic of the decoder blocks: figure 3's end-to-end energy."""
+        """Energy of the arithmetic of the decoder blocks: figure 3's end-to-end energy."""
         return sum((r.energy for r in self.layers), start=Energy())
 
     @property
     def block_bytes(self) -> int:
-        """Of the weights of the decoder blocks."""
+        """Bytes of the weights of the decoder blocks."""
         return sum(r.memory_bytes for r in self.layers if "arithmetic" in r.scope)
 
     @property
     def cache_bytes(self) -> int:
-        """Of the keys and values of all sequences."""
+        """Bytes of the keys and values of all sequences."""
         return sum(r.memory_bytes for r in self.layers if not r.layer.trained)
 
     @property
     def head_bytes(self) -> int:
-        """Of the output head."""
+        """Bytes of the output head."""
         return sum(r.memory_bytes for r in self.layers if r.layer.name == "lm_head")
 
     @property
     def embedding_bytes(self) -> int:
-        """Of the input embedding, nothing where an FP16 head shares it."""
+        """Bytes of the input embedding; none where an FP16 head shares it."""
         shared = self.model.tied and self.workload.head_weight == "fp16"
         return 0 if shared else FP16_BYTES * self.model.vocab * self.model.hidden
 
     @property
     def workspace_bytes(self) -> float:
-        """Of what the paper's memory figures hold beyond weights and key-value cache."""
+        """Bytes that the paper's memory figures hold beyond weights and key-value cache."""
         return workspace_bytes(self.model)
 
     @property
     def memory_bytes(self) -> float:
-        """Everything that must be in memory."""
+        """Bytes of everything that must be in memory."""
         layers = sum(r.memory_bytes for r in self.layers)
         return layers + self.embedding_bytes + self.workspace_bytes
 
     @property
     def latency_s(self) -> float:
-        """One decode step: its layers one after the other."""
+        """Seconds of one decode step: its layers one after the other."""
         return sum(r.latency_s for r in self.layers)
 
     @property
     def compute_s(self) -> float:
-        """One decode step of the arrays alone, as if the DRAM were never awaited."""
+        """Seconds of one decode step of the arrays alone, as if the DRAM were never awaited."""
         return sum(r.time.compute_s for r in self.layers)
 
     @property
     def dram_s(self) -> float:
-        """One decode step of the DRAM alone, as if the arrays were never awaited."""
+        """Seconds of one decode step of the DRAM alone, as if the arrays were never awaited."""
         return sum(r.time.dram_s for r in self.layers)
 
     @property
@@ -298,7 +299,7 @@ def evaluate(
 
 
 def roofline(evaluation: Evaluation, phase: str) -> tuple[Placed, ...]:
-    """The layers of one of the passes of an evaluation that read or write the DRAM."""
+    """Layers that read or write the DRAM in one of the passes of an evaluation."""
     one, machine = evaluation.passes[phase], evaluation.machine
     trace = evaluation.workload.trace(evaluation.model, weight=evaluation.weight, phase=phase)
     placed = []

@@ -20,7 +20,7 @@ from .machine import COMPUTE, NO_LEAKAGE, NO_SRAM, Dram, Machine, Peaks, Sram, S
 
 DEFAULT_DRAM = "hbm2e_a100"
 _PRESETS = datafile.DATA / "hardware"
-# Memory levels of a hardware file, and the costs that their energy is.
+# The cost that states the energy of each memory level of a hardware file.
 _LEVELS = {"registers": "hop_bits", "buffers": "buffer_bits", "sram": "sram_bits"}
 
 
@@ -74,7 +74,7 @@ def parse_array(name: str) -> ArrayConfig:
 
 
 def load_dram(name: str = DEFAULT_DRAM) -> Dram:
-    """The memory of that name."""
+    """The external memory of that name."""
     content = datafile.read_yaml(datafile.DATA / "dram.yaml")
     if name not in content:
         raise InputError(f"unknown DRAM {name!r}; known: {', '.join(content)}")
@@ -162,7 +162,7 @@ def _read_packing(content: datafile.Record) -> Packing:
 
 
 def _read_costs(content: datafile.Record) -> dict[str, Cost]:
-    """Costs of its own, or those of a table that it names."""
+    """The costs of a machine's own, or those of a table that its file names."""
     if not isinstance(content["costs"], str):
         return read_costs(content, "costs")
     try:

@@ -27,13 +27,13 @@ class Pass:
     ----------
     machine : Machine
     tokens : int
-        Over all sequences.
+        Tokens of all sequences.
     resident : bool
         Whether all weights stay in the on-chip memory, so that the DRAM is never read for them.
     counts : mapping of (line, action) to int
-        Of all lines but `Line.STATIC`.
+        Counts of all lines but `Line.STATIC`.
     latency_s, compute_s, dram_s : float
-        Of the layers one after the other; of the arrays alone; of the DRAM alone.
+        Seconds of the layers one after the other; of the arrays alone; of the DRAM alone.
     dram_bytes : float
     """
 
@@ -66,7 +66,7 @@ class Pass:
         return lines
 
     def total_j(self, prices: CostTable) -> Range:
-        """The sum of all lines."""
+        """Energy of all lines together."""
         return add_up(self.joules(prices).values())
 
     def energies(self, prices: CostTable) -> dict[Line, Energy]:

@@ -1,4 +1,4 @@
-"""The machine that a model runs on: what it is made of, and what a layer takes on it."""
+"""Machines that a model runs on: what they are made of, and what a layer takes on them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tritloom.energy_model.costs.tiers import Tier
 
 from .line import Line
 
-# What computes a product: the number format of its trained weights, by that of an array.
+# The number format of the array that computes a product, by that of its trained weights.
 COMPUTE = {"ternary": "ternary", "int8": "int8", "fp16": "fp16"}
 # Bits of a weight in memory, ternary ones as trit2.
 WEIGHT_BITS = {"ternary": TRIT2.bits_per_trit, **DTYPE_BITS}
@@ -47,12 +47,12 @@ class Dram:
     bytes_per_s : float
         Peak bandwidth.
     source : str
-        Of bandwidth and capacity.
+        Where bandwidth and capacity are from.
     tier : Tier
     bytes : float or None
         Capacity.
     energy : Cost or None
-        Of a bit; without, the cost table's.
+        Energy of a bit; the cost table's where there is none.
     efficiency : float
         Share of the peak that is reached: 1 unless a file states another, INFERRED.
     """
@@ -116,7 +116,7 @@ class Static:
 
     @classmethod
     def given(cls, watts: float) -> Static:
-        """What a user states."""
+        """Static power as a user states it."""
         return cls(watts=Range.point(watts), tier=Tier.INFERRED, source="as given")
 
 
@@ -141,7 +141,7 @@ NO_SRAM = Sram(bytes=0.0, tier=Tier.INFERRED, source="none besides the array's b
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What computes, and memories beside it.
+    """A machine: what computes, and the memories beside it.
 
     Attributes
     ----------
@@ -151,7 +151,7 @@ class Machine:
         The ternary array, beside which stand arrays of the other number formats, of the same
         shape, clock and pipeline; or the peaks of a roofline, which has no array.
     packing : Packing
-        Of ternary weights in memory.
+        How ternary weights lie in memory.
     compute : mapping of str to str
         The format whose array computes products of int8 acts with weights of that dtype. Products
         of FP16 acts are computed in FP16.
@@ -319,13 +319,13 @@ class ProductRun(NamedTuple):
     dtype : str
         The format that computes it.
     cycles : int
-        Of the array, `arch.timing.gemm_cycles`; 0 for a roofline.
+        Cycles of the array, `arch.timing.gemm_cycles`; 0 for a roofline.
     compute_s : float
     actions : tuple of ((line of the ledger, action), count)
-    operand : tuple of the same
-        At the memories, for the operand that enters as weights.
+    operand : tuple of ((line of the ledger, action), count)
+        Actions of the memories for the operand that enters as weights.
     dram_bits, operand_bits : int
-        Of the two across the memory interface.
+        Bits of acts and psums, and of that operand, across the memory interface.
     """
 
     dtype: str
@@ -437,12 +437,12 @@ class LayerTime(NamedTuple):
     product : ProductRun
         One occurrence.
     occurrences, shared : int
-        All of them, and those that read an operand of their own as weights.
+        How often the product occurs, and how often with an operand of its own as weights.
     cycles : int
-        Of all occurrences.
+        Cycles of all occurrences together.
     dram_bytes : float
     compute_s, dram_s : float
-        What each would take alone.
+        Seconds of computing alone, and of memory traffic alone.
     """
 
     product: ProductRun
@@ -455,12 +455,12 @@ class LayerTime(NamedTuple):
 
     @property
     def latency_s(self) -> float:
-        """The longer of the two."""
+        """Seconds of the layer: the longer of compute and memory traffic."""
         return max(self.compute_s, self.dram_s)
 
     @property
     def bound(self) -> str:
-        """Which of the two it is: "compute" or "dram"."""
+        """What binds the latency: "compute" or "dram"."""
         return "compute" if self.compute_s >= self.dram_s else "dram"
 
 

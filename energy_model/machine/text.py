@@ -1,4 +1,4 @@
-"""A machine in a line, and for JSON."""
+"""Descriptions of a machine, in a line of text and for JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def machine_text(machine: Machine) -> str:
 
 
 def machine_dict(machine: Machine) -> dict:
-    """A machine for JSON: its parameters with tiers and sources."""
+    """Parameters of a machine for JSON, with tiers and sources."""
     engine, roofline = machine.engine, machine.is_roofline
     shape = ("rows", "cols", "lanes", "cols_per_hop", "clock_hz", "dataflow")
     return {
