@@ -121,7 +121,7 @@ class Record(dict):
         return self.place(self.lines.get(key), key)
 
     def only(self, *required: str, optional: tuple[str, ...] = ()) -> Record:
-        """Return the record if it has all `required` keys, and none but those and `optional` ones."""
+        """Return the record if it has all `required` keys, and no others but `optional` ones."""
         for key in required:
             if key not in self:
                 raise InputError(f"{self.place()} has no {key}")

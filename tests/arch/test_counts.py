@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tritloom.arch import streams
-from tritloom.arch.config import ArrayConfig
+from tritloom.arch.config import ArrayConfig, preset
 from tritloom.arch.counts import (
     Counts,
     array_counts,
     core_counters,
     product_counts,
     scale_counts,
+    traffic_counts,
     tree_adds,
     vector_counts,
 )
@@ -410,3 +411,29 @@ def test_counts_print_in_one_order():
 def test_counts_cannot_be_changed():
     with pytest.raises(TypeError):
         Counts(select=1)["select"] = 2
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("gemm", [Gemm(1, 1, 1), Gemm(7, 10, 13), Gemm(4, 8, 6), Gemm(12, 5, 20)])
+def test_traffic_is_what_the_tiles_move(rows, gemm):
+    config = ArrayConfig(rows=rows, cols=6, lanes=4)
+    plan = OutputStationaryPlan(config, gemm)
+    weights = sum(t.slices * config.lanes * config.cols for t in plan)
+    psums = sum(t.tokens * t.features for t in plan)
+    acts = sum(t.tokens * gemm.k for t in plan if t.n0 == 0)
+    assert dict(traffic_counts(plan, weight_bits=2, act_bits=8, psum_bits=24)) == {
+        "weight_dram_bits": 2 * weights,
+        "act_dram_bits": 8 * acts,
+        "psum_dram_bits": 24 * psums,
+    }
+    exact = traffic_counts(plan, weight_bits=16, act_bits=16, psum_bits=16, padded=False)
+    groups = len({t.m0 for t in plan})
+    assert exact["weight_dram_bits"] == 16 * groups * gemm.k * gemm.n
+
+
+def test_traffic_of_array_counts_is_traffic_counts():
+    plan = OutputStationaryPlan(preset("base"), Gemm(20, 100, 50))
+    traffic = traffic_counts(plan, weight_bits=1.6, act_bits=8, psum_bits=plan.config.psum_bits)
+    counts = array_counts(plan, bits_per_trit=1.6)
+    assert {a: counts[a] for a in traffic} == dict(traffic)
+    assert [a for a in counts if a.endswith("_dram_bits")] == list(traffic)
