@@ -9,7 +9,7 @@ import math
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .errors import InputError, one_line
@@ -35,7 +35,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_files(folder: Path, contents: dict[str, str | bytes]) -> tuple[Path, ...]:
+def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> tuple[Path, ...]:
     """Write text or bytes to each name in `folder`; no file exists half-written at any time."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():

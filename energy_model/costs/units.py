@@ -1,4 +1,4 @@
-"""Units of the report's figures. Inside, everything is SI; prefixes exist in print only."""
+"""Units of a report's figures: everything inside is SI, and prefixes exist in print only."""
 
 from __future__ import annotations
 
