@@ -29,6 +29,18 @@ def machine_text(machine: Machine) -> str:
     return f"{machine.title}, {rates} ({engine.tier})"
 
 
+def machine_parameters(machine: Machine) -> dict:
+    """Every parameter of a machine for JSON; of "array" and "peaks" one is None."""
+    content: dict = {}
+    for name, value in dataclasses.asdict(machine).items():
+        if name == "engine":
+            content["array"] = None if machine.is_roofline else value
+            content["peaks"] = value if machine.is_roofline else None
+        else:
+            content[name] = value
+    return content | {"packing": machine.packing.name}
+
+
 def machine_dict(machine: Machine) -> dict:
     """Parameters of a machine for JSON, with tiers and sources."""
     engine, roofline = machine.engine, machine.is_roofline

@@ -22,6 +22,7 @@ from tritloom.arch.models.shape import ModelShape
 from tritloom.energy_model.costs.table import CostTable
 from tritloom.energy_model.machine import area
 from tritloom.energy_model.machine.machine import Dram, Machine
+from tritloom.energy_model.machine.text import machine_parameters
 
 # Fields of `ArrayConfig` that cycles, counts or area depend on.
 ARRAY = tuple(
@@ -146,7 +147,7 @@ class Sweep:
             entries = getattr(self, name).items()
             content[name] = {key: dataclasses.asdict(value) for key, value in entries}
         for key, machine in self.machines.items():
-            content["machines"][key]["packing"] = machine.packing.name
+            content["machines"][key] = machine_parameters(machine)
         content["costs"] = dataclasses.asdict(self.costs)
         content["area"] = dataclasses.asdict(area.area_table())
         return json.loads(json.dumps(content))

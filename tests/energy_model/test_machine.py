@@ -15,6 +15,7 @@ from tritloom.energy_model.costs.table import load_costs
 from tritloom.energy_model.costs.tiers import Tier
 from tritloom.energy_model.machine.file import hardware_names, load_dram, load_machine, parse_array
 from tritloom.energy_model.machine.machine import Dram, Machine
+from tritloom.energy_model.machine.text import machine_parameters
 
 SQUARE = Machine(name="square", engine=parse_array("64x64x16/4"), dram=load_dram())
 
@@ -172,6 +173,20 @@ memory: {dram: ddr4_2400}
 def test_engine_is_an_array_or_peaks():
     with pytest.raises(TypeError, match="engine of x must be an ArrayConfig or Peaks, not str"):
         Machine(name="x", engine="64x64x16", dram=load_dram())
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "absent"), [("large", "array", "peaks"), ("a100", "peaks", "array")]
+)
+def test_parameters_for_json_have_the_keys_of_a_machine_file(name, there, absent):
+    machine = load_machine(name)
+    parameters = machine_parameters(machine)
+    assert list(parameters) == (
+        ["name", "title", "dram", "array", "peaks", "packing", "compute", "sram", "costs", "static"]
+    )
+    assert parameters[there] == dataclasses.asdict(machine.engine)
+    assert parameters[absent] is None
+    assert parameters["packing"] == machine.packing.name
 
 
 def test_array_has_no_peaks_and_roofline_no_array():
