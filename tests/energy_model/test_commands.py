@@ -664,7 +664,7 @@ def test_counts_csv_leaves_unpriced_joules_empty(capsys, tmp_path):
         ('{"add_int8": 1.5}', "add_int8 must be an integer, not 1.5"),
         ('{"add_int8": "8"}', "add_int8 must be an integer, not '8'"),
         ('{"add_int8": true}', "add_int8 must be an integer, not True"),
-        ('{"add_int8": NaN}', "is not JSON: NaN is no number of JSON"),
+        ('{"add_int8": NaN}', "is not JSON: NaN is no finite number"),
         ('{"add_int8": -1}', "add_int8 must be at least 0, not -1"),
         ('{"add_int8": 1' + "0" * 400 + "}", "add_int8 must be at most"),
         ('{"add_int8": 1' + "0" * 5000 + "}", "is not JSON"),
