@@ -182,10 +182,22 @@ def test_wheel_takes_no_other_name(installed, name):
 
 
 @pytest.mark.slow
-def test_report_runs_in_a_read_only_folder(installed):
-    done = installed.run("tritloom", "report", "--size", "7b")
+@pytest.mark.parametrize(
+    ("command", "printed"),
+    [
+        ("report --size 7b", "7b"),
+        ("report --size 7b --format html", "<!doctype html>"),
+        ("compare", "13b"),
+        ("trace --size 7b", "layers:"),
+        ("reproduce", "70b"),
+        ("validate", "MEASURED"),
+        ("verilog --help", "--preset"),
+    ],
+)
+def test_command_that_prints_runs_in_a_read_only_folder(installed, command, printed):
+    done = installed.run("tritloom", *command.split())
     assert (done.returncode, done.stderr) == (0, "")
-    assert "7b" in done.stdout.lower()
+    assert printed.lower() in done.stdout.lower()
 
 
 @pytest.mark.slow
@@ -213,3 +225,11 @@ def test_layer_keeps_its_build_in_the_users_cache(installed, tmp_path):
     done = installed.run("tritloom", "layer", "--weights", weights, "--preset", "tiny")
     assert (done.returncode, done.stderr) == (0, "")
     assert not list(installed.here.iterdir())
+
+
+@pytest.mark.slow
+def test_model_is_imported_with_its_trace(installed, tiny, tmp_path):
+    model, out = tiny.write_hf(tmp_path / "model"), tmp_path / "out"
+    done = installed.run("tritloom", "import", model, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "layers:" in (out / "trace.yaml").read_text()
