@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import safe_open
@@ -134,7 +135,8 @@ class _Floats(Mapping):
     """Tensors of a .safetensors file as float32."""
 
     def __init__(self, folder: Path, entry: dict | None):
-        self._path, self._entry, self._file = folder / FLOATS, entry, None
+        self._path, self._entry = folder / FLOATS, entry or {}
+        self._file: Any = None
 
     def _open(self):
         if self._file is None:
@@ -143,7 +145,7 @@ class _Floats(Mapping):
         return self._file
 
     def _names(self) -> list[str]:
-        if self._entry is None:
+        if not self._entry:
             return []
         with sound_file(self._path):
             return list(self._open().keys())

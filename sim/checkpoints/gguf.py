@@ -151,7 +151,7 @@ def _gguf_name(name: str) -> str:
 
 def _config(metadata: Mapping[str, object], tensors: Mapping[str, GgufTensor]) -> dict[str, object]:
     """The config.json that a model of this metadata and these tensors would have."""
-    architecture = metadata["general.architecture"]
+    architecture = str(metadata["general.architecture"])
 
     def value(key: str, default=None):
         found = metadata.get(f"{architecture}.{key}", default)

@@ -73,7 +73,7 @@ class GgufHeader:
     """
 
     def __init__(self, data: np.ndarray):
-        self._data, self._at, self._left = memoryview(data), 0, _BUDGET
+        self._data, self._at, self._left = data.data, 0, _BUDGET
         if self._number("I") != gguf.GGUF_MAGIC:
             raise ValueError("it does not begin with GGUF")
         version = self._number("I")
@@ -125,7 +125,8 @@ class GgufHeader:
         if kind == _VALUES.STRING:
             return self._bytes()
         if kind == _VALUES.ARRAY:
-            return self._skip_array()
+            self._skip_array()
+            return None
         return self._number(_FORMATS[kind])
 
     def _skip_array(self) -> None:

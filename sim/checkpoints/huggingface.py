@@ -61,8 +61,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise InputError(f"{folder / CONFIG}: {error}") from None
     tensors = _open(files)
     matrices = {}
-    for name, tensor, n, k in matrix_shapes(shape):
-        matrices[name] = _matrix(path, tensors, tensor, n, k, reciprocal=reciprocal)
+    for name, known, n, k in matrix_shapes(shape):
+        matrices[name] = _matrix(path, tensors, known, n, k, reciprocal=reciprocal)
     floats = {}
     for name, wanted in float_shapes(shape).items():
         tensor = _take(path, tensors, name)
@@ -215,11 +215,11 @@ def unpack_rows(label: str, packed: np.ndarray) -> np.ndarray:
         Names the place of a code 3, which stands for nothing.
     """
     rows, k = packed.shape
-    trits = np.empty((4, rows, k), np.int8)
+    parts = np.empty((4, rows, k), np.int8)
     for i in range(4):
-        np.bitwise_and(packed >> np.uint8(2 * i), 3, out=trits[i], casting="unsafe")
-    trits -= 1
-    trits = trits.reshape(4 * rows, k)
+        np.bitwise_and(packed >> np.uint8(2 * i), 3, out=parts[i], casting="unsafe")
+    parts -= 1
+    trits = parts.reshape(4 * rows, k)
     if (trits > 1).any():
         row, col = np.argwhere(trits > 1)[0]
         raise InputError(f"{label} has the illegal trit code 3 at [{row}, {col}]")

@@ -141,7 +141,7 @@ def _write(
     progress: Callable[[int], None],
 ) -> dict:
     """Write all but the manifest, the trace and what the manifest says of the array."""
-    manifest = {
+    manifest: dict = {
         "format": FORMAT,
         "version": VERSION,
         "source": {

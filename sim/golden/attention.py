@@ -48,14 +48,14 @@ def attend(queries: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndar
     (m, heads, head_dim), (t, kv_heads, _) = queries.shape, keys.shape
     group = heads // kv_heads
     # Query heads that share a key head are further rows of one product.
-    q = queries.reshape(m, kv_heads, group, head_dim).transpose(1, 2, 0, 3)
-    q = q.reshape(kv_heads, group * m, head_dim)
+    by_key_head = queries.reshape(m, kv_heads, group, head_dim).transpose(1, 2, 0, 3)
+    q = by_key_head.reshape(kv_heads, group * m, head_dim)
     scores = (q @ keys.transpose(1, 2, 0)) * np.float32(head_dim**-0.5)
     scores = scores.reshape(kv_heads, group, m, t)
     future = np.arange(t) > np.arange(t - m, t)[:, None]
     scores = np.where(future, np.float32(-np.inf), scores)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
-    y = weights.reshape(kv_heads, group * m, t) @ values.transpose(1, 0, 2)
-    y = y.reshape(kv_heads, group, m, head_dim).transpose(2, 0, 1, 3)
-    return y.reshape(m, heads * head_dim)
+    mixed = weights.reshape(kv_heads, group * m, t) @ values.transpose(1, 0, 2)
+    by_token = mixed.reshape(kv_heads, group, m, head_dim).transpose(2, 0, 1, 3)
+    return by_token.reshape(m, heads * head_dim)

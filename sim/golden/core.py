@@ -217,8 +217,9 @@ class CoreModel:
         """Hand the first descriptor of the queue to weights, loads and acts."""
         first = self._queue[0] if self._queue else None
         walked = self._ahead if self._streamed else self._walked
-        started = first is not None and walked and ended and not self._started
-        if started:
+        started = False
+        if first is not None and walked and ended and not self._started:
+            started = True
             self._run = iter(beats_of(*first))
             self._next = next(self._run)
         if slice_taken and not self._streamed:
@@ -232,7 +233,7 @@ class CoreModel:
             self._walked = False
         if inputs.weights is not None and outputs.weights_ready and inputs.weights_last:
             self._passes -= 1
-        if taking:
+        if taking and first is not None:
             self._ahead, self._passes = True, first[0].token_groups
             self._trit5 = first[1] is TRIT5
         if self._started:

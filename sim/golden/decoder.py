@@ -91,10 +91,10 @@ class Decoder:
             No tokens, one outside the vocabulary, more than the context holds, or a value that
             leaves float32 on the way. The KV cache is then as it was.
         """
-        tokens = self._checked(tokens)
+        rows = self._checked(tokens)
         # What overflows is caught below, at the next quantisation or in the logits.
         with np.errstate(over="ignore", invalid="ignore"):
-            x = self._floats["model.embed_tokens.weight"][tokens]
+            x = self._floats["model.embed_tokens.weight"][rows]
             cache = []
             for layer in range(self.shape.layers):
                 mixed, seen = self._attention(layer, x)

@@ -137,7 +137,9 @@ class DecoderShape:
 
     def floats(self) -> dict[str, tuple[int, ...]]:
         """Shape of each float tensor by the name that Hugging Face gives it."""
-        shapes = {"model.embed_tokens.weight": (self.vocab, self.hidden)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "model.embed_tokens.weight": (self.vocab, self.hidden)
+        }
         for layer in range(self.layers):
             for norm, width in (
                 ("input_layernorm", self.hidden),

@@ -71,7 +71,7 @@ class _OutputStationaryState:
 class OutputStationaryModel:
     """Golden model of the array of `hw.array.output_stationary`."""
 
-    inputs = OutputStationaryInputs
+    inputs: type = OutputStationaryInputs
 
     def __init__(self, config: ArrayConfig):
         self.config = config

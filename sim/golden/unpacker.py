@@ -95,9 +95,11 @@ class UnpackerModel:
     def step(self, inputs: UnpackerInputs) -> UnpackerOutputs:
         """Outputs of this cycle for its inputs; then the clock rises."""
         state, group = self._state, self._state.leaving
-        takes = group is not None and inputs.trits_ready
-        over = takes and inputs.trits_last
-        leaves = over or (takes and not group.ended and group.taken + 1 == group.count)
+        giving = group if inputs.trits_ready else None
+        over = giving is not None and inputs.trits_last
+        leaves = over or (
+            giving is not None and not giving.ended and giving.taken + 1 == giving.count
+        )
         # A group is completed only where it can be offered in the next cycle.
         room = len(state.arriving) < BEATS - 1 or group is None or leaves
         outputs = UnpackerOutputs(
@@ -108,14 +110,16 @@ class UnpackerModel:
             late_last=state.late_last,
         )
 
-        late = over and not group.ended
+        late = giving is not None and over and not giving.ended
         state.late_last = late
-        state.early_last = over and group.ended and group.taken >= group.count
+        state.early_last = (
+            giving is not None and over and giving.ended and giving.taken >= giving.count
+        )
         if leaves:
             state.leaving = None
-        elif takes:
-            group.taken += 1
-            group.offered = next(group.slices)
+        elif giving is not None:
+            giving.taken += 1
+            giving.offered = next(giving.slices)
 
         accepted = inputs.weights_valid and outputs.weights_ready
         ends = state.cut or (accepted and inputs.weights_last)

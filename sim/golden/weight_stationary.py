@@ -60,7 +60,7 @@ class _WeightStationaryState:
 class WeightStationaryModel:
     """Golden model of the array of `hw.array.weight_stationary`."""
 
-    inputs = WeightStationaryInputs
+    inputs: type = WeightStationaryInputs
 
     def __init__(self, config: ArrayConfig):
         self.config = config
