@@ -22,7 +22,7 @@ from tritloom.arch.ports import Port
 from . import lint, yosys
 from .parts.ports import Modules, Ports
 
-# Characters. A line of a wide array's trits has ten times as many.
+# Characters of a line that is broken; a line of a wide array's trits has ten times as many.
 LONG_LINE = 10_000
 
 
@@ -114,7 +114,7 @@ def emit(modules: Modules, *, top: str) -> tuple[str, dict[str, int]]:
             "opt_dff\n"
             # One multiplexer of many inputs would be a `casez` whose items overlap.
             "pmuxtree\n"
-            # Names of one wire are one name.
+            # Where one wire has several names, one is kept.
             "opt_clean -purge\n"
             "rename -unescape\n"
             "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy\n"
@@ -126,7 +126,7 @@ def emit(modules: Modules, *, top: str) -> tuple[str, dict[str, int]]:
         )
         design = json.loads(stat.read_text())["design"]["num_cells_by_type"]
         cells = {kind: n for kind, n in sorted(design.items()) if kind.startswith("$")}
-        # `!` of a vector is right, and every linter warns of it.
+        # `!` of a vector is correct, but every linter warns of it.
         text = re.sub(r"= ! (?=.*;$)", "= ~| ", verilog.read_text(), flags=re.MULTILINE)
         lines = map(_broken, text.splitlines(keepends=True))
         return "".join(lines) + texts.read_text(), cells

@@ -29,7 +29,7 @@ PARAMETERS = {
 }
 # Parameters of the preset that options change, those that are no numbers included.
 CHANGES = (*PARAMETERS, "dataflow", "technology", "diagnostics")
-# What a command may elaborate.
+# Tops that a command may elaborate.
 TOPS = {
     "core": "the core with its AXI interfaces",
     "array": "the bare array",
@@ -123,7 +123,7 @@ def elaborate(options: argparse.Namespace, *, board: Board | None = None):
     config = configuration(options)
     if board and options.top != "core":
         raise InputError(f"a board has a top of its own, not --top {options.top}")
-    # Amaranth takes a quarter of a second to import: not before the options are sound.
+    # Imported once the options are sound, since Amaranth takes a quarter of a second.
     from tritloom.hw.verilog import generate, generate_board, generate_core, generate_pe
 
     name = stem(options.preset, config)

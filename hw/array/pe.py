@@ -71,7 +71,7 @@ def _select(m, config, acts, trits):
     for lane in range(config.lanes):
         act = acts.word_select(lane, bits)
         nonzero, negative = trits.word_select(lane, 2)
-        # The zero first: behind it nothing moves with the act of a zero trit.
+        # The gate comes first, so that nothing behind it moves with the act of a zero trit.
         gated = Signal(bits, name=f"gated_{lane}")
         operand = Signal(signed(bits), name=f"operand_{lane}")
         m.d.comb += [
@@ -122,12 +122,12 @@ def accumulator_in_halves(
     """
     total, carry = node
     bits = config.psum_bits
-    # Odd, so that with its carry out it fills carry cells of two.
+    # An odd number of bits, which with the carry out fills carry cells of two bits.
     low = bits // 2 | 1
     lower, lower_q = (Signal(low, name=name) for name in ("lower", "lower_q"))
     upper = Signal(bits - low)
     carry_q = Signal()
-    # Nothing reads the bits below the upper half, and they are not built.
+    # Nothing reads the bits below the upper half, so synthesis drops them.
     total_q = Signal.like(total)
     lower_sum = add(
         "lower_sum",

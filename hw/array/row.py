@@ -164,7 +164,7 @@ class OutputStationaryHop(wiring.Component):
         acts = Signal(config.lanes * config.act_bits, reset_less=True)
         control = Signal(OUTPUT_STATIONARY_CONTROL)
         m.d.sync += control.eq(self.control_west)
-        # The control bits wait for the tree: by cycles since they came.
+        # The control bits, by cycles since they came: they wait for the tree.
         controls = [self.control_west, control]
         stages = config.input_stages + config.tree_stages
         for stage in range(stages - 1):
@@ -172,7 +172,7 @@ class OutputStationaryHop(wiring.Component):
             m.d.sync += delayed.eq(controls[-1])
             controls.append(delayed)
 
-        # A bubble leaves acts, trits and so the tree as they are: nothing of it toggles.
+        # A bubble leaves acts and trits as they are, so nothing in the tree toggles.
         take = Signal(len(config.lane_groups))
         for delay, lanes in enumerate(config.lane_groups):
             part = slice(lanes.start * config.act_bits, lanes.stop * config.act_bits)
@@ -188,7 +188,7 @@ class OutputStationaryHop(wiring.Component):
                 "load": load,
             }
 
-        # Ports of the PEs, and what they are to be a cycle later.
+        # Control bits at the ports of the PEs, now and a cycle later.
         at_accumulator = controls[stages - config.accumulator_stages : stages + 1]
         before = controls[stages - config.accumulator_stages - 1 : stages]
         load = Signal()
@@ -198,7 +198,7 @@ class OutputStationaryHop(wiring.Component):
 
         for index in range(config.cols_per_hop):
             trits, psums = config.lanes * self._weight_bits, self._psum_bits
-            # Each of these would be a net across all PEs of the hop.
+            # Shared by all PEs of the hop, each of these bits would be a long net.
             own = {}
             if config.technology == Technology.ECP5:
                 own = {
@@ -206,7 +206,7 @@ class OutputStationaryHop(wiring.Component):
                     for name, value in following.items()
                 }
             elif config.technology == Technology.ASIC:
-                # The others are enables, and so have clock gates.
+                # The other bits are enables, and so have clock gates.
                 first = following["first"]
                 own["first"] = asic.own_register(m, self.prefix, first, name=f"pe_{index}_first")
             m.submodules[f"pe_{index}"] = Instance(

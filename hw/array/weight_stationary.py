@@ -164,7 +164,7 @@ class WeightStationaryHop(wiring.Component):
                 i_clk=ClockSignal(),
                 i_advance=self.advance,
                 i_acts=acts,
-                # From the west: the trits are in place when the acts are in the register.
+                # Taken from the west: the trits are in place when the acts are in the register.
                 i_swap=self.control_west.swap,
                 i_load=self.control_west.load,
                 i_trits_north=self.trits_north.word_select(index, trits),
@@ -258,7 +258,7 @@ class WeightStationaryArray(wiring.Component):
         acts = staggered(
             m, advance, words(self.acts_data, config.rows)[::-1], prefix=self.prefix, name="acts"
         )
-        # The swap goes with the acts, the load with the trits: skewed by hop alone.
+        # The swap goes with the acts; the load goes with the trits, which are skewed by hop alone.
         skewed = Signal(config.rows - 1)
         swaps = Cat(swap, skewed)
         with m.If(advance):
@@ -279,7 +279,7 @@ class WeightStationaryArray(wiring.Component):
         )
         # The westernmost hop is the first to have its psums, and waits for the last.
         eastward = words(south, config.hops)[::-1]
-        # A signal, because it will be cut: a slice of a concatenation would carry all of it.
+        # A signal, because `words` cuts it: a slice of a concatenation would repeat all of it.
         psums = Signal(config.psums_bits)
         m.d.comb += psums.eq(
             Cat(reversed(staggered(m, advance, eastward, prefix=self.prefix, name="psums")))
@@ -326,7 +326,7 @@ class WeightStationaryArray(wiring.Component):
         )
         if config.rows == 1:
             # A token comes back after `rows` cycles at the soonest. Only where that is the next one
-            # does a read meet the write that it needs.
+            # does a read meet the write of the same word.
             met = Signal()
             written = Signal(config.psums_bits, reset_less=True)
             with m.If(ask):

@@ -146,7 +146,7 @@ def multiply(m: Module, a: Value, b: Value) -> Value:
     wanted = Signal(places)
     excess = Signal(signed(places + 2))
     left = Signal(places)
-    # Of two subnormals the product is below half the least number, and either may count.
+    # The product of two subnormals is below half the least number, so either may count.
     zeros = _leading_zeros(Mux(x.normal, y.significand, x.significand))
     tiny = excess[-1]
     m.d.comb += [
@@ -158,7 +158,7 @@ def multiply(m: Module, a: Value, b: Value) -> Value:
         excess.eq(exponents - wanted),
         left.eq(Mux(tiny, exponents, wanted)),
     ]
-    # It may have to go either way: from further left to the right, by the complement.
+    # The product may have to go either way: from further left it goes right by the complement.
     further = Cat(Const(0, FP16.bias + 1 - bits), product)
     shifted, lost = _shift_right(m, further, ~left, width=bits + 3)
     # The product of significands of 1 and more is 1 and more, or 2 and more.
@@ -240,7 +240,7 @@ def add(m: Module, form: Format, a: Value, b: Value) -> Value:
     steps = (bits + 3).bit_length()
     near, lost = _shift_right(m, Cat(Const(0, 2), small), distance[:steps], width=bits + 3)
     far = distance[steps:].any()
-    # A 0 that is far counts as some small number, and the sum is the other one all the same.
+    # A 0 that is far counts as some small number; the sum is the larger number all the same.
     aligned = Cat(lost | far, Mux(far, 0, near))
     total = Signal(bits + 5)
     # Ones below both make the carry that a subtraction wants.
@@ -259,7 +259,7 @@ def add(m: Module, form: Format, a: Value, b: Value) -> Value:
         base.eq(exponent - 1),
         rounded.eq(Cat(window[2:], base) + Cat(up, Const(0, bits - 1), one & ~two, two)),
     ]
-    # Others are exact, as the operands were one place apart at most. They go to the left until
+    # Other sums are exact, as the operands were one place apart at most. They go to the left until
     # there is a leading 1, or a mark where the exponent is the least: where it is so from the
     # start, a 1 in the third place does not lead.
     rounds = two | one | half & (exponent != 1)

@@ -162,6 +162,6 @@ class AdderTree(BaselinePE):
         nodes = products
         for level in range(1, self.config.tree_levels + 1):
             sums = [a + b for a, b in zip(nodes[::2], nodes[1::2], strict=False)]
-            # One without a partner waits for the next level.
+            # A node without a partner waits for the next level.
             nodes = _register(m, sums + nodes[len(sums) * 2 :], f"sum_{level}")
         return nodes[0]

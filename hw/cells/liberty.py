@@ -39,7 +39,7 @@ EXCLUDED = {
     "*322*": "seven inputs: text that is never used here",
     "TIE*": "constants",
 }
-# Drive strengths below 1.
+# Names of cells whose drive strength is below 1.
 HALF_DRIVE = "*xp*"
 
 _UNITS = {

@@ -24,7 +24,7 @@ from .netlist import Netlist, read_netlist
 
 # Registers with a common enable that are worth a clock gate.
 GATED = 4
-# Most pins of a net before it is buffered.
+# A net of more pins is buffered.
 FANOUT = 16
 
 _ABC = (
@@ -43,7 +43,7 @@ class Adders(enum.StrEnum):
 
     # None: they become gates, in whatever form ABC finds.
     NONE = "none"
-    # Carry-save adders of multiplications; sums are Brent-Kung's.
+    # The carry-save adders of multiplications; sums become Brent-Kung adders of gates.
     TREES = "trees"
     # Sums as well, as ripple chains, which are small and slow. Every other place adds complements,
     # because the library's adder is inverting.
@@ -67,7 +67,7 @@ def _gates(library: Library, prefix: str) -> str:
     full = library.find("FA*").name
     select, register = library.find("OAI22*").name, library.find("DFFHQN*").name
     half = next((name for name in library.cells if name.startswith("HA")), None)
-    # A half adder's carry out of two true bits.
+    # A half adder, whose carry out is that of two true bits.
     half_of = (
         f"{half} ha(.A(a), .B(b), .CON(con), .SN(sn));"
         if half

@@ -86,11 +86,11 @@ class Timer:
     def _launch(self):
         """List where paths start and end: flip-flops, and ports, which have one outside."""
         clocks = self.netlist.clock_nets
-        # (net, instance or -1)
+        # Rows of (net, instance or -1).
         starts = [
             (net, -1) for bits in self.netlist.inputs.values() for net in bits if net not in clocks
         ]
-        # (net, instance or -1, pin)
+        # Rows of (net, instance or -1, pin).
         (data,) = (pin for pin in self._flip_flop.pins.values() if pin.setup is not None)
         ends = [
             (net, -1, data) for bits in self.netlist.outputs.values() for net in bits if net >= 0
@@ -135,7 +135,7 @@ class Timer:
         self._row = {name: table[:, column] for column, name in enumerate(names)}
         self._driver = {net: arcs[0][0] for net, arcs in drivers.items()}
         self._driver |= dict(zip(self._starts.tolist(), self._start_of.tolist(), strict=True))
-        # Where each level begins.
+        # Row at which each level begins.
         last = self._row["level"][-1] if len(table) else 0
         self._levels_at = np.searchsorted(self._row["level"], np.arange(last + 2))
         self._delay_of = np.empty(len(table), int)
@@ -196,7 +196,7 @@ class Timer:
             slope, load = slew[source, cause], self._load[target]
             delays[part] = self._tables.at(self._delay_of[part], slope, load)
             np.maximum.at(arrival, (target, effect), arrival[source, cause] + delays[part])
-            # The worst slew, whichever input it comes from.
+            # The worst slew counts, whichever input causes it.
             slopes = self._tables.at(self._slew_of[part], slope, load)
             reached = np.isfinite(arrival[source, cause])
             np.maximum.at(slew, (target[reached], effect[reached]), slopes[reached])
@@ -269,7 +269,7 @@ class Timer:
                     need = required[row["target"][part], row["effect"][part]] - delays[part]
                     np.minimum.at(required, (row["source"][part], row["cause"][part]), need)
             slack = (required - arrival).min(axis=1)
-            # The longest paths, and those not far behind.
+            # Cells on the longest paths, and on those not much shorter.
             self._enlarge(slack, slew, families, limit=0.7 * (clock_ps - worst))
         self._instances = best_instances
         self.netlist = replace(self.netlist, instances=tuple(best_instances))

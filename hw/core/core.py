@@ -194,7 +194,7 @@ class Core(wiring.Component):
     def _trits(self, m, feed, weights, grid, loads):
         """Connect the trits to the array; those that the unpacker holds wait for a run."""
         if loads is None:
-            # Together with the acts, so only while there is a run.
+            # The array takes trits together with acts, so only while there is a run.
             under_way, last = 1, feed["acts_pass_last"]
         else:
             under_way, last = loads["busy"], loads["last"]
@@ -217,7 +217,7 @@ class Core(wiring.Component):
             True while no psum is left.
         """
         config = self.config
-        # A tile follows another after as many cycles as that one delivers tokens, or later.
+        # A tile follows another one after at least as many cycles as that one delivers tokens.
         latency = timing.drain_latency if self._output else timing.pass_latency
         depth = latency(config) + 2
         ends = Signal(depth)
@@ -233,7 +233,7 @@ class Core(wiring.Component):
         after = Signal(range(depth + 1))
         m.d.comb += after.eq(tiles - leave)
         m.d.inner += [
-            # A cycle late: psums come later still.
+            # A cycle late, which is early enough: psums come later still.
             enter.eq(
                 grid["acts_valid"]
                 & grid["acts_ready"]

@@ -31,7 +31,7 @@ from tritloom.arch.regmap import COUNTERS, WORD_BITS
 from tritloom.hw.parts.ports import Modules, Ports, inner_domain, members
 from tritloom.hw.parts.ram import Ram
 
-# Words of the totals: two for each counter, and some that nobody reads. Also cycles of a round.
+# Words of the totals, two for each counter and some that nobody reads; also cycles of a round.
 WORDS = 1 << (2 * len(COUNTERS) - 1).bit_length()
 
 
@@ -93,7 +93,7 @@ class Counters(wiring.Component):
         m.d.comb += round_ends.eq(turn == WORDS - 1)
         m.d.inner += turn.eq(turn + 1)
 
-        # A round's worth of any counter, at least.
+        # Bits that hold the steps of any counter in a round.
         bits = (WORDS * _positions(self.config)).bit_length()
         held = []
         for name in counts(self.config):
@@ -111,7 +111,7 @@ class Counters(wiring.Component):
         total = Signal(WORD_BITS)
         gone = Signal(bits)
         carry = Signal()
-        # In the first round after a reset the memory holds anything.
+        # High in the first round after a reset, in which the content of the memory is undefined.
         fresh = Signal(init=1)
         m.d.inner += [read.eq(turn), written.eq(read), fresh.eq(fresh & (read != WORDS - 1))]
         picked = Signal(bits)
@@ -125,7 +125,7 @@ class Counters(wiring.Component):
         self._ram(m, "totals", write=1, address=written, data=total, read=(1, turn, word))
 
         wanted = Signal()
-        # What a reset leaves behind is zeros.
+        # High after a reset, so that the copy becomes zeros.
         copied = Signal(init=1)
         with m.If(round_ends):
             m.d.sync += [copied.eq(wanted), wanted.eq(0)]
@@ -135,7 +135,7 @@ class Counters(wiring.Component):
         self._ram(
             m,
             "copy",
-            # Its last words, of the next round, belong to no counter.
+            # The last words written belong to the next round, and to no counter.
             write=copied,
             address=written,
             data=total,

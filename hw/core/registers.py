@@ -41,7 +41,7 @@ from . import counters
 
 OKAY, SLVERR = 0b00, 0b10
 
-# Sticky bits that are set in here; all others are set by an `event_*` port.
+# Sticky bits that this component sets; an `event_*` port sets each of the others.
 _SET_INSIDE = {"QUEUE_OVERFLOW", "BAD_DESCRIPTOR"}
 
 
@@ -125,7 +125,7 @@ class Registers(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # A read-only field that nothing below drives keeps its reset value: a constant.
+        # A read-only field that nothing below drives is a constant, its reset value.
         known = regmap.constants(self.config)
         fields = {
             (register.name, field.name): Signal(
@@ -145,7 +145,7 @@ class Registers(wiring.Component):
 
     def _write(self, m, fields, copying):
         """Take writes and carry them out; return the `Sticky` of each W1C field by name."""
-        # Whether the address held is that of any register, and of each.
+        # Whether the address held is that of any register, and of which.
         known = Signal()
         named = {
             register.name: Signal(name=f"named_{register.name.lower()}") for register in REGISTERS
@@ -327,7 +327,7 @@ class Registers(wiring.Component):
         """Events and counters of the core; the interrupt."""
         for name in events():
             m.d.comb += sticky[name.upper()].set.eq(getattr(self, f"event_{name}"))
-        # The first beat stays until its sticky bit is cleared.
+        # The number of the first illegal beat stays until the sticky bit is cleared.
         with m.If(self.event_illegal_code & ~sticky["ILLEGAL_CODE"].kept):
             m.d.sync += fields["FIRST_ILLEGAL", "VALUE"].eq(self.illegal_beat)
 

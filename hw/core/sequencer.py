@@ -141,7 +141,7 @@ class Left:
         self.run_last = Signal()
         self.all_last = Signal()
         m.d.comb += self.all_last.eq(self.k_last & self.group_last & self.run_last)
-        # What decides comes from registers; `done`, which is late, enables them.
+        # The decisions come from registers, which the late `done` enables.
         starts = idle | self.all_last
         for size, last in (("k", self.k_last), ("n", self.group_last), ("m", self.run_last)):
             whole = getattr(run, f"run_{size}")
@@ -166,7 +166,7 @@ def act_buffer(config: ArrayConfig) -> Ram:
     beats = config.act_buffer_beats
     return Ram(
         width=config.acts_bits,
-        # A group may begin at the second word; addresses go round where they use all their bits.
+        # A group may begin at the second word; addresses wrap around where all bits are used.
         depth=max(2, beats + bool(beats & beats - 1)),
         registered=True,
         technology=config.technology,
@@ -211,8 +211,8 @@ class Sequencer(wiring.Component):
         base = Signal()
 
         # The stream's side: is there a beat for the first features in this cycle?
-        # `ended`: beats are missing from this one on. `cut` and `end`, the last one that came, tell
-        # the replays.
+        # `ended`: beats are missing from this one on. `cut`, and `end`, the address of the last
+        # beat that came, tell the replays so.
         ended = Signal()
         cut = Signal()
         end = Signal.like(address)
@@ -239,7 +239,7 @@ class Sequencer(wiring.Component):
         with m.If(took & ~self.stream_last & replay_last):
             m.d.sync += dropping.eq(1)
 
-        # One step: to the next beat, tile, group of features, group of tokens, run.
+        # A step goes to the next beat, tile, group of features, group of tokens, or run.
         turned = Signal()
         m.d.comb += turned.eq(base ^ (left.group_last & left.k_first & (token == 0)))
         with m.If(step):

@@ -85,7 +85,7 @@ class ByteDecoder(wiring.Component):
 
     def elaborate(self, platform):
         # The fields are trit5's, see arch/ternary.py. What trit2 would make of an illegal byte is
-        # free, as its trits are zero: that saves many a look at `packing`.
+        # free, as its trits are zero, which saves much logic on `packing`.
         m = Module()
         trit5 = self.packing
         first, low, bits, high = (self.data[index : index + 2] for index in (0, 2, 4, 6))
@@ -251,7 +251,7 @@ class Unpacker(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         left = Signal(SLICES)  # a one for each slice of the active group, none while there is none
-        # Of the active group, and set with it:
+        # Facts of the active group, set with it:
         ended = Signal(reset_less=True)  # the stream's pass ended with it
         lacking = Signal(reset_less=True)  # and beats were missing
         slot = Signal(range(BEATS))  # of the next beat in its group
@@ -269,7 +269,7 @@ class Unpacker(wiring.Component):
             late.eq(finished & ~ended),
             exhausted.eq(taken & ~left[1]),
             # With this slice the active group makes place. Where the stream's pass has ended and
-            # the consumer's has not, it stays: zeros have been shifted in and are offered.
+            # the consumer's has not, the group stays: it offers the zeros that were shifted in.
             leaving.eq(self.trits_last | ~(left[1] | ended)),
             free.eq(~left[0] | (taken & leaving)),
         ]
@@ -293,7 +293,7 @@ class Unpacker(wiring.Component):
             arriving.eq(filling | (self.weights_valid & ~dropping)),
             push.eq(arriving & room),
             load.eq(arriving & fourth & free),
-            # Looked at only where there is room.
+            # This counts only where there is room.
             ends.eq(filling | (self.weights_valid & self.weights_last)),
         ]
         with m.If(push):
@@ -309,12 +309,12 @@ class Unpacker(wiring.Component):
         with m.If(ends):
             m.d.sync += dropping.eq(0)
         with m.If(late):
-            # What is staged, and what is taken in this cycle, belongs to the pass that is over.
+            # The bytes staged, and those taken in this cycle, belong to the pass that is over.
             m.d.sync += [left.eq(0), slot.eq(0), filling.eq(0), dropping.eq(~ends)]
 
         illegal = self._data(
             m,
-            # A group that makes place, or is none, takes what is staged, complete or not.
+            # Where the active group makes place, or there is none, the staged bytes move on.
             move=taken | ~left[0],
             load=leaving | ~left[0],
             slot=slot,

@@ -10,7 +10,7 @@ from tritloom.hw.verilog import generate_pe
 
 from .placement import Placement, place
 
-# A register behind every adder.
+# Technology ecp5 with a register behind every adder.
 ECP5 = {"technology": "ecp5", "levels_per_stage": 1, "select_stages": 1}
 
 # Design -> (its component, or None for the array's own PE; parameters of its configuration).

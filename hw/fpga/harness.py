@@ -51,7 +51,7 @@ def harness_luts(rtl: Rtl) -> int:
     """LUTs of the harness: those of its XORs, and one for a constant that nextpnr places."""
     size, luts = sum(port.width for port in rtl.ports if port.direction == "output"), 1
     while size > 1:
-        # A single bit that is left over has a register only.
+        # A single bit left over at a level takes a register and no LUT.
         luts += size // 4 + (size % 4 > 1)
         size = -(-size // 4)
     return luts

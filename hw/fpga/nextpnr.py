@@ -87,7 +87,7 @@ def run(folder: Path, tool: str, *command: str) -> None:
     """Run a command in a folder; `ToolError` with its first error where it fails."""
     done = subprocess.run(
         command,
-        # Relative names: an absolute one below the temporary folder is another one in there.
+        # Names are relative: the wheel has file names of its own below the temporary folder.
         cwd=folder,
         capture_output=True,
         text=True,

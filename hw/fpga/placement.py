@@ -33,14 +33,14 @@ _OPTIONS = ("--85k", "--speed", "6", "--package", "CABGA381", "--timing-allow-fa
 _HARNESS_OPTIONS = (
     # Every path is optimised for this, which is more than any path reaches.
     *("--freq", "400"),
-    # Three pins, wherever they are.
+    # The three pins may be anywhere.
     "--lpf-allow-unconstrained",
 )
 _SMALL = ("--placer-heap-timingweight", "30")
-# From so many LUTs on, wires are what limits, and timing weighs more.
+# In designs of so many LUTs and more, wires limit the clock, and timing weighs more.
 LARGE_LUTS = 10_000
 _LARGE = ("--placer-heap-timingweight", "300")
-# Cells of the device.
+# Cells that the device has.
 CAPACITY = {"TRELLIS_COMB": 83640, "TRELLIS_FF": 83640, "DP16KD": 208, "MULT18X18D": 156}
 
 
@@ -123,7 +123,7 @@ def place(rtl: Rtl, *, seeds: int = 2, dsp: bool = True) -> Placement:
             rtl,
             "ecp5",
             options="" if dsp else "-nodsp",
-            # The harness is mapped around an empty shell: no constant goes in or out.
+            # The harness is mapped around an empty shell, so that no constant crosses the edge.
             then="design -stash mapped\n"
             f"read_verilog {folder / 'harness.v'}\n"
             "synth_ecp5 -top harness\n"

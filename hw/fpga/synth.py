@@ -72,7 +72,7 @@ TARGETS = {
     ),
     "xilinx7": Family(
         name="AMD 7 series",
-        # The core goes into a design, which has the pads.
+        # The core is part of a larger design, which has the pads.
         command="synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
         cells={
             "LUT": r"LUT[1-6]|INV",

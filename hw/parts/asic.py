@@ -43,13 +43,13 @@ class Gate:
 
     def verilog(self, name: str) -> str:
         """Verilog of the gate as module `name`."""
-        # Thousands of instances: a simulator had better not keep each apart.
+        # There are thousands of instances, which a simulator need not keep apart.
         return f"module {name}{self.text}  /*verilator inline_module*/\nendmodule\n"
 
 
 # Name -> gate that instances of module `PREFIX_name` are.
 GATES = {
-    # Sum and carry are inverted.
+    # A full adder whose sum and carry are inverted.
     "full_adder": Gate(
         "(a, b, ci, con, sn);\n"
         "  input a, b, ci;\n"
@@ -57,14 +57,14 @@ GATES = {
         "  assign con = ~((a & b) | (a & ci) | (b & ci));\n"
         "  assign sn = ~(a ^ b ^ ci);\n"
     ),
-    # The act's bit where positive_n is 0, its complement where negative_n is.
+    # The act's bit where positive_n is 0, the complement where negative_n is 0.
     "select": Gate(
         "(positive_n, act_n, negative_n, act, y);\n"
         "  input positive_n, act_n, negative_n, act;\n"
         "  output y;\n"
         "  assign y = ~((positive_n | act_n) & (negative_n | act));\n"
     ),
-    # One that synthesis does not merge with others that hold the same.
+    # A register that synthesis does not merge with others that hold the same.
     "register": Gate(
         "(clk, rst, d, q);\n"
         "  input clk, rst, d;\n"
@@ -160,7 +160,7 @@ def dot_product(m: Module, config: ArrayConfig, gates: Gates, *, acts: Value, tr
             continue
         positive, negative = trits.word_select(bit.lane, 2)
         if bit.index < 0:
-            # The one that completes a negation.
+            # This bit completes a negation.
             m.d.comb += signal.eq(~negative)
             continue
         act = acts.word_select(bit.lane, config.act_bits)[bit.index]
@@ -186,5 +186,5 @@ def dot_product(m: Module, config: ArrayConfig, gates: Gates, *, acts: Value, tr
         held = Signal(name=f"carry_{stage}")
         m.d.sync += held.eq(carry)
         carry = held
-    # The inverted top bit takes off what complementing the sign bits added.
+    # Inverting the top bit subtracts what complementing the sign bits added.
     return Cat(*total[:-1], ~total[-1]), carry

@@ -40,7 +40,7 @@ class Delay(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = len(self.value)
-        # One wide shift register rather than one signal a stage: the netlist stays small.
+        # One wide shift register rather than a signal for each stage: the netlist stays small.
         line = Signal(self.cycles * width)
         with m.If(self.advance):
             m.d.sync += line.eq(Cat(self.value, line))
@@ -106,7 +106,7 @@ def lanes_staggered(m: Module, value: Value, config: ArrayConfig, *, bits: int, 
                 m.d.sync += line.eq(Cat(column, line))
                 after = line[-len(column) :]
             late[lane] = after
-    # A signal, because it will be cut.
+    # A signal, because callers cut it.
     staggered = Signal(len(value), name=f"{name}_staggered")
     m.d.comb += staggered.eq(
         Cat(

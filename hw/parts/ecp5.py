@@ -50,8 +50,8 @@ def selected(act: bool, negative: bool, nonzero: bool) -> bool:
 SELECT = lut(lambda a, b, c, d: a != selected(b, c, d))
 # A plus B; D is 1.
 ADD = lut(lambda a, b, c, d: a != (b and d))
-# A is the accumulator, nothing where C clears it, and B is added to it. D is 1.
-# Where A and B agree, either is the carry; B is, as it is there when A is cleared.
+# A is the accumulator, which C clears, plus B; D is 1. Where A and B agree, either is the carry; it
+# is B, which is there when A is cleared, too.
 ACCUMULATE = lut(lambda a, b, c, d: (a and not c and d) != b)
 
 
@@ -71,7 +71,7 @@ def carry_chain(
     total = Signal(len(halves), name=name)
     ports = [(init, inputs, out, "NO") for (init, inputs), out in zip(halves, total, strict=True)]
     if len(ports) % 2:
-        # The carry does not reach it.
+        # The carry does not reach the last half.
         init, inputs, out = spare.pop(0) if spare else (0, (ZERO,) * 4, Signal(name=f"{name}_none"))
         ports.append((init, inputs, out, "YES"))
     for index in range(0, len(ports), 2):
@@ -85,7 +85,7 @@ def carry_chain(
             }
         carry_out = Signal(name=f"{name}_carry_{index}")
         if index + 2 < len(ports):
-            # At the end there is none: the sum has all its bits.
+            # The last cell has no carry out: the sum has all its bits.
             connections["o_COUT"] = carry_out
         m.submodules[f"{name}_{index}"] = Instance("CCU2C", i_CIN=carry, **connections)
         carry = carry_out
@@ -156,8 +156,8 @@ def dot_product(m: Module, config: ArrayConfig, *, acts: Value, trits: Value):
             lane = first + step * chains
             width = bits + step.bit_length()
             act, trit = acts.word_select(lane, bits), trits.word_select(lane, 2)
-            # Not where the selects come from in this very cycle: to timing analysis, which goes
-            # along the carry, that would be a loop.
+            # A chain hosts no select of its own cycle: timing analysis, which follows the carry,
+            # would see a loop.
             behind = config.select_stages or step > config.lanes_per_stage
             total = add_selected(
                 m,
@@ -268,7 +268,7 @@ def block_ram(*, width: int, depth: int) -> str:
             pins[f"AD{port}{index}"] = (
                 f"{address}[{number}]" if used else "write_enable" if byte else "1'b0"
             )
-    # Of a word of 36 bits either port has one half.
+    # A word of 36 bits has one half on the pins of each port.
     inputs = "AB" if bits == 36 else "A"
     outputs = "AB" if bits == 36 else "B"
     for port in "AB":
@@ -282,7 +282,7 @@ def block_ram(*, width: int, depth: int) -> str:
     whole = f"[{blocks * bits - 1}:0]"
     spare = blocks * bits - width
     padded = f"{{{spare}'d0, write_data}}" if spare else "write_data"
-    # Lint asks for no use of what is called so.
+    # Lint does not ask for a use of a wire of this name.
     unused = f"  wire unused = &out[{blocks * bits - 1}:{width}];\n" if spare else ""
     return f"""\
   wire {whole} in = {padded};

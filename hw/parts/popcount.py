@@ -61,7 +61,7 @@ def popcount(m: Module, pairs: Value, *, prefix: str, reset: Value, name: str) -
     """A count of the ones in the low bits of `pairs`, by an instance of a `Popcount`."""
     width = len(pairs) // 2
     total = Signal(width.bit_length(), name=f"{name}_total")
-    # The smallest has no register.
+    # The smallest counter has no register.
     clocked = {"i_clk": ClockSignal(), "i_rst": reset} if width > LEAF else {}
     m.submodules[name] = Instance(
         popcount_name(prefix, width), **clocked, i_pairs=pairs, o_total=total

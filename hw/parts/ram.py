@@ -84,7 +84,7 @@ module {name}(
             read = "  always @(posedge clk) if (read_enable) read_data <= words[read_address];\n"
         else:
             read = "  assign read_data = words[read_address];\n"
-        # The attribute spares what Yosys would put around a block RAM that gives either content.
+        # The attribute spares the logic that Yosys adds where a read may meet a write.
         return f"""\
   (* no_rw_check *) reg {word} words [{self.depth - 1}:0];
   always @(posedge clk) if (write_enable) words[write_address] <= write_data;
