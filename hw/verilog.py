@@ -108,8 +108,8 @@ def generate_pe(config: ArrayConfig, *, name: str | None = None, kind: Kind | No
         modules[top] = one = kind(config)
         ports = pe.pe_ports(config, weight_bits=one.weight_bits, psum_bits=one.psum_bits)
     verilog, cells = emit(modules, top=top)
-    ports = (*clock_ports()[:1], *listed(ports))
-    return Rtl(top=top, config=config, ports=ports, verilog=verilog, cells=cells)
+    told = (*clock_ports()[:1], *listed(ports))
+    return Rtl(top=top, config=config, ports=told, verilog=verilog, cells=cells)
 
 
 def generate_hop(config: ArrayConfig, *, name: str | None = None, kind: Kind | None = None) -> Rtl:
@@ -134,5 +134,5 @@ def generate_hop(config: ArrayConfig, *, name: str | None = None, kind: Kind | N
         modules[top] = row.OutputStationaryHop(config, prefix=top, **widths)
         ports = row.hop_ports(config, **widths)
     verilog, cells = emit(modules, top=top)
-    ports = (*clock_ports(), *listed(ports))
-    return Rtl(top=top, config=config, ports=ports, verilog=verilog, cells=cells)
+    told = (*clock_ports(), *listed(ports))
+    return Rtl(top=top, config=config, ports=told, verilog=verilog, cells=cells)

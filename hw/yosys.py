@@ -29,7 +29,10 @@ class YosysError(ToolError):
 
 def path(name: str) -> Path:
     """Path of a file in Yosys' own folder, of which scripts write `+/` and then the name."""
-    return Path(find_spec("pyosys").origin).parent / "share" / name.removeprefix("+/")
+    spec = find_spec("pyosys")
+    if spec is None or spec.origin is None:
+        raise YosysError("Yosys is missing: the package pyosys is not installed")
+    return Path(spec.origin).parent / "share" / name.removeprefix("+/")
 
 
 def library(text: str) -> str:

@@ -225,7 +225,7 @@ class OutputStationaryPE(wiring.Component):
         config, told = self.config, {"valid": self.valid, "first": self.first}
         if config.technology == Technology.ECP5:
             node = ecp5.dot_product(m, config, acts=self.acts, trits=trits)
-            add = partial(ecp5.accumulate, m)
+            add: Callable = partial(ecp5.accumulate, m)
         elif config.technology == Technology.ASIC:
             gates = asic.Gates(m, self.prefix)
             node = asic.dot_product(m, config, gates, acts=self.acts, trits=trits)

@@ -81,13 +81,12 @@ def _energy(cell, groups) -> CellEnergy:
     for (pin, related), members in gathered.items():
         if not cell.pins[pin].output and cell.kind == "flip-flop":
             members = _at_rest(cell, pin, members)
-        edges = tuple(
-            [table for table in tables if table is not None]
-            for tables in zip(*((group.rise, group.fall) for group in members), strict=True)
-        )
-        if not all(edges):
+        rises = [group.rise for group in members if group.rise is not None]
+        falls = [group.fall for group in members if group.fall is not None]
+        if not (rises and falls):
             continue
-        merged = tuple(liberty_table.merge(_applicable(tables), np.mean) for tables in edges)
+        rise, fall = (liberty_table.merge(_applicable(each), np.mean) for each in (rises, falls))
+        merged = rise, fall
         if cell.pins[pin].output:
             caused[pin, related] = merged
         else:

@@ -172,13 +172,14 @@ def read(files: Sequence[Path], *, without: Iterable[str] = ()) -> Library:
         A file cannot be read, is no Liberty, has other units, or repeats a cell.
     """
     dropped = (*EXCLUDED, *without)
-    head, blocks = None, {}
+    head = ""
+    blocks: dict[str, str] = {}
     for file in files:
         text = read_text(file)
         own, cells = cut(text)
         if not cells or not re.search(r"^\s*library *\(", text, re.MULTILINE):
             raise InputError(f"{file} is no Liberty file with cells")
-        head = own if head is None else head + _missing_templates(own, head)
+        head = head + _missing_templates(own, head) if head else own
         for name, block in cells:
             if not name:
                 raise InputError(f"{file} has a cell without a name")
@@ -249,7 +250,8 @@ _EDGES = {"positive_unate": (0, 1), "negative_unate": (1, 0)}
 
 def _cell(node, templates) -> Cell:
     name = node.args[0]
-    pins, arcs = {}, []
+    pins: dict[str, CellPin] = {}
+    arcs: list[Arc] = []
     flip_flop = node.find("ff")
     gate = node.text("clock_gating_integrated_cell")
     for pin in node.each("pin"):
@@ -313,17 +315,18 @@ def _timings(pin, *types: str) -> Iterator:
 
 
 def _setup(pin, templates) -> tuple[LookupTable, LookupTable] | None:
-    edges = ([], [])
+    edges: tuple[list[LookupTable], list[LookupTable]] = ([], [])
     for group in _timings(pin, "setup_rising"):
         for tables, edge in zip(edges, ("rise_constraint", "fall_constraint"), strict=True):
             if (node := group.find(edge)) is not None:
                 tables.append(table(node, templates))
-    return tuple(merge(tables, np.max) for tables in edges) if all(edges) else None
+    rises, falls = edges
+    return (merge(rises, np.max), merge(falls, np.max)) if rises and falls else None
 
 
 def _arcs(pin, name, templates) -> Iterator[Arc]:
     """Arcs to an output, for each input and pair of edges the worst over conditions."""
-    found = defaultdict(lambda: ([], [], [], []))
+    found: defaultdict = defaultdict(lambda: ([], [], [], []))
     # A clock gate's output follows its clock, whose edge is all that matters here.
     for group in _timings(pin, "combinational", "rising_edge"):
         edge = group.text("timing_type", "combinational") == "rising_edge"

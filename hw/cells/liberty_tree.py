@@ -25,8 +25,14 @@ def cut(text: str) -> tuple[str, list[tuple[str, str]]]:
     """The text before the cells of a file, and (name, text) of each cell."""
     starts = [match.start() for match in re.finditer(r"^[ \t]*cell *\(", text, re.MULTILINE)]
     blocks = [text[a:b] for a, b in pairwise([*starts, text.rstrip().rfind("}")])]
-    names = (re.match(r"\s*cell *\( *\"?(\w*)", block)[1] for block in blocks)
+    names = map(_cell_name, blocks)
     return text[: starts[0]] if starts else text, list(zip(names, blocks, strict=True))
+
+
+def _cell_name(block: str) -> str:
+    """The name of the cell in a block of text, empty where there is none."""
+    found = re.match(r"\s*cell *\( *\"?(\w*)", block)
+    return found[1] if found else ""
 
 
 # A string, a word or number, or a character that counts. A line's end counts, as it may stand for a
@@ -67,7 +73,9 @@ def tree(text: str) -> Node:
     """
     root = Node("", [], "", [])
     # Groups that are open, and the words of the statement that is under way.
-    stack, words, args, inside, colon = [root], [], None, False, False
+    stack, inside, colon = [root], False, False
+    words: list[str] = []
+    args: list[str] = []
     for match in _TOKEN.finditer(text):
         string, word, sign = match.groups()
         if string is not None or word is not None:
@@ -83,15 +91,15 @@ def tree(text: str) -> Node:
         elif inside:
             raise ValueError("parentheses do not match")
         elif sign == "{":
-            group = Node(words[0], args or [], "", [])
+            group = Node(words[0], args, "", [])
             stack[-1].children.append(group)
             stack.append(group)
-            words, args, colon = [], None, False
+            words, args, colon = [], [], False
         else:
             if words:
                 value = " ".join(words[1:]) if colon else ""
-                stack[-1].children.append(Node(words[0], args or [], value, []))
-            words, args, colon = [], None, False
+                stack[-1].children.append(Node(words[0], args, value, []))
+            words, args, colon = [], [], False
             if sign == "}":
                 stack.pop()
     if len(stack) != 1 or not root.children:

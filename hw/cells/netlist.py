@@ -125,7 +125,7 @@ def read_netlist(top: str, described: dict, library: Library) -> Netlist:
         for name, cell in described["cells"].items()
         if cell["type"] != "$scopeinfo"
     )
-    ports = {"input": {}, "output": {}}
+    ports: dict[str, dict[str, list[int]]] = {"input": {}, "output": {}}
     for name, port in described["ports"].items():
         ports[port["direction"]][name] = [number(bit) for bit in port["bits"]]
     return Netlist(

@@ -108,8 +108,9 @@ class Timer:
         self._ends, self._end_of = (
             np.array(column, int) for column in list(zip(*ends, strict=True))[:2]
         )
+        setups = [pin.setup for *_, pin in ends if pin.setup is not None]
         self._setups = np.array(
-            [[self._tables.number(pin.setup[edge]) for _, _, pin in ends] for edge in (0, 1)]
+            [[self._tables.number(setup[edge]) for setup in setups] for edge in (0, 1)]
         )
 
     def _order(self):
@@ -155,7 +156,7 @@ class Timer:
             self._slew_of[row] = self._tables.number(arc.slews[effect])
 
     def _levels(self, drivers):
-        level = {}
+        level: dict[int, int] = {}
         for start in list(drivers):
             stack = [start]
             while stack:
@@ -214,7 +215,7 @@ class Timer:
         """Time the netlist at its present sizes."""
         arrival, slew, delays = self._forward()
         totals = arrival[self._ends] + self._setup(slew)
-        end, edge = np.unravel_index(np.argmax(totals), totals.shape)
+        end, edge = map(int, np.unravel_index(np.argmax(totals), totals.shape))
         net, index, worst = int(self._ends[end]), int(self._end_of[end]), float(totals[end, edge])
         path = []
         if index >= 0:
@@ -335,7 +336,7 @@ def _families(library: Library) -> dict[str, Cell]:
         if cell.kind != "clock gate":
             key = (cell.kind, cell.inverting, tuple((n, p.function) for n, p in cell.pins.items()))
             groups[key].append(cell)
-    larger = {}
+    larger: dict[str, Cell] = {}
     for cells in groups.values():
         cells.sort(key=lambda cell: (_drive(cell), cell.area_um2))
         larger |= {a.name: b for a, b in pairwise(cells)}

@@ -380,7 +380,9 @@ def modules(positions: int, *, prefix: str) -> Modules:
     for count in counts:
         if count > 1:
             counts += set(halves(count)) - set(counts)
-    lanes = {lanes_name(prefix, n): ByteLanes(count=n, prefix=prefix) for n in counts if n > 1}
+    lanes: Modules = {
+        lanes_name(prefix, n): ByteLanes(count=n, prefix=prefix) for n in counts if n > 1
+    }
     lanes[lanes_name(prefix, 1)] = ByteLane(prefix=prefix)
     lanes[f"{prefix}_byte_decoder"] = ByteDecoder()
     return lanes | {f"{prefix}_unpacker": Unpacker(positions, prefix=prefix)}

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tritloom.arch.config import ArrayConfig
-from tritloom.hw.baselines.pe import AdderTree, Mac, SelectAdd
+from tritloom.hw.baselines.pe import AdderTree, BaselinePE, Mac, SelectAdd
 from tritloom.hw.verilog import generate_pe
 
 from .placement import Placement, place
 
 # Technology ecp5 with a register behind every adder.
-ECP5 = {"technology": "ecp5", "levels_per_stage": 1, "select_stages": 1}
+ECP5: dict[str, Any] = {"technology": "ecp5", "levels_per_stage": 1, "select_stages": 1}
 
 # Design -> (its component, or None for the array's own PE; parameters of its configuration).
-DESIGNS = {
+DESIGNS: dict[str, tuple[type[BaselinePE] | None, dict[str, Any]]] = {
     "int8 x int8 multiply-accumulate": (Mac, {"lanes": 1}),
     "select and add": (SelectAdd, {"lanes": 1}),
     "adder tree, 16 lanes": (AdderTree, {"lanes": 16, "levels_per_stage": 1}),

@@ -12,6 +12,7 @@ A is set", whatever it adds otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from amaranth.hdl import (
     ClockSignal,
@@ -75,7 +76,7 @@ def carry_chain(
         init, inputs, out = spare.pop(0) if spare else (0, (ZERO,) * 4, Signal(name=f"{name}_none"))
         ports.append((init, inputs, out, "YES"))
     for index in range(0, len(ports), 2):
-        connections = {}
+        connections: dict[str, Any] = {}
         for half, (init, inputs, out, inject) in enumerate(ports[index : index + 2]):
             connections |= {f"i_{pin}{half}": bit for pin, bit in zip("ABCD", inputs, strict=True)}
             connections |= {
