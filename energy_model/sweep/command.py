@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from tritloom.arch.errors import InputError, require_int
+from tritloom.arch.files import cache_folder
 from tritloom.console.command import Command, Interrupted
 from tritloom.console.sheet import show
 from tritloom.energy_model.options import add_format, named_model
@@ -36,7 +37,8 @@ def sweep_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="file of the results: .csv or .parquet [build/sweep/NAME.csv, after FILE]",
+        help="file of the results: .csv or .parquet [NAME.csv, after FILE, in build/sweep of a "
+        "checkout or in the user's cache]",
     )
     add_format(output)
     output.add_argument(
@@ -67,7 +69,7 @@ def run_sweep(options: argparse.Namespace) -> None:
     if options.benchmark:
         show(speeds_sheet(run.benchmark(sweep, jobs=options.jobs)), options.format)
         return
-    out = options.out or Path("build", "sweep", f"{options.file.stem}.csv")
+    out = options.out or cache_folder("sweep") / f"{options.file.stem}.csv"
     where = {"jobs": options.jobs, "scheduler": options.scheduler or ""}
     try:
         rows = run.run_sweep(sweep, out, backend=options.backend, **where)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tritloom.arch.counts import Counts
 from tritloom.arch.errors import InputError, require_int
-from tritloom.arch.files import parse_json, read_text, write_text
+from tritloom.arch.files import parse_json, read_json, write_text
 from tritloom.arch.workload import BLOCK_DTYPES
 from tritloom.console.command import Command
 from tritloom.console.sheet import show
@@ -131,11 +131,8 @@ def _read_counts(name: str) -> Counts:
     from tritloom.energy_model.costs import datafile
 
     where = "standard input" if name == "-" else name
-    try:
-        text = sys.stdin.read() if name == "-" else read_text(Path(name))
-    except UnicodeDecodeError:
-        raise InputError("standard input is not UTF-8 text") from None
-    counts = datafile.mapping(where, parse_json(text, where))
+    content = parse_json(sys.stdin.buffer.read(), where) if name == "-" else read_json(Path(name))
+    counts = datafile.mapping(where, content)
     if not counts:
         raise InputError(f"{where} holds no counts")
     return Counts(

@@ -643,6 +643,22 @@ def test_counts_reads_standard_input(array):
     assert "unknown, not zero" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "standard input is not JSON"),
+        (b"\xff", "standard input is not JSON: not UTF-8 text"),
+        (b"[]", "standard input must be a mapping"),
+    ],
+)
+def test_wrong_standard_input_gets_one_line(content, message):
+    command = [sys.executable, "-m", "energy_model", "counts", "-"]
+    done = subprocess.run(command, cwd=ROOT, input=content, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().count("\n") == 1
+    assert message in done.stderr.decode()
+
+
 def test_counts_csv_leaves_unpriced_joules_empty(capsys, tmp_path):
     path = tmp_path / "counts.json"
     path.write_text('{"add_int8": 1000, "select": 3}')
