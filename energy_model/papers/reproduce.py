@@ -10,6 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tritloom.arch.counts import Counts, scale_counts
 from tritloom.arch.models.known import find_model
@@ -226,7 +227,7 @@ def _figure3_left() -> Iterator[ReproducedValue]:
         for system, evaluation in evaluated.items()
     }
     (series,) = _series(FIGURE3_LEFT)
-    common = {
+    common: dict[str, Any] = {
         "source": B158,
         "figure": FIGURE3_LEFT,
         "quantity": series.quantity,

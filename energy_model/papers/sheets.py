@@ -93,7 +93,8 @@ def _title(value: ReproducedValue) -> str:
 
 def _table(values: Sequence[ReproducedValue], numbers: Mapping[str, str]) -> Table:
     """Make the table of one quantity; a column that would be empty is left out."""
-    headers, rows = _HEADERS, [_cells(value, numbers) for value in values]
+    headers: tuple[str, ...] = _HEADERS
+    rows = [_cells(value, numbers) for value in values]
     if not any(value.left_out for value in values):
         column = headers.index(_LEFT_OUT)
         headers = headers[:column] + headers[column + 1 :]

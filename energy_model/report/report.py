@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from tritloom.arch.models.shape import ModelShape
 from tritloom.energy_model.costs.range import Range
@@ -131,9 +132,8 @@ def headlines_over(
     """Compute the headlines of prefill and decode at other values of a field of the workload."""
     found = {}
     for value in values:
-        workload = dataclasses.replace(
-            report.llama.workload, **({"phase": "prefill"} | {name: value})
-        )
+        changes: dict[str, Any] = {"phase": "prefill", name: value}
+        workload = dataclasses.replace(report.llama.workload, **changes)
         found[value] = build_report(
             report.llama.model, workload=workload, machine=report.llama.machine, costs=report.costs
         ).headlines

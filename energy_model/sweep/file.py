@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.errors import InputError, require_int
@@ -120,7 +121,7 @@ def _check(fields: datafile.Record, given: Mapping, machines: Mapping[str, Machi
                 raise InputError(f"{fields.at(name)}[{place}]: {error}") from None
 
 
-def _check_value(name: str, value: object, machines: Mapping[str, Machine]) -> None:
+def _check_value(name: str, value: Any, machines: Mapping[str, Machine]) -> None:
     if name in ARRAY:
         for machine in machines.values():
             if machine.is_roofline:

@@ -22,7 +22,8 @@ def pareto_front(costs: np.ndarray) -> np.ndarray:
     costs = np.asarray(costs, dtype=float)
     # A point comes after all that dominate it, so one look at the front so far is enough.
     order = np.lexsort(costs.T[::-1])
-    front, kept = np.empty_like(costs), []
+    front = np.empty_like(costs)
+    kept: list[int] = []
     for index in order:
         point, size = costs[index], len(kept)
         better = front[:size]

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tritloom.arch.errors import InputError
 from tritloom.arch.models.shape import ModelShape
@@ -75,7 +76,7 @@ class Evaluator:
         prices = self._price(machine, values)
         energy = run.total_j(prices)
         tier = self._tier(machine, prices, frozenset([action for _, action in run.counts]))
-        sizes = (None,) * 3
+        sizes: tuple[float | None, ...] = (None,) * 3
         if not machine.is_roofline:
             size = area.array_area(machine.array, machine.sram.bytes, work.formats(machine))
             sizes = (size.nominal, size.low, size.high)
@@ -115,7 +116,7 @@ class Evaluator:
 
 def _build_machine(sweep: Sweep, values: Mapping) -> Machine:
     machine = sweep.machines[values["hardware"]]
-    changes = {}
+    changes: dict[str, Any] = {}
     if array := {name: values[name] for name in ARRAY if name in values}:
         changes["engine"] = machine.array.replace(**array)
     dram = sweep.drams[values["dram"]] if "dram" in values else machine.dram

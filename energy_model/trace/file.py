@@ -32,15 +32,11 @@ def read_trace(path: Path) -> Trace:
     content = datafile.read_yaml(path).only(
         "name", "phase", "tokens", "layers", optional=("vectors",)
     )
-    fields = {
-        "name": content.text("name"),
-        "phase": content.text("phase"),
-        "tokens": _integer(content, "tokens"),
-        "layers": tuple(map(_read_layer, _records(content, "layers"))),
-        "vectors": tuple(map(_read_vector, _records(content, "vectors"))),
-    }
+    name, phase, tokens = content.text("name"), content.text("phase"), _integer(content, "tokens")
+    layers = tuple(map(_read_layer, _records(content, "layers")))
+    vectors = tuple(map(_read_vector, _records(content, "vectors")))
     try:
-        return Trace(**fields)
+        return Trace(name=name, phase=phase, tokens=tokens, layers=layers, vectors=vectors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -167,7 +163,10 @@ def read_scalesim(
     InputError
         Names the file and the line of what is wrong.
     """
-    path, layers, lines = Path(path), [], {}
+    path = Path(path)
+    layers: list[Layer] = []
+    # Line by name of a layer; the header has none.
+    lines: dict[str | None, int] = {}
     rows = enumerate(read_text(path).splitlines(), 1)
     for number, cells in ((number, _cells(row)) for number, row in rows if row.strip()):
         where = f"{path}, line {number}"

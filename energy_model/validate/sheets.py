@@ -103,7 +103,7 @@ def scalesim_sheet(products: Sequence[Product]) -> Sheet:
     numbers = ("m", "k", "n", "ours", *TERMS, "scalesim", "unexplained")
     shown = [key for key in records[0] if key != "model"]
     cells = [
-        tuple(f"{line[key]:,}" if key in numbers else line[key] for key in shown)
+        tuple(f"{line[key]:,}" if key in numbers else str(line[key]) for key in shown)
         for line in records
     ]
     left = sum(product.unexplained != 0 for product in products)

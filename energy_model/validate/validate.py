@@ -173,9 +173,10 @@ def _system(name: str, record: datafile.Record, shapes: Mapping[str, ModelShape]
     record.only(*texts, "context", "miss", optional=("rate", *QUANTITIES))
     text = {key: record.text(key) for key in (*texts, "miss")}
     require_one_of(record.at("scope"), text["scope"], SCOPES)
-    text["model"] = shapes.get(text["model"]) or find_model(text["model"])
+    model = text.pop("model")
     return System(
         name=name,
+        model=shapes.get(model) or find_model(model),
         measured={key: record.positive(key) for key in QUANTITIES if key in record},
         context=record["context"],
         rate=record.get("rate", True),
@@ -240,13 +241,13 @@ def summaries(rows: Iterable[Prediction]) -> tuple[Summary, ...]:
 
 
 def _summary(quantity: str, rows: list[Prediction]) -> Summary:
-    factors = [row.factor for row in rows]
+    factors = [row.factor for row in rows if row.factor is not None]
     return Summary(
         quantity=quantity,
         count=len(rows),
         close=sum(factor <= CLOSE for factor in factors),
         near=sum(factor <= NEAR for factor in factors),
-        mean_ratio=_geometric_mean([row.ratio for row in rows]),
+        mean_ratio=_geometric_mean([row.ratio for row in rows if row.ratio is not None]),
         mean_factor=_geometric_mean(factors),
     )
 
