@@ -95,6 +95,14 @@ def published_ratio(figure: str, model: ModelShape) -> Published | None:
     return by_size.get(size) or by_size.get(_ANY)
 
 
+def stated_ratio(figure: str, model: ModelShape) -> Published:
+    """The published ratio of a figure; `InputError` where the papers state none."""
+    found = published_ratio(figure, model)
+    if found is None:
+        raise InputError(f"no paper states a ratio of {figure} for {model.name}")
+    return found
+
+
 def workspace_bytes(model: ModelShape) -> float:
     """Memory beyond weights, embedding, head and key-value cache.
 

@@ -142,13 +142,16 @@ def _measures(first: Evaluation, second: Evaluation) -> tuple[Measure, ...]:
 
     def joules(key, label, energies: list[Energy]) -> Measure:
         one, two = energies
+        ratio = shared_ratio(two, one)
+        if ratio is None:
+            raise InputError(f"{label}: costs make it zero, so that there is no ratio")
         return Measure(
             key=key,
             label=label,
             unit=JOULES,
             first=one.total_j,
             second=two.total_j,
-            ratio=shared_ratio(two, one),
+            ratio=ratio,
             tier=weakest([one.tier, two.tier, *guess]),
         )
 

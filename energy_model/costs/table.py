@@ -245,6 +245,13 @@ class CostTable:
             )
         return self._found[action]
 
+    def priced(self, action: str) -> Cost:
+        """The cost of an action; `InputError` where the table has none."""
+        cost = self.cost(action)
+        if cost is None:
+            raise InputError(f"costs {self.name!r} have no {action}")
+        return cost
+
     def joules(self, action: str) -> Range | None:
         """Joules of one action, or of one bit; None where the table cannot price it."""
         if action not in self._joules:

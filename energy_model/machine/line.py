@@ -14,7 +14,7 @@ class Line(enum.StrEnum):
 
     label: str
 
-    def __new__(cls, key: str, label: str) -> Self:
+    def __new__(cls, key: str, label: str = "") -> Self:
         """Make the line of that key and label."""
         line = str.__new__(cls, key)
         line._value_, line.label = key, label

@@ -70,6 +70,13 @@ class Dram:
         if not self.bytes_per_s > 0:
             raise InputError(f"bytes_per_s of {self.name} must be above 0, not {self.bytes_per_s}")
 
+    @property
+    def capacity_bytes(self) -> float:
+        """The stated capacity; `InputError` where none is."""
+        if self.bytes is None:
+            raise InputError(f"{self.name} states no capacity")
+        return self.bytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Peaks:
@@ -210,7 +217,7 @@ class Machine:
         return {"ternary": self.array, "int8": self.array, "fp16": fp16}
 
     @property
-    def peak_ops_per_s(self) -> Mapping[str, float]:
+    def peak_ops_per_s(self) -> dict[str, float]:
         """Peak rate of each number format; a multiply-accumulate is two operations."""
         if isinstance(self.engine, Peaks):
             peaks = self.engine

@@ -47,7 +47,7 @@ def assumptions() -> Mapping[str, str]:
         f"{batches['bitnet'] * cache_gb:.0f} GB)",
         "fitting": f"table 3: the largest batch is a multiple of {BATCH_STEP} and counts weights, "
         f"keys and values, and {pipeline.sequence_workspace_gb:g} GB of workspace for each "
-        f"sequence (1 constant), in {pipeline.gpus} x {gpu.dram.bytes / 1e9:g} GB",
+        f"sequence (1 constant), in {pipeline.gpus} x {gpu.dram.capacity_bytes / 1e9:g} GB",
         "stages": f"table 3: each of {pipeline.gpus} stages completes a batch in its part of the "
         "latency, plus its keys and values at peak bandwidth, plus its operations at "
         f"{peaks['fp16'] / 1e12:g} TFLOPS FP16 or {peaks['int8'] / 1e12:g} TOPS INT8, one after "

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tritloom.arch.models.known import find_model
-from tritloom.energy_model.published import published_ratio, published_series
+from tritloom.energy_model.published import published_series, stated_ratio
 
 from .gpu import BATCH_STEP, Pipeline, load_a100, step_bytes, weight_bytes
 
@@ -153,7 +153,7 @@ def _relative_fit(
 
 def _ratio_rms(ratios: dict[str, float]) -> float:
     errors = [
-        ratio / published_ratio("latency", find_model(size)).value - 1
+        ratio / stated_ratio("latency", find_model(size)).value - 1
         for size, ratio in ratios.items()
     ]
     return math.sqrt(np.mean(np.square(errors)))

@@ -64,7 +64,7 @@ class Pipeline:
 
     def free_bytes(self, model: ModelShape, weight: str) -> float:
         """Bytes of all GPUs' memory that the weights leave."""
-        return self.gpus * self.gpu.dram.bytes - weight_bytes(model, weight)
+        return self.gpus * self.gpu.dram.capacity_bytes - weight_bytes(model, weight)
 
     def max_batch(self, model: ModelShape, weight: str) -> int:
         """Largest batch whose keys, values and workspace fit beside the weights."""

@@ -28,8 +28,8 @@ from tritloom.energy_model.published import (
     OneBit,
     Series,
     published_one_bit,
-    published_ratio,
     published_series,
+    stated_ratio,
     workspace_rule,
 )
 
@@ -190,7 +190,7 @@ def _compare(
         llama, bitnet = (predict(system, model) for system in SYSTEMS)
         # Table 3's batch and throughput are better when larger, all else when smaller.
         ratio = bitnet / llama if series.figure == TABLE3 else llama / bitnet
-        published = published_ratio(series.quantity, model).value
+        published = stated_ratio(series.quantity, model).value
         yield row(size, RATIO, unit="x", published=published, model=ratio)
 
 
@@ -249,9 +249,13 @@ def _figure3_left() -> Iterator[ReproducedValue]:
         name=RATIO,
         system=RATIO,
         unit="x",
-        published=published_ratio("arithmetic", evaluated["llama"].model).value,
+        published=stated_ratio("arithmetic", evaluated["llama"].model).value,
         model=sum(energies["llama"].values()) / sum(energies["bitnet"].values()),
     )
+
+
+def _starts_with(prefix: str) -> Callable[[str], bool]:
+    return lambda action: action.startswith(prefix)
 
 
 def _per_product(evaluation: Evaluation, prefix: str) -> float:
@@ -307,7 +311,7 @@ def _one_bit_table() -> Iterator[ReproducedValue]:
                     system=name,
                     unit="J",
                     published=joules[column],
-                    model=energy.only(lambda a, p=prefix: a.startswith(p)).total_j.nominal,
+                    model=energy.only(_starts_with(prefix)).total_j.nominal,
                     tier=energy.tier,
                     inferred=("formulas",),
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tritloom.arch.models.known import MODELS
 from tritloom.arch.models.shape import ModelShape
@@ -29,7 +30,8 @@ from tritloom.energy_model.published import (
     workspace_rule,
 )
 
-Side = Evaluation | LayerResult
+# What a figure is measured on: evaluations, layers of them, or energies.
+Side = TypeVar("Side")
 
 # Assumptions that no source states; the notes explain each.
 DIMENSIONS, PRECISION, WORKSPACE, ARRAY = "dimensions", "precision", "workspace", "FP16 array"
@@ -103,10 +105,14 @@ def _figure(
     **rest,
 ) -> Figure:
     """Measure both systems; the tier is the weakest of the values that `measure` finds."""
-    values = [measure(side) for side in (llama, bitnet)]
-    tiers = [value.tier for value in values if isinstance(value, Energy)]
-    first, second = (v.total_j if isinstance(v, Energy) else Range.point(v) for v in values)
-    spread = shared_ratio(*values) if tiers else None
+    over, under = measure(llama), measure(bitnet)
+    first, second = (
+        value.total_j if isinstance(value, Energy) else Range.point(value)
+        for value in (over, under)
+    )
+    tiers, spread = [], None
+    if isinstance(over, Energy) and isinstance(under, Energy):
+        tiers, spread = [over.tier, under.tier], shared_ratio(over, under)
     return Figure(
         key=key,
         label=label,
@@ -233,17 +239,17 @@ def build_figures(llama: Evaluation, bitnet: Evaluation, costs: CostTable) -> tu
 
 def _system(llama: Evaluation, bitnet: Evaluation, phase: str, inferred: tuple[str, ...]) -> Figure:
     """Energy of a pass with everything that the machine does, line by line."""
-    sides = [side.passes[phase].energies(side.prices) for side in (llama, bitnet)]
+    over, under = (side.passes[phase].energies(side.prices) for side in (llama, bitnet))
     inferred = (*inferred, ARRAY)
     parts = (
-        _figure(*lines, line, line.label, JOULES, lambda energy: energy, inferred)
+        _figure(over[line], under[line], line, line.label, JOULES, lambda energy: energy, inferred)
         for line in Line
-        if (lines := [side[line] for side in sides]) and any(e.by_action for e in lines)
+        if over[line].by_action or under[line].by_action
     )
-    total = [sum(side.values(), start=Energy()) for side in sides]
     tokens = llama.passes[phase].tokens
     return _figure(
-        *total,
+        sum(over.values(), start=Energy()),
+        sum(under.values(), start=Energy()),
         f"system_{phase}",
         f"With memory, {phase}, {tokens} token{'s' * (tokens > 1)}",
         JOULES,

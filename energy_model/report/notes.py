@@ -93,12 +93,12 @@ def _system_notes(llama: Evaluation, bitnet: Evaluation) -> list[Note]:
         for energy in one.energies(side.prices).values()
     ]
     levels = {
-        level: prices.cost(level)
+        level: prices.priced(level)
         for level in ("hop_bits", "buffer_bits", "sram_bits", "dram_bits")
         if any(action.endswith(level) for e in energies for action in e.by_action)
     }
     if any("select" in e.by_action for e in energies):
-        levels["select"] = prices.cost("select")
+        levels["select"] = prices.priced("select")
     notes = [
         Note(
             tier=weakest([Tier.DERIVED, *(cost.tier for cost in levels.values())]),

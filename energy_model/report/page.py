@@ -74,7 +74,7 @@ def _html(table: Table) -> str:
 
 def _cost_table(report: Report) -> Table:
     """Make a table of every cost that either system pays."""
-    costs = sorted((report.costs.entries | report.bitnet.prices.entries).items())
+    costs = sorted({**report.costs.entries, **report.bitnet.prices.entries}.items())
     return Table(
         headers=("Action", ">Low", ">Nominal", ">High", "Unit", "Tier", "Source"),
         rows=[

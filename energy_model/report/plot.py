@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from tritloom.energy_model.costs.range import Range
@@ -75,7 +76,7 @@ def svg_plots(report: Report) -> dict[str, str]:
     categories = [*lines, system], [*(part.label for part in lines), "total"]
     by_category = f"Energy by category: {system.label.lower()}"
     by_layer = f"Arithmetic by layer: {energy.label.lower()}"
-    plots = [
+    plots: list[tuple[str, float, Callable[..., None], tuple]] = [
         (by_category, 5.5, _bars, ("", *categories)),
         (by_layer, 5.5, _bars, ("", *_layers(report, energy))),
         (f"{latency.label}, by layer", 5.5, _bars, ("", *_layers(report, latency))),

@@ -132,8 +132,8 @@ def headlines_over(
     """Compute the headlines of prefill and decode at other values of a field of the workload."""
     found = {}
     for value in values:
-        changes: dict[str, Any] = {"phase": "prefill", name: value}
-        workload = dataclasses.replace(report.llama.workload, **changes)
+        changed: dict[str, Any] = {"phase": "prefill", name: value}
+        workload = dataclasses.replace(report.llama.workload, **changed)
         found[value] = build_report(
             report.llama.model, workload=workload, machine=report.llama.machine, costs=report.costs
         ).headlines
@@ -145,9 +145,9 @@ def _headline(phase: str, figures: tuple[Figure, ...], machine: Machine) -> Head
     paper, system = by_key["energy"], by_key[f"system_{phase}"]
     largest = []
     for side in ("llama", "bitnet"):
-        part = max(system.parts, key=lambda part, side=side: getattr(part, side).nominal)
-        share = getattr(part, side).nominal / getattr(system, side).nominal
-        largest.append((part.key, share))
+        joules = {part.key: getattr(part, side).nominal for part in system.parts}
+        key = max(joules, key=joules.__getitem__)
+        largest.append((key, joules[key] / getattr(system, side).nominal))
     (first, share), (second, other) = largest
     text = (
         f"{Line(first).label}: {share:.0%} of LLaMA's energy, {other:.0%} of BitNet's"
@@ -162,6 +162,6 @@ def _headline(phase: str, figures: tuple[Figure, ...], machine: Machine) -> Head
         phase=phase,
         arithmetic=paper.ratio,
         system=system.ratio,
-        largest=tuple(largest),
+        largest=(largest[0], largest[1]),
         text=f"{phase}: {text}",
     )

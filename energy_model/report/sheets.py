@@ -112,7 +112,10 @@ def headline_table(report: Report) -> Table:
         *((figure.label, figure) for figure in figures),
     ]:
         ratio = figure.ratio
-        levels = (times(Range.point(level)) for level in (ratio.low, ratio.nominal, ratio.high))
+        levels = [times(None)] * 3
+        if ratio is not None:
+            ends = (ratio.low, ratio.nominal, ratio.high)
+            levels = [times(Range.point(level)) for level in ends]
         rows.append(Bold((label, *levels, _published(figure), str(figure.tier))))
     return Table(
         headers=(
@@ -194,7 +197,7 @@ def _report_dict(report: Report) -> dict:
             "name": report.costs.name,
             "node": report.costs.node,
             "used": {
-                action: dataclasses.asdict(report.costs.cost(action))
+                action: dataclasses.asdict(report.costs.priced(action))
                 for action in (report.llama.energy + report.bitnet.energy).by_action
             },
             "with_memory": {

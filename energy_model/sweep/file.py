@@ -129,7 +129,8 @@ def _check_value(name: str, value: Any, machines: Mapping[str, Machine]) -> None
         if name == "cols_per_hop":
             require_int(name, value, high=1024)
         else:
-            ArrayConfig(**{"rows": 1, "cols": 1, "lanes": 1, name: value})
+            others: dict[str, Any] = {"rows": 1, "cols": 1, "lanes": 1}
+            ArrayConfig(**(others | {name: value}))
     elif name in WORKLOAD:
         Workload(**{WORKLOAD[name]: value})
     elif name in (*LEVELS, "sram_bytes"):

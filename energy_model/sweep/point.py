@@ -105,11 +105,7 @@ class Evaluator:
         """Return the tier of the energy: the weakest of all costs in it and of static power."""
         key = id(prices), machine.static.tier, actions
         if key not in self._tiers:
-            costs = {action: prices.cost(action) for action in sorted(actions)}
-            for action, cost in costs.items():
-                if cost is None:
-                    raise InputError(f"costs {prices.name!r} have no {action}")
-            tiers = [cost.tier for cost in costs.values()]
+            tiers = [prices.priced(action).tier for action in sorted(actions)]
             self._tiers[key] = weakest([Tier.DERIVED, machine.static.tier, *tiers])
         return self._tiers[key]
 

@@ -191,6 +191,6 @@ def fronts(sweep: Sweep, rows: Iterable[Mapping]) -> dict[tuple, list[Mapping]]:
     for task, competitors in tasks.items():
         costs = np.array([[row[name] for name in sweep.objectives] for row in competitors]) * signs
         best = pareto_front(costs)
-        order = sorted(best, key=lambda index, costs=costs: tuple(costs[index]))
+        order = sorted(best, key=[tuple(line) for line in costs].__getitem__)
         found[task] = [competitors[index] for index in order]
     return found

@@ -165,7 +165,7 @@ def read_scalesim(
     """
     path = Path(path)
     layers: list[Layer] = []
-    # Line by name of a layer; the header has none.
+    # The line of each layer; of the header, None.
     lines: dict[str | None, int] = {}
     rows = enumerate(read_text(path).splitlines(), 1)
     for number, cells in ((number, _cells(row)) for number, row in rows if row.strip()):

@@ -30,7 +30,7 @@ def energy_sheet(energy: Energy, costs: CostTable) -> Sheet:
             "category": category(action),
             **_joules_dict(joules),
             "tier": energy.tiers[action],
-            "source": costs.cost(action).source,
+            "source": costs.priced(action).source,
         }
         for action, joules in energy.by_action.items()
     ]
@@ -51,7 +51,7 @@ def energy_sheet(energy: Energy, costs: CostTable) -> Sheet:
                 if part.by_action
             },
             "actions": {
-                action: {**_joules_dict(joules), "cost": dataclasses.asdict(costs.cost(action))}
+                action: {**_joules_dict(joules), "cost": dataclasses.asdict(costs.priced(action))}
                 for action, joules in energy.by_action.items()
             },
             "unpriced": dict(energy.unpriced),

@@ -106,11 +106,11 @@ def baseline_plan(gemm: Gemm, dataflow: str, *, rows: int = 32, cols: int = 32):
 def explain(plan: Plan) -> dict[str, int]:
     """Return the terms that lead from `gemm_cycles` of a baseline plan to SCALE-Sim's cycles."""
     config, later = plan.config, plan.tiles - 1
-    stationary = isinstance(plan, WeightStationaryPlan)
-    per_group = plan.group_tiles if stationary else plan.feature_groups
+    per_group = plan.tiles // plan.token_groups
     # A period follows every tile but the last.
     waits = (plan.token_groups - 1) * per_group * _wait(plan, config.group_tokens)
     waits += (per_group - 1) * _wait(plan, plan.last_tokens)
+    stationary = isinstance(plan, WeightStationaryPlan)
     latency = pass_latency(config) if stationary else drain_latency(config)
     return {
         "preload": later * preload(config) if stationary else 0,

@@ -241,13 +241,14 @@ def summaries(rows: Iterable[Prediction]) -> tuple[Summary, ...]:
 
 
 def _summary(quantity: str, rows: list[Prediction]) -> Summary:
+    ratios = [row.ratio for row in rows if row.ratio is not None]
     factors = [row.factor for row in rows if row.factor is not None]
     return Summary(
         quantity=quantity,
         count=len(rows),
         close=sum(factor <= CLOSE for factor in factors),
         near=sum(factor <= NEAR for factor in factors),
-        mean_ratio=_geometric_mean([row.ratio for row in rows if row.ratio is not None]),
+        mean_ratio=_geometric_mean(ratios),
         mean_factor=_geometric_mean(factors),
     )
 

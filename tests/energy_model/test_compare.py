@@ -1,5 +1,7 @@
 """energy_model.compare.compare: the paper's scaling law, and pairs of one's own."""
 
+import dataclasses
+
 import pytest
 
 from tritloom.arch.errors import InputError
@@ -99,3 +101,18 @@ def test_the_verdict_reads_the_range(low, nominal, verdict):
 def test_a_wrong_side_is_rejected(name):
     with pytest.raises(InputError, match=r"must be the name of a model|unknown model"):
         pair(name, "7b:fp16")
+
+
+def test_costs_that_make_an_energy_zero_are_told():
+    nothing = {
+        action: dataclasses.replace(cost, low=0.0, nominal=0.0, high=0.0)
+        for action, cost in PAPER.entries.items()
+    }
+    with pytest.raises(InputError, match="costs make it zero, so that there is no ratio"):
+        compare(
+            "3b:ternary",
+            "3b:fp16",
+            workload=Workload(),
+            machine=load_machine("large"),
+            costs=dataclasses.replace(PAPER, entries=nothing),
+        )

@@ -314,3 +314,10 @@ def test_netlists_agree_with_published_energies_where_both_have_one():
     }
     # Another 7 nm process, another voltage, other designs.
     assert all(0.6 < ratio < 1.5 for ratio in ratios.values()), ratios
+
+
+def test_price_of_an_action_that_a_table_has_not_is_told():
+    paper = load_costs("paper")
+    assert paper.priced("add_int8") == paper.cost("add_int8")
+    with pytest.raises(InputError, match="costs 'paper' have no nonsense"):
+        paper.priced("nonsense")

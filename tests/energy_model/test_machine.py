@@ -404,3 +404,10 @@ def test_a_report_says_how_many_bits_its_packing_has(capsys):
     text = capsys.readouterr().out
     assert "(1.6 bit)" in text
     assert "at most 10.0x at 1.6 bits a weight" in text
+
+
+def test_memory_without_a_stated_capacity_is_told():
+    dram = load_dram()
+    assert dram.capacity_bytes == dram.bytes
+    with pytest.raises(InputError, match="states no capacity"):
+        _ = dataclasses.replace(dram, bytes=None).capacity_bytes

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tritloom.arch.errors import InputError
 from tritloom.arch.models.known import FIGURE3, MODELS
 from tritloom.console.sheet import Sheet, render
 from tritloom.energy_model.__main__ import PROGRAM
@@ -25,7 +26,12 @@ from tritloom.energy_model.papers import (
 )
 from tritloom.energy_model.papers.gpu import decode_fits, load_pipeline
 from tritloom.energy_model.papers.sheets import targets_table
-from tritloom.energy_model.published import FITTED, published_series
+from tritloom.energy_model.published import (
+    FITTED,
+    published_ratio,
+    published_series,
+    stated_ratio,
+)
 
 ROWS = reproduce.reproduce()
 TARGETS = {target.name: target for target in reproduce_targets.targets(ROWS)}
@@ -395,3 +401,9 @@ def test_a_plot_folder_that_is_a_file_gets_one_line(capsys, tmp_path):
 def test_docs_quote_the_targets_as_they_come_out():
     text = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
     assert render(Sheet(parts=[targets_table(TARGETS.values())]), "markdown") in text
+
+
+def test_ratio_that_no_paper_states_is_told():
+    assert stated_ratio("memory", MODELS["3b"]) == published_ratio("memory", MODELS["3b"])
+    with pytest.raises(InputError, match="no paper states a ratio of memory for figure3-70b"):
+        stated_ratio("memory", FIGURE3["figure3-70b"])
