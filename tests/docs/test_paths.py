@@ -1,6 +1,7 @@
 """What prose names exists: files and folders, modules and their members, targets of make."""
 
 import ast
+import functools
 import importlib
 import importlib.util
 import io
@@ -17,6 +18,7 @@ NAMED = re.compile(rf"(?<![\w./*-])(?:{'|'.join(FOLDERS)})/[\w./*-]*[\w*]")
 # A module or a member of one, as `arch.timing` or `tritloom.arch.timing.skew`.
 DOTTED = re.compile(r"`(?:tritloom\.)?((?:arch|console|energy_model|hw|sim)(?:\.\w+)+)[`(]")
 MODULE_RUN = re.compile(r"python -m ((?:arch|docs|energy_model|hw|sim|tests|tritloom)[\w.]*\w)")
+COMMAND_RUN = re.compile(r"python -m (hw|energy_model) ([a-z][\w-]*)")
 MADE = re.compile(r"(?:^    |[`(])make ((?!it\b)[a-z][\w-]*)", re.MULTILINE)
 
 
@@ -67,6 +69,21 @@ def not_runnable(text):
     ]
 
 
+def no_commands(text):
+    """Commands of our programs that a text runs and that they have not."""
+    return [
+        f"{program} {name}"
+        for program, name in COMMAND_RUN.findall(text)
+        if name not in commands(program)
+    ]
+
+
+@functools.cache
+def commands(program):
+    module = importlib.import_module(f"tritloom.{program}.__main__")
+    return {command.name for command in module.PROGRAM.commands()}
+
+
 def not_made(text):
     """Targets that a text names and the Makefile has not."""
     rules = (ROOT / "Makefile").read_text()
@@ -97,6 +114,7 @@ def test_names_and_commands_in_prose_exist(path):
     text = prose(path)
     assert unresolved(text) == []
     assert not_runnable(text) == []
+    assert no_commands(text) == []
     if path.suffix == ".md":
         assert not_made(text) == []
 
@@ -123,4 +141,5 @@ def test_planted_names_and_commands_are_caught():
     text = "`arch.clocks`, `arch.timing.skewed`, `hw.core.core.Core`, `tritloom.sim.golden.nothing`"
     assert unresolved(text) == ["arch.clocks", "arch.timing.skewed", "sim.golden.nothing"]
     assert not_runnable("`python -m sim.nothing`, python -m tests.tools.rooms") == ["sim.nothing"]
+    assert no_commands("python -m hw verilog and python -m hw vhdl") == ["hw vhdl"]
     assert not_made("`make everything`, `make test`\n\n    make tea") == ["everything", "tea"]
