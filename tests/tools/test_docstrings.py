@@ -1,10 +1,18 @@
-"""The check of docstrings' first lines catches planted ones, and lets good ones pass."""
+"""Every docstring's first line stands alone, and the check of that catches planted ones."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.tools.docstrings import ROOT, fault, faults, sources
+
+# A room whose first lines are still being mended; this goes when they are.
+LEFT = "sim"
+
+
+@pytest.mark.parametrize("path", [p for p in sources() if p.parts[0] != LEFT], ids=str)
+def test_first_lines_stand_alone(path):
+    assert list(faults((ROOT / path).read_text())) == []
 
 
 @pytest.mark.parametrize(
