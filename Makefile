@@ -80,11 +80,11 @@ test-fast: $(STAMP)  ## the suite without co-simulation (under 2 minutes)
 	$(PY) -m pytest -n 2 -m 'not slow and not exhaustive'
 
 coverage: $(STAMP)  ## lines and toggles of the core's RTL that its benches reach, and crosses, tiny (6 minutes)
-	$(PY) -m pytest -q sim/coverage/test_coverage.py && $(PY) -m tritloom.sim.coverage.measure
+	$(PY) -m pytest -q sim/coverage/test_coverage.py && $(PY) -m sim coverage
 
 coverage-python: $(SUITE) $(VENV)/.installed-torch  ## branches of our Python that the suite, prove and coverage take (30 minutes)
 	$(PY) -m pytest -n 2 --dist worksteal -m 'not exhaustive' --cov --cov-report= --cov-fail-under=0
-	$(PY) -m coverage run -m sim prove && $(PY) -m coverage run -m tritloom.sim.coverage.measure
+	$(PY) -m coverage run -m sim prove && $(PY) -m coverage run -m sim coverage
 	$(PY) -m coverage combine --quiet --append && $(PY) -m coverage report
 
 lint: $(STAMP)  ## ruff, check and format; mypy, where rooms have no more errors than before (half a minute)

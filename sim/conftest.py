@@ -17,7 +17,7 @@ def folder():
 
 
 def pytest_collection_modifyitems(items):
-    """Of each module's mutants three quarters wait for `make mutants`."""
+    """Leave three quarters of each module's mutants to `make mutants`."""
     seen = {}
     for item in items:
         module = item.path.stem

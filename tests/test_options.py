@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 import tritloom.energy_model.__main__
 import tritloom.hw.__main__
 import tritloom.sim.__main__
+import tritloom.sim.power.command
 
 PARSERS = {
     "hw": tritloom.hw.__main__.PROGRAM.parser,
-    "sim": tritloom.sim.__main__.parser,
+    "sim": tritloom.sim.__main__.PROGRAM.parser,
     "energy_model": tritloom.energy_model.__main__.PROGRAM.parser,
 }
 MAINS = {
     "hw": tritloom.hw.__main__.PROGRAM.main,
-    "sim": tritloom.sim.__main__.main,
+    "sim": tritloom.sim.__main__.PROGRAM.main,
     "energy_model": tritloom.energy_model.__main__.PROGRAM.main,
 }
 
@@ -60,7 +61,7 @@ LONG = "9" * 5000
 WRONG = {
     int: ("-1", "x", "1.5", "nan", "", LONG),
     float: ("nan", "inf", "-1", "1e999", "x", ""),
-    tritloom.sim.__main__._share: ("1/0", "-1", "2", "x", "1e9", ""),
+    tritloom.sim.power.command.share: ("1/0", "-1", "2", "x", "1e9", ""),
 }
 WRONG_TEXT = ("no-such", "", " ", "a\nb", "\udc80", LONG)
 
@@ -125,7 +126,7 @@ HEAVY = {
     "hw": {"verilog", "synth", "fpga", "area"},
     "sim": {
         *("demo", "layer", "speak", "products", "toggles", "board", "asap7", "prove", "bench"),
-        *("soak", "mutate"),
+        *("soak", "mutate", "coverage", "film", "waves"),
     },
     "energy_model": {"reproduce", "fit", "validate", "sweep"},
 }

@@ -38,7 +38,7 @@ QUIET = 20
 NOT_DONE = Status.REFUSED | Status.LINE | Status.BUS
 
 
-class Bench:
+class BoardBench:
     """The top between its pins; a link as `sim.run.board.Link`, for functions under `bridge`."""
 
     def __init__(self, dut, *, skew: float = 0):
@@ -133,7 +133,7 @@ class Bench:
 
 async def start(dut, body, *, press=True, skew=0, **parameters):
     """Run a blocking body on a board that was reset by its button."""
-    bench = Bench(dut, skew=skew)
+    bench = BoardBench(dut, skew=skew)
     if press:
         await bench.push_button()
     await bench.level(1, 10)
@@ -142,7 +142,7 @@ async def start(dut, body, *, press=True, skew=0, **parameters):
 
 @cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def power_on_is_enough(dut):
-    """No button, no RESET: the core answers. Bytes typed by hand, as in docs/board.md."""
+    """The core answers bytes typed by hand (docs/board.md) without a button pressed or a RESET."""
 
     def body(bench):
         assert bench.ask("02 01 00") == "a3 04 54 49 52 54"
@@ -162,7 +162,7 @@ async def power_on_is_enough(dut):
 
 @cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def a_layer_is_right_and_its_core_tells_its_shape(dut):
-    """And the interrupt reaches its lamp."""
+    """Psums and registers are right, and the interrupt reaches its lamp."""
 
     def body(bench):
         bench.board.restart()
@@ -227,7 +227,7 @@ async def either_stream_may_come_first(dut, first):
 
 @cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def psums_wait_until_they_are_asked_for(dut):
-    """More of them than a FIFO holds: the core freezes, and answers for its registers."""
+    """The core freezes at more psums than a FIFO holds, and answers for its registers."""
 
     def body(bench):
         config, board = bench.config, bench.board
@@ -380,7 +380,7 @@ async def noise_never_locks_the_board_up(dut, noise):
 
 @cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def the_button_resets_a_run_and_an_answer_under_way(dut):
-    """As good as power-on at any moment."""
+    """A reset by the button is as good as power-on at any moment."""
 
     def body(bench):
         job, acts, trits = bench.job(3, bench.config.lanes * 5, bench.config.cols * 3)
@@ -416,7 +416,7 @@ async def a_baud_rate_two_per_cent_off_is_understood(dut, skew):
 @cocotb.test(timeout_time=LIMIT_MS, timeout_unit="ms")
 async def the_command_line_runs_a_layer_through_a_serial_port(dut):
     """`python -m sim board` on a pseudo-terminal, whose other end are the pins."""
-    bench = Bench(dut)
+    bench = BoardBench(dut)
     await bench.push_button()
     ours, theirs = pty.openpty()
     tty.setraw(theirs)

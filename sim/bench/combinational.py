@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from tritloom.sim import verilator
 
 
 def compile_function(
-    component: wiring.Component, folder: Path
+    component: wiring.Component, folder: Path | None = None
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The component as a function of two arrays of uint32, built once for each RTL.
 
@@ -23,19 +22,13 @@ def compile_function(
     ----------
     component : wiring.Component
         With inputs `a` and `b` and an output `result`, of at most 32 bits each.
-    folder : Path
-        Where builds are kept.
+    folder : Path, optional
+        Where builds are kept: `verilator.builds_folder` by default.
     """
     top = "tritloom_dut"
     rtl, _ = emit({top: component}, top=top)
-    source = Path(__file__).with_suffix(".cpp")
-    key = hashlib.sha256((rtl + source.read_text()).encode()).hexdigest()[:16]
-    target = folder.resolve() / f"function-{key}"
-    target.mkdir(parents=True, exist_ok=True)
-    verilog = target / "dut.v"
-    verilog.write_text(rtl)
-    path = verilator.build(target, str(source), str(verilog), top=top, library=True)
-    library = ctypes.CDLL(str(path))
+    driver = Path(__file__).with_suffix(".cpp")
+    library = verilator.library(rtl, driver, top=top, label="function", folder=folder)
 
     def function(a, b):
         a, b = (np.ascontiguousarray(operand, np.uint32) for operand in (a, b))

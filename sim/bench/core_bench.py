@@ -68,7 +68,7 @@ class BusWatch:
         return found
 
 
-class Bench:
+class CoreBench:
     """The core, and AXI on all its sides."""
 
     def __init__(self, dut, run, rng, shares, *, lockstep=False):
@@ -259,7 +259,7 @@ async def runs_are_right_and_counted(dut, scenario):
     run = json.loads(os.environ["TRITLOOM_RUN"])
     config = ArrayConfig(**run["config"])
     rng = np.random.default_rng([run["seed"], list(CORE_SCENARIOS).index(scenario)])
-    bench = Bench(dut, run, rng, CORE_SCENARIOS[scenario], lockstep=True)
+    bench = CoreBench(dut, run, rng, CORE_SCENARIOS[scenario], lockstep=True)
     await bench.reset()
     jobs = list(random_jobs(run, config, rng))
 
@@ -333,16 +333,6 @@ def blank(job, beats):
     return np.full_like(beats, layout.pack_pass(zeros, job.packing, positions=1)[0, 0])
 
 
-def matrix(job, beats):
-    """Trits (n, k) of the beats of a pass."""
-    plan, config = job.plan, job.plan.config
-    trits = layout.unpack_pass(
-        beats, job.packing, slices=plan.pass_slices, positions=config.cols * config.lanes
-    )
-    blocks = trits.reshape(plan.feature_groups, plan.slices, config.cols, config.lanes)
-    return blocks.swapaxes(1, 2).reshape(-1, plan.padded_k)[: plan.gemm.n, : plan.gemm.k]
-
-
 def damage(fault, job, acts, trits, rng):
     """What goes onto the streams, the psums that it stands for, and the error that it raises.
 
@@ -376,7 +366,7 @@ def damage(fault, job, acts, trits, rng):
             acts_meant[token:first_group, tile * features : (tile + 1) * features] = 0
     elif fault == "acts_late":
         act_packets[0] = np.concatenate([act_packets[0], act_packets[0][:2]])
-    first = acts_meant[:first_group] @ matrix(job, meant).T.astype(np.int64)
+    first = acts_meant[:first_group] @ job.trits(meant).T.astype(np.int64)
     rest = acts_meant[first_group:] @ trits.T
     passes = [damaged, *[beats] * (plan.token_groups - 1)]
     return act_packets, passes, np.concatenate([first, rest])
@@ -404,13 +394,13 @@ def start(dut):
     config = ArrayConfig(**run["config"])
     rng = np.random.default_rng(run["seed"])
     shares = {"acts": 0.8, "weights": 0.8, "psums": 0.8}
-    return run, config, rng, Bench(dut, run, rng, shares)
+    return run, config, rng, CoreBench(dut, run, rng, shares)
 
 
 @cocotb.test()
 @cocotb.parametrize(fault=list(ERRORS))
 async def a_damaged_stream_is_reported_and_the_next_run_is_right(dut, fault):
-    """Its own psums are those of the zeros that took the place of what was damaged."""
+    """The damaged run has the psums of the zeros that took the place of what was damaged."""
     run, config, rng, bench = start(dut)
     await bench.reset()
     (job, acts, trits), (after, acts_after, trits_after) = two_runs(run, config, rng)
@@ -439,7 +429,7 @@ async def a_damaged_stream_is_reported_and_the_next_run_is_right(dut, fault):
 @cocotb.test()
 @cocotb.parametrize(reset=["soft", "hard"])
 async def a_run_cut_short_by_a_reset_leaves_no_trace(dut, reset):
-    """Soft: a run whose operands never come. Hard: at any moment."""
+    """A soft reset ends a run whose operands never come, a hard one any run at any moment."""
     run, config, rng, bench = start(dut)
     await bench.reset()
     for _again in range(3):

@@ -79,7 +79,7 @@ def values(name: str) -> dict[str, str]:
 
 
 def tile_values(plan: Plan, tile: Tile) -> dict[str, str]:
-    """Those dimensions of the cross of tiles that tell of a tile."""
+    """Values of the dimensions that a tile has in the cross of tiles."""
     config, gemm = plan.config, plan.gemm
     place = max(config.slices_per_tile, tile.slices) * config.lanes
     return {

@@ -39,7 +39,7 @@ def operands(kind: str, gemm: Gemm, act_bits: int, rng) -> tuple[np.ndarray, np.
     return acts, trits
 
 
-class Bench:
+class ArrayBench:
     """The device under test beside its model."""
 
     def __init__(self, dut, config: ArrayConfig):
@@ -153,7 +153,7 @@ class Bench:
 
 
 # One for all scenarios: what a run leaves behind, the next one starts from, as in the device.
-_bench: Bench | None = None
+_bench: ArrayBench | None = None
 
 
 @cocotb.test()
@@ -165,7 +165,7 @@ async def every_port_of_every_cycle_equals_the_model(dut, scenario):
     config = ArrayConfig(**run["config"])
     rng = np.random.default_rng([run["seed"], list(SCENARIOS).index(scenario)])
     shares = SCENARIOS[scenario]
-    bench = _bench = _bench or Bench(dut, config)
+    bench = _bench = _bench or ArrayBench(dut, config)
     bench.rng = rng
     await bench.reset()
 

@@ -91,7 +91,7 @@ def make_pass(rng, positions: int, packing: Packing, slices: int, fault: str | N
     )
 
 
-class Bench:
+class UnpackerBench:
     """The device under test beside its model."""
 
     def __init__(self, dut, positions: int):
@@ -214,7 +214,7 @@ class Bench:
 
 
 # One for all scenarios: what a run leaves behind, the next one starts from, as in the device.
-_bench: Bench | None = None
+_bench: UnpackerBench | None = None
 
 
 @cocotb.test()
@@ -227,7 +227,7 @@ async def every_port_of_every_cycle_equals_the_model(dut, scenario):
     rng = np.random.default_rng([run["seed"], list(UNPACKER_SCENARIOS).index(scenario)])
     shares = dict(UNPACKER_SCENARIOS[scenario])
     faults = shares.pop("faults")
-    bench = _bench = _bench or Bench(dut, positions)
+    bench = _bench = _bench or UnpackerBench(dut, positions)
     bench.rng = rng
     await bench.reset()
 
@@ -259,7 +259,7 @@ async def every_port_of_every_cycle_equals_the_model(dut, scenario):
             check_periods(passes, slices)
 
 
-async def full_rate(bench: Bench, packing: Packing):
+async def full_rate(bench: UnpackerBench, packing: Packing):
     """Streams always willing: a slice every cycle, within passes and from one to the next."""
     # Whole groups in both packings, so the stream holds no padding.
     passes = [make_pass(bench.rng, bench.positions, packing, 20, None) for _ in range(6)]

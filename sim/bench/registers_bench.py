@@ -1,6 +1,6 @@
 """Runs inside the simulator: `hw/core/registers.py` behind cocotbext-axi's AXI4-Lite master.
 
-Started by `sim.bench.runner` like `sim.bench.lockstep`, with `config` and `seed` in TRITLOOM_RUN.
+`sim.bench.runner` starts it like `sim.bench.lockstep`, with `config` and `seed` in TRITLOOM_RUN.
 The model is what the register page promises to a driver; it knows nothing of cycles or of the
 gateware.
 """
@@ -65,7 +65,7 @@ def make_warnings_errors():
         )
 
 
-class Model:
+class RegistersModel:
     """What a driver sees."""
 
     def __init__(self, config: ArrayConfig):
@@ -138,7 +138,7 @@ class Model:
         return int(enable & self.words["EVENT"] & 1 or (enable & 2 and self.words["ERROR"] != 0))
 
 
-class Bench:
+class RegistersBench:
     """The device, its bus master, and a checker of the bus in every cycle."""
 
     def __init__(self, dut, scenario: str, test: int):
@@ -146,12 +146,12 @@ class Bench:
         self.dut = dut
         self.config = ArrayConfig(**run["config"])
         self.rng = np.random.default_rng([run["seed"], test, list(BUS_SCENARIOS).index(scenario)])
-        self.model = Model(self.config)
+        self.model = RegistersModel(self.config)
         self.holds = BUS_SCENARIOS[scenario]
         self.soft_resets = 0
         self.taken = []
 
-    async def start(self) -> Bench:
+    async def start(self) -> RegistersBench:
         """Clock, reset, and all channels of the bus in their scenario."""
         make_warnings_errors()
         # The library logs every transfer.
@@ -315,8 +315,8 @@ class Bench:
 @cocotb.test()
 @SCENARIOS
 async def every_address_reads_its_reset_value(dut, scenario):
-    """After reset; a write without strobes changes nothing, and one that is misaligned neither."""
-    bench = await Bench(dut, scenario, 0).start()
+    """A write without strobes changes nothing, and neither does one that is misaligned."""
+    bench = await RegistersBench(dut, scenario, 0).start()
     for address in range(0, 1 << regmap.ADDRESS_BITS, 4):
         await bench.write_checked(address, 0xFFFFFFFF, strobes=0)
     await bench.read_all()
@@ -331,7 +331,7 @@ async def every_address_reads_its_reset_value(dut, scenario):
 @SCENARIOS
 async def random_traffic_answers_as_the_page_says(dut, scenario):
     """Reads, writes with any strobes, events and descriptors taken, one after the other."""
-    bench = await Bench(dut, scenario, 1).start()
+    bench = await RegistersBench(dut, scenario, 1).start()
     rng, model = bench.rng, bench.model
     values = [0, 1, 1, 5, bench.config.max_k, bench.config.max_k + 1, 0xFFFFFFFF]
     often = [regmap.offset(name) for name in ("M", "K", "N", "OPTIONS", "PUSH", "PUSH", "PUSH")]
@@ -376,7 +376,7 @@ async def random_traffic_answers_as_the_page_says(dut, scenario):
 @SCENARIOS
 async def reads_among_writes_see_old_or_new(dut, scenario):
     """A reader and a writer at once: a word is the last one written, or one being written."""
-    bench = await Bench(dut, scenario, 2).start()
+    bench = await RegistersBench(dut, scenario, 2).start()
     names = ["M", "K", "N", "OPTIONS"]
     # (start, end, word) of each write.
     history = {name: [(-1.0, 0.0, 0)] for name in names}
@@ -407,7 +407,7 @@ async def reads_among_writes_see_old_or_new(dut, scenario):
 @SCENARIOS
 async def many_in_flight_are_answered_one_by_one(dut, scenario):
     """Writes and reads are offered as fast as the bus takes them, some to no register."""
-    bench = await Bench(dut, scenario, 9).start()
+    bench = await RegistersBench(dut, scenario, 9).start()
     addresses = [int(address) & ~3 for address in bench.rng.integers(256, size=60)]
     targets = [regmap.offset("M"), 0x54, regmap.offset("N"), 0xFC]
     reads = [cocotb.start_soon(bench.bus.read(address, 4)) for address in addresses if address < 64]
@@ -431,7 +431,7 @@ async def many_in_flight_are_answered_one_by_one(dut, scenario):
 @SCENARIOS
 async def full_queue_keeps_its_descriptors_and_reports(dut, scenario):
     """Four fit, the fifth is dropped; the four come out in order, and then there is room."""
-    bench = await Bench(dut, scenario, 3).start()
+    bench = await RegistersBench(dut, scenario, 3).start()
     await bench.write_checked(regmap.offset("K"), 1)
     await bench.write_checked(regmap.offset("N"), 4)
     await bench.write_checked(regmap.offset("IRQ_ENABLE"), 2)
@@ -463,7 +463,7 @@ async def full_queue_keeps_its_descriptors_and_reports(dut, scenario):
 @SCENARIOS
 async def queue_streams_in_order_while_it_is_filled(dut, scenario):
     """Descriptors are taken at random times, some in the cycle of a push; none is lost."""
-    bench = await Bench(dut, scenario, 4).start()
+    bench = await RegistersBench(dut, scenario, 4).start()
     rng = np.random.default_rng(41)
     pushed = []
 
@@ -493,7 +493,7 @@ async def queue_streams_in_order_while_it_is_filled(dut, scenario):
 @SCENARIOS
 async def snapshot_is_of_one_cycle(dut, scenario):
     """Counters run on while their copies are read; trits of a large array into the upper word."""
-    bench = await Bench(dut, scenario, 5).start()
+    bench = await RegistersBench(dut, scenario, 5).start()
     steps = {name: bench.most(name) for name in COUNTERS}
     cycle = 0
 
@@ -526,8 +526,8 @@ async def snapshot_is_of_one_cycle(dut, scenario):
 @cocotb.test()
 @SCENARIOS
 async def soft_reset_drops_descriptors_and_keeps_errors(dut, scenario):
-    """And the registers of the next descriptor, too; it zeroes the counters, not their copy."""
-    bench = await Bench(dut, scenario, 6).start()
+    """A soft reset also keeps the next descriptor; it zeroes the counters, not their copy."""
+    bench = await RegistersBench(dut, scenario, 6).start()
     for name, word in (("M", 2), ("K", 1), ("N", 4), ("PUSH", 1), ("PUSH", 1)):
         await bench.write_checked(regmap.offset(name), word)
     await bench.event(*EVENTS, beat=77)
@@ -551,7 +551,7 @@ async def soft_reset_drops_descriptors_and_keeps_errors(dut, scenario):
 @SCENARIOS
 async def reset_in_the_middle_of_traffic_starts_afresh(dut, scenario):
     """Whatever the bus was doing, at any moment of a write and of a read."""
-    bench = await Bench(dut, scenario, 7).start()
+    bench = await RegistersBench(dut, scenario, 7).start()
     bench.counts["CYCLES"].value = 1
     for wait in range(14):
         await bench.write(regmap.offset("M"), 1)
@@ -567,7 +567,7 @@ async def reset_in_the_middle_of_traffic_starts_afresh(dut, scenario):
 @cocotb.test()
 async def event_wins_over_a_clear_in_the_same_cycle(dut):
     """The event moves cycle by cycle past the clear: before it, with it, after it."""
-    bench = await Bench(dut, "steady", 8).start()
+    bench = await RegistersBench(dut, "steady", 8).start()
     illegal = EVENTS[0]
     await bench.write(regmap.offset("IRQ_ENABLE"), 2)
     outcomes = []

@@ -1,10 +1,9 @@
-"""Builds the generated RTL for a simulator and runs a lockstep bench on it."""
+"""Builders of the generated RTL for a simulator, and runs of benches on it."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -55,7 +54,7 @@ def build(
     config: ArrayConfig,
     *,
     simulator: str,
-    folder: Path,
+    folder: Path | None = None,
     verilog: str | None = None,
     options: tuple[str, ...] = (),
 ) -> Path:
@@ -72,18 +71,18 @@ def compile_rtl(
     top: str,
     label: str,
     simulator: str,
-    folder: Path,
+    folder: Path | None = None,
     options: tuple[str, ...] = (),
 ) -> Path:
     """Compile RTL once; returns the build folder, whose name holds `label` and a hash.
 
-    `options` are Verilator's, beside ours.
+    Builds are kept in `folder`, by default in `verilator.builds_folder`; `options` are Verilator's,
+    beside ours.
     """
-    key = hashlib.sha256(" ".join((simulator, *options, verilog)).encode()).hexdigest()[:16]
-    target = folder.resolve() / f"{simulator}-{label}-{key}"
-    target.mkdir(parents=True, exist_ok=True)
-    source = target / "dut.v"
-    source.write_text(verilog)
+    target = verilator.build_folder(
+        f"{simulator}-{label}", simulator, *options, verilog, folder=folder
+    )
+    source = verilator.write_source(target / "dut.v", verilog)
     cells = [CELLS] if yosys.library(verilog) else []
     # It includes the models that come with Yosys.
     includes = [yosys.path(yosys.ECP5_CELLS).parent] if cells else []
@@ -122,13 +121,13 @@ def _verilate(*sources: Path, top: str, folder: Path, blocks: list[str], options
     )
 
 
-def lockstep(
+def run_array_bench(
     config: ArrayConfig,
     gemms: list[tuple[int, int, int]],
     *,
     seed: int,
     simulator: str,
-    folder: Path,
+    folder: Path | None = None,
     verilog: str | None = None,
     module: str = "tritloom.sim.bench.lockstep",
     tests: int = len(SCENARIOS),
@@ -158,10 +157,15 @@ def lockstep(
     )
 
 
-def lockstep_unpacker(
-    positions: int, *, seed: int, simulator: str, folder: Path, verilog: str | None = None
+def run_unpacker_bench(
+    positions: int,
+    *,
+    seed: int,
+    simulator: str,
+    folder: Path | None = None,
+    verilog: str | None = None,
 ) -> str:
-    """Run every scenario of `sim.bench.lockstep_unpacker`; otherwise as `lockstep`."""
+    """Run all of `sim.bench.lockstep_unpacker`; the result is like that of `run_array_bench`."""
     target = compile_rtl(
         verilog or unpacker_verilog(positions),
         top=UNPACKER,

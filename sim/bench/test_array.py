@@ -10,7 +10,7 @@ from tritloom.arch.config import PRESETS, ArrayConfig, Technology
 from tritloom.hw.cells import liberty, mapping
 from tritloom.hw.fpga.synth import synthesise
 from tritloom.hw.verilog import generate
-from tritloom.sim.bench.runner import lockstep, plant
+from tritloom.sim.bench.runner import plant, run_array_bench
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,7 @@ def random_gemms(config, seed):
 def test_array_matches_model_and_timing(config, simulator, folder):
     seed = config.macs_per_cycle
     gemms = random_gemms(config, seed)
-    assert lockstep(config, gemms, seed=seed, simulator=simulator, folder=folder) == ""
+    assert run_array_bench(config, gemms, seed=seed, simulator=simulator, folder=folder) == ""
 
 
 MUTANTS = {
@@ -170,14 +170,16 @@ GEMMS = [(2, 1, 7), (3, 9, 4), (2, 14, 3), (1, 4, 8), (2, 12, 2)]
 )
 def test_lockstep_catches_a_fault(config, change, simulator, folder):
     verilog = plant(generate(config, name="dut").verilog, *change)
-    failure = lockstep(config, GEMMS, seed=3, simulator=simulator, folder=folder, verilog=verilog)
+    failure = run_array_bench(
+        config, GEMMS, seed=3, simulator=simulator, folder=folder, verilog=verilog
+    )
     # The bench itself must have noticed, not some error on the way.
     assert "the model says" in failure or "psum beats after" in failure
 
 
 @pytest.mark.parametrize("config", [FAULTY, FAULTY_ECP5, FAULTY_ASIC], ids=list(Technology))
 def test_lockstep_passes_without_a_fault(config, simulator, folder):
-    assert lockstep(config, GEMMS, seed=3, simulator=simulator, folder=folder) == ""
+    assert run_array_bench(config, GEMMS, seed=3, simulator=simulator, folder=folder) == ""
 
 
 @pytest.mark.parametrize("technology", [Technology.GENERIC, Technology.ECP5])
@@ -191,7 +193,8 @@ def test_netlist_of_an_fpga_passes_the_lockstep_bench(technology, simulator, fol
     assert not any(cell.startswith("$") for cell in done.cells)
     verilog = netlist.read_text()
     assert (
-        lockstep(config, GEMMS, seed=4, simulator=simulator, folder=folder, verilog=verilog) == ""
+        run_array_bench(config, GEMMS, seed=4, simulator=simulator, folder=folder, verilog=verilog)
+        == ""
     )
 
 
@@ -210,5 +213,6 @@ def test_netlist_of_standard_cells_passes_the_lockstep_bench(technology, named, 
     assert set(netlist.cells) <= set(library.cells)
     verilog = netlist.verilog + liberty.verilog_models(library, netlist.cells)
     assert (
-        lockstep(config, GEMMS, seed=4, simulator=simulator, folder=folder, verilog=verilog) == ""
+        run_array_bench(config, GEMMS, seed=4, simulator=simulator, folder=folder, verilog=verilog)
+        == ""
     )

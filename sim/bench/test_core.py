@@ -5,7 +5,7 @@ import pytest
 
 from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow, Technology
 from tritloom.hw.verilog import generate_core
-from tritloom.sim.bench.runner import lockstep, plant
+from tritloom.sim.bench.runner import plant, run_array_bench
 from tritloom.sim.bench.scenarios import CORE_SCENARIOS, CORE_TESTS
 
 pytestmark = pytest.mark.slow
@@ -47,7 +47,7 @@ def random_gemms(config, seed, count):
 
 
 def run(config, gemms, seed, simulator, folder, verilog=None):
-    return lockstep(
+    return run_array_bench(
         config,
         gemms,
         seed=seed,

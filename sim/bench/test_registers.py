@@ -7,7 +7,7 @@ import pytest
 from tritloom.arch.config import PRESETS, ArrayConfig
 from tritloom.hw.core import registers
 from tritloom.hw.emit import emit
-from tritloom.sim.bench.runner import TOP, lockstep, plant
+from tritloom.sim.bench.runner import TOP, plant, run_array_bench
 from tritloom.sim.bench.scenarios import BUS_SCENARIOS
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,7 @@ def run(config, *, simulator, folder, change=lambda text: text, only=None, tests
     modules = registers.modules(config, prefix="dut")
     modules[TOP] = modules.pop("dut_registers")
     verilog, _ = emit(modules, top=TOP)
-    return lockstep(
+    return run_array_bench(
         config,
         [],
         seed=5,

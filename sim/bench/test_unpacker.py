@@ -7,7 +7,7 @@ from amaranth.sim import Simulator
 
 from tritloom.arch.ternary import TRIT2, TRIT5, from_codes
 from tritloom.hw.core.unpacker import ByteDecoder
-from tritloom.sim.bench.runner import lockstep_unpacker, plant, unpacker_verilog
+from tritloom.sim.bench.runner import plant, run_unpacker_bench, unpacker_verilog
 
 PACKINGS = pytest.mark.parametrize("packing", [TRIT2, TRIT5], ids=lambda packing: packing.name)
 
@@ -54,7 +54,7 @@ def test_decoder_inverts_pairs_of_bits(decoded):
 @pytest.mark.slow
 @pytest.mark.parametrize("positions", [1, 3, 8, 20, 64])
 def test_unpacker_matches_model_layout_and_cycles(positions, simulator, folder):
-    assert lockstep_unpacker(positions, seed=positions, simulator=simulator, folder=folder) == ""
+    assert run_unpacker_bench(positions, seed=positions, simulator=simulator, folder=folder) == ""
 
 
 MUTANTS = {
@@ -80,7 +80,7 @@ MUTANTS = {
 def test_lockstep_catches_a_fault(fault, simulator, folder):
     # Five positions in beats of two bytes: the third beat has a spare byte, the fourth two.
     verilog = plant(unpacker_verilog(5), *MUTANTS[fault])
-    failure = lockstep_unpacker(5, seed=3, simulator=simulator, folder=folder, verilog=verilog)
+    failure = run_unpacker_bench(5, seed=3, simulator=simulator, folder=folder, verilog=verilog)
     # The bench itself must have noticed, not some error on the way.
     assert "the model says" in failure
 
@@ -92,4 +92,4 @@ def test_every_fault_can_be_planted():
 
 @pytest.mark.slow
 def test_lockstep_passes_without_a_fault(simulator, folder):
-    assert lockstep_unpacker(5, seed=3, simulator=simulator, folder=folder) == ""
+    assert run_unpacker_bench(5, seed=3, simulator=simulator, folder=folder) == ""

@@ -8,7 +8,7 @@ from tritloom.arch.config import PRESETS, ArrayConfig
 from tritloom.arch.tiling import WeightStationaryPlan
 from tritloom.arch.workload import Gemm
 from tritloom.hw.verilog import generate
-from tritloom.sim.bench.runner import lockstep, plant
+from tritloom.sim.bench.runner import plant, run_array_bench
 
 pytestmark = pytest.mark.slow
 
@@ -64,14 +64,14 @@ def random_gemms(config, seed):
 def test_array_matches_model_and_timing(config, simulator, folder):
     seed = 11 + CONFIGS.index(config)
     gemms = random_gemms(config, seed)
-    assert lockstep(config, gemms, seed=seed, simulator=simulator, folder=folder) == ""
+    assert run_array_bench(config, gemms, seed=seed, simulator=simulator, folder=folder) == ""
 
 
 def test_512_tokens_keep_99_percent_of_the_slots_busy(simulator, folder):
     # The steady scenario holds the RTL's cycles equal to the formula's.
     config, gemm = array(4, 4, 2), (512, 32, 8)
     assert timing.utilisation(WeightStationaryPlan(config, Gemm(*gemm))) >= 0.99
-    assert lockstep(config, [gemm], seed=5, simulator=simulator, folder=folder) == ""
+    assert run_array_bench(config, [gemm], seed=5, simulator=simulator, folder=folder) == ""
 
 
 MUTANTS = {
@@ -109,7 +109,9 @@ GEMMS = [(1, 1, 3), (7, 19, 4), (1, 30, 3), (5, 16, 2), (2, 24, 1)]
 @pytest.mark.parametrize("fault", MUTANTS)
 def test_lockstep_catches_a_fault(fault, simulator, folder):
     verilog = plant(generate(FAULTY, name="dut").verilog, *MUTANTS[fault])
-    failure = lockstep(FAULTY, GEMMS, seed=3, simulator=simulator, folder=folder, verilog=verilog)
+    failure = run_array_bench(
+        FAULTY, GEMMS, seed=3, simulator=simulator, folder=folder, verilog=verilog
+    )
     # The bench itself must have noticed, not some error on the way.
     assert "the model says" in failure or "psum beats after" in failure
 
@@ -120,4 +122,4 @@ def test_every_fault_can_be_planted():
 
 
 def test_lockstep_passes_without_a_fault(simulator, folder):
-    assert lockstep(FAULTY, GEMMS, seed=3, simulator=simulator, folder=folder) == ""
+    assert run_array_bench(FAULTY, GEMMS, seed=3, simulator=simulator, folder=folder) == ""

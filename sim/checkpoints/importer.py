@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 from tritloom.arch.config import ArrayConfig
 from tritloom.arch.errors import InputError
 from tritloom.arch.ternary import Packing
 from tritloom.console import progress
+from tritloom.sim.energy import decode_trace
 
 from .read import open_checkpoint
 from .tensors import Checkpoint
@@ -110,15 +108,7 @@ def trace_yaml(checkpoint: Checkpoint) -> str:
             entry |= {"count": 1, "weight": "ternary", "act": "int8"}
             lines.append(f"  - {json.dumps(entry)}")
         return "\n".join(lines) + "\n"
-    # A command makes the trace: neither the simulation nor the energy model imports the other.
-    # The trace has the name of its config's folder.
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch, name)
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(checkpoint.config), encoding="utf-8")
-        command = [sys.executable, "-m", "tritloom.energy_model", "trace", "--model", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise InputError(f"no trace can be made of {checkpoint.path}: {reason}")
-    return done.stdout
+    try:
+        return decode_trace(name, checkpoint.config)
+    except InputError as error:
+        raise InputError(f"no trace can be made of {checkpoint.path}: {error}") from None

@@ -22,7 +22,7 @@ from tritloom.arch.ternary import PACKINGS
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
 from tritloom.sim.bench import crosses
-from tritloom.sim.bench.core_bench import ERRORS, HITS, Bench, damage
+from tritloom.sim.bench.core_bench import ERRORS, HITS, CoreBench, damage
 from tritloom.sim.bench.lockstep import VALUES, operands
 
 # Draws after which a test gives up; what is missing then is named by the report.
@@ -37,7 +37,7 @@ class Stimulus:
         self.dut, self.config = dut, ArrayConfig(**run["config"])
         self.rng = np.random.default_rng([run["seed"], len(names)])
         shares = dict.fromkeys(crosses.STREAMS, 0.5)
-        self.bench = Bench(dut, run, self.rng, shares, lockstep=lockstep)
+        self.bench = CoreBench(dut, run, self.rng, shares, lockstep=lockstep)
         self.bench.limit = 2_000_000
         self.wanted = [tuple(key) for key in run["wanted"] if key[0] in names]
 
@@ -127,9 +127,10 @@ async def every_tile_meets_every_stall(dut):
 
 
 async def _cause(stimulus, error, runs):
-    """By the registers, while `runs` are under way, or wait for the damage to be told; those left.
+    """Cause `error` through the registers while `runs` are under way; return unfinished runs.
 
-    Damage may also lie where nothing gets to before psums are taken.
+    Where the streams are damaged, wait until the core reports it instead. Damage may also lie where
+    no beat comes before psums are taken.
     """
     bench, rng = stimulus.bench, stimulus.rng
     if error in ERRORS.values():
@@ -161,7 +162,7 @@ async def _cause(stimulus, error, runs):
 
 @cocotb.test()
 async def every_error_meets_every_stall(dut):
-    """With the queue empty, full and in between; what it leaves is right, and so is the next run.
+    """Errors come with the queue empty, full and in between, and leave the next run right.
 
     The first run of each is damaged; or the registers are, while it is under way.
     """

@@ -1,6 +1,6 @@
 """Coverage of the core's RTL under the benches: lines, toggles, and crosses.
 
-`make coverage` runs the core's bench and the registers' on the preset tiny, compiled with
+`python -m sim coverage` runs the core's bench and the registers' on the preset tiny, compiled with
 Verilator's counters, and adds them up over all instances of a module. A point is a line or a
 branch, or one direction of one bit of a net that Verilog names; Yosys' `_012_` are not counted.
 What cannot be hit, or not in a run of reasonable length, is in `sim/coverage/excluded.py`, with the
@@ -12,16 +12,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from tritloom.arch.config import PRESETS, Dataflow
 from tritloom.arch.errors import MismatchError
+from tritloom.arch.files import write_files
+from tritloom.console.sheet import Heading, Part, Sheet, Table, show
 from tritloom.hw.core import registers
 from tritloom.hw.emit import emit
 from tritloom.hw.verilog import generate_core
@@ -33,7 +31,6 @@ from .excluded import EXCLUDED, EXCLUDED_BINS, Excluded
 
 # Of the points that are not excluded. Bins are to be hit, all of them.
 LEAST = 0.98
-OUT = Path("build/coverage")
 # Instead of 32,768, so that a run passes all addresses of the act buffer.
 MAX_K = 128
 REGISTERS = "tritloom_dut_registers"
@@ -41,7 +38,7 @@ REGISTERS = "tritloom_dut_registers"
 
 @dataclass(frozen=True)
 class Point:
-    """What can be hit.
+    """Something in the RTL that a run can hit.
 
     Attributes
     ----------
@@ -100,7 +97,7 @@ def check(hits: Counter, entries: list[Excluded]) -> dict[tuple[str, str], tuple
         wrong += [f"excluded {entry.module} {p.what}: it was hit" for p in about if hits[p]]
         left_out.update(about)
     if wrong:
-        raise MismatchError("\n".join(wrong))
+        raise MismatchError("; ".join(wrong))
     found = defaultdict(lambda: (0, 0, 0))
     for point, count in hits.items():
         hit, points, out = found[point.kind, point.module]
@@ -116,7 +113,7 @@ def _registers_verilog(config):
 
 
 def _run(config, verilog, gemms, module, tests, folder, **more):
-    """Run a bench; the folder of what it leaves."""
+    """Run a bench and return the folder of what it leaves."""
     target = build(config, simulator="verilator", folder=folder, verilog=verilog, options=COVERAGE)
     run = {"config": dataclasses.asdict(config), "gemms": gemms, "seed": 1, **more}
     failed = run_bench(target, top=TOP, bench=module, run=run, tests=tests, simulator="verilator")
@@ -130,7 +127,7 @@ def _bins(folder):
 
 
 def all_bins(hits: Counter) -> Counter:
-    """Hits of each bin as a `Point`, zeros too; of (cross, bin)."""
+    """Hits of each bin as a `Point`, zeros too, out of hits by (cross, bin)."""
     return Counter(
         {
             Point("bin", cross, name): hits[cross, name]
@@ -149,7 +146,7 @@ def missed(hits: Counter, entries: list[Excluded]) -> list[Point]:
     ]
 
 
-def measure(dataflow: Dataflow, folder: Path) -> tuple[Counter, Counter, Counter]:
+def measure(dataflow: Dataflow, folder: Path | None) -> tuple[Counter, Counter, Counter]:
     """Hits of the core of the preset tiny, but for MAX_K, its registers' own bench included.
 
     Then those of the bins: of the core's bench, and with `sim.coverage.crosses_bench` after it.
@@ -180,70 +177,103 @@ def measure(dataflow: Dataflow, folder: Path) -> tuple[Counter, Counter, Counter
     return hits, all_bins(first), all_bins(both)
 
 
-def report_bins(dataflow: Dataflow, first: Counter, hits: Counter, console: Console) -> dict:
-    """Print the bins of each cross, and those missed; the same for the JSON.
+def bin_figures(dataflow: Dataflow, first: Counter, hits: Counter) -> dict[str, dict]:
+    """Figures of each cross, out of hits of the core's bench alone and of both benches.
 
     Raises
     ------
     MismatchError
-        As of `check`.
+        An excluded bin was hit, or there is no such bin.
     """
     entries = [entry for entry in EXCLUDED_BINS if dataflow in entry.dataflows]
-    found = check(hits, entries)
-    left = missed(hits, entries)
-    table = Table("cross", "core's bench", "hit", "bins", "excluded", title=f"{dataflow}, crosses")
-    document = {}
-    for (_, cross), (hit, bins, out) in found.items():
+    left, document = missed(hits, entries), {}
+    for (_, cross), (hit, bins, out) in check(hits, entries).items():
         before = sum(1 for point in first if point.module == cross and first[point])
-        lost = [point.what for point in left if point.module == cross]
         document[cross] = {"core_bench": before, "hit": hit, "bins": bins, "excluded": out}
-        document[cross]["missed"] = lost
-        table.add_row(cross, *map(str, (before, hit, bins, out)))
-    console.print(table)
-    for point in left:
-        print(f"{dataflow} missed: {point.module}: {point.what}")
+        document[cross]["missed"] = [point.what for point in left if point.module == cross]
     return document
 
 
-def main() -> int:
-    """Measure either dataflow, print tables, write build/coverage; 1 below the bounds.
+def bin_parts(dataflow: Dataflow, figures: dict[str, dict]) -> list[Part]:
+    """A table of the bins of each cross, and lines of those missed."""
+    rows = [
+        (cross, *(str(numbers[name]) for name in ("core_bench", "hit", "bins", "excluded")))
+        for cross, numbers in figures.items()
+    ]
+    headers = ("cross", ">core's bench", ">hit", ">bins", ">excluded")
+    lost = [
+        f"{dataflow} missed: {cross}: {name}"
+        for cross, numbers in figures.items()
+        for name in numbers["missed"]
+    ]
+    return [Heading(f"{dataflow}, crosses"), Table(headers=headers, rows=rows), *lost, ""]
 
-    Or where a bench fails, or an entry of the lists is wrong.
+
+def point_figures(hits: Counter, entries: list[Excluded]) -> dict:
+    """Figures of lines, branches and toggles over all modules, and the points that are missed."""
+    sums: Counter = Counter()
+    for (kind, _), numbers in check(hits, entries).items():
+        for name, number in zip(("hit", "points", "excluded"), numbers, strict=True):
+            sums[kind, name] += number
+    lost = [f"{point.kind} {point.module} {point.what}" for point in missed(hits, entries)]
+    return {
+        "missed": lost,
+        **{
+            kind: {name: sums[kind, name] for name in ("hit", "points", "excluded")}
+            for kind in ("line", "branch", "toggle")
+        },
+    }
+
+
+def point_parts(
+    dataflow: Dataflow, hits: Counter, entries: list[Excluded], figures: dict
+) -> list[Part]:
+    """A table of lines, branches and toggles by module, and their shares over all modules."""
+    rows = [
+        (module, kind, *map(str, numbers))
+        for (kind, module), numbers in sorted(check(hits, entries).items())
+    ]
+    headers = ("module", "kind", ">hit", ">points", ">excluded")
+    shares = [
+        f"{dataflow} {kind}: {_share(figures[kind]):.2%} of {figures[kind]['points']}, "
+        f"{figures[kind]['excluded']} excluded"
+        for kind in ("line", "branch", "toggle")
+    ]
+    return [Heading(str(dataflow)), Table(headers=headers, rows=rows), "", *shares, ""]
+
+
+def _share(numbers: dict) -> float:
+    return numbers["hit"] / numbers["points"]
+
+
+def show_coverage(out: Path) -> None:
+    """Measure either dataflow, print tables, write rtl.json and crosses.json.
+
+    Raises
+    ------
+    MismatchError
+        Less is hit than the bounds say, a bench fails, or an entry of the lists is wrong.
     """
-    OUT.mkdir(parents=True, exist_ok=True)
-    document, of_bins, console, low = {}, {}, Console(), False
+    points, bins, low = {}, {}, []
     for dataflow in Dataflow:
         entries = [entry for entry in EXCLUDED if dataflow in entry.dataflows]
-        try:
-            hits, first, both = measure(dataflow, OUT / "sim")
-            found = check(hits, entries)
-            of_bins[str(dataflow)] = report_bins(dataflow, first, both, console)
-        except MismatchError as error:
-            print(f"coverage: {error}", file=sys.stderr)
-            return 1
-        low |= any(numbers["missed"] for numbers in of_bins[str(dataflow)].values())
-        lost = [f"{point.kind} {point.module} {point.what}" for point in missed(hits, entries)]
-        table = Table("module", "kind", "hit", "points", "excluded", title=str(dataflow))
-        sums = Counter()
-        for (kind, module), numbers in sorted(found.items()):
-            table.add_row(module, kind, *map(str, numbers))
-            for name, number in zip(("hit", "points", "excluded"), numbers, strict=True):
-                sums[kind, name] += number
-        console.print(table)
-        document[str(dataflow)] = {"missed": lost}
-        for kind in ("line", "branch", "toggle"):
-            share = sums[kind, "hit"] / sums[kind, "points"]
-            low |= share < LEAST
-            numbers = {name: sums[kind, name] for name in ("hit", "points", "excluded")}
-            document[str(dataflow)][kind] = numbers
-            print(
-                f"{dataflow} {kind}: {share:.2%} of {numbers['points']}, {numbers['excluded']}"
-                " excluded"
-            )
-    (OUT / "crosses.json").write_text(json.dumps(of_bins, indent=1))
-    (OUT / "rtl.json").write_text(json.dumps(document, indent=1))
-    return int(low)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        hits, first, both = measure(dataflow, out / "sim")
+        bins[str(dataflow)] = crosses_found = bin_figures(dataflow, first, both)
+        points[str(dataflow)] = found = point_figures(hits, entries)
+        parts = bin_parts(dataflow, crosses_found)
+        show(Sheet(parts=[*parts, *point_parts(dataflow, hits, entries, found)]))
+        low += [f"{dataflow} {cross}" for cross, of in crosses_found.items() if of["missed"]]
+        low += [
+            f"{dataflow} {kind}"
+            for kind in ("line", "branch", "toggle")
+            if _share(found[kind]) < LEAST
+        ]
+    write_files(
+        out,
+        {
+            "crosses.json": json.dumps(bins, indent=1),
+            "rtl.json": json.dumps(points, indent=1),
+        },
+    )
+    if low:
+        raise MismatchError(f"below the bounds: {', '.join(low)}")

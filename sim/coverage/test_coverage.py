@@ -4,18 +4,18 @@ import json
 from collections import Counter
 
 import pytest
-from rich.console import Console
 
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.errors import MismatchError
 from tritloom.arch.ternary import PACKINGS
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
+from tritloom.sim.__main__ import PROGRAM
 from tritloom.sim.bench import crosses
 from tritloom.sim.bench.runner import COVERAGE, TOP, compile_rtl, run_bench
-from tritloom.sim.coverage import measure as coverage
+from tritloom.sim.coverage import measure
 from tritloom.sim.coverage.excluded import EXCLUDED_BINS, Excluded
-from tritloom.sim.coverage.measure import Point, all_bins, check, missed, read, report_bins
+from tritloom.sim.coverage.measure import Point, all_bins, bin_figures, check, missed, read
 
 # `flag` is held at 0 by the bench below, so `stuck` never toggles and one branch is never taken.
 DESIGN = """
@@ -137,24 +137,24 @@ def test_an_excluded_bin_that_is_hit_is_refused(dataflow):
     hits = all_but_excluded(dataflow)
     hits[next(point for point, count in hits.items() if not count)] = 1
     with pytest.raises(MismatchError, match="it was hit"):
-        report_bins(dataflow, hits, hits, Console(quiet=True))
+        bin_figures(dataflow, hits, hits)
 
 
 @pytest.mark.parametrize("open_bins", [0, 1])
 def test_a_bin_that_is_open_is_named_and_sets_the_status(open_bins, monkeypatch, capsys, tmp_path):
     lost = [Point("bin", "errors", "error=ILLEGAL_CODE stalls=psums waiting=full")][:open_bins]
 
-    def measure(dataflow, folder):
+    def measured(dataflow, folder):
         points = Counter(Point(kind, "m", "1") for kind in ("line", "branch", "toggle"))
         bins = all_but_excluded(dataflow)
         return points, bins, bins | dict.fromkeys(lost, 0)
 
-    monkeypatch.setattr(coverage, "OUT", tmp_path)
-    monkeypatch.setattr(coverage, "EXCLUDED", [])
-    monkeypatch.setattr(coverage, "measure", measure)
-    assert coverage.main() == open_bins
+    monkeypatch.setattr(measure, "EXCLUDED", [])
+    monkeypatch.setattr(measure, "measure", measured)
+    assert PROGRAM.main(["coverage", "--out", str(tmp_path)]) == open_bins
     document = json.loads((tmp_path / "crosses.json").read_text())
-    printed = capsys.readouterr().out
+    printed, error = capsys.readouterr()
+    assert error.startswith("python -m sim coverage: failed: ") == bool(open_bins)
     for dataflow in Dataflow:
         numbers = document[str(dataflow)]["errors"]
         assert numbers["missed"] == [point.what for point in lost]

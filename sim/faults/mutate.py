@@ -13,20 +13,18 @@ import dataclasses
 import functools
 import json
 import re
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.errors import MismatchError, require_int
 from tritloom.arch.files import write_files
+from tritloom.console.progress import track
+from tritloom.console.sheet import Sheet, Table, render, show
 from tritloom.hw.verilog import generate_core
 from tritloom.sim.bench.runner import TOP, compile_rtl, run_bench
 from tritloom.sim.bench.scenarios import (
@@ -56,15 +54,15 @@ _PROVED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
-    """A bench, or some of its tests.
+class FaultBench:
+    """A bench that faults run through, or some of its tests.
 
     Attributes
     ----------
     top : str
-        The module that it drives.
+        Module that the bench drives.
     module : str
-        Of its cocotb tests.
+        Module of the cocotb tests.
     covers : callable
         Whether a module, by its name, is in what it drives.
     tests : int
@@ -86,29 +84,29 @@ def _among(*parts):
 
 # In the order in which they are run: what takes least first.
 BENCHES = {
-    "core, steady": Bench(
+    "core, steady": FaultBench(
         top=TOP,
         module="tritloom.sim.bench.core_bench",
         covers=lambda _: True,
         tests=1,
         only=r"runs_are_right.*steady",
     ),
-    "array": Bench(
+    "array": FaultBench(
         top=f"{TOP}_array",
         module="tritloom.sim.bench.lockstep",
         covers=_among("array"),
         tests=len(SCENARIOS),
     ),
-    "unpacker": Bench(
+    "unpacker": FaultBench(
         top=f"{TOP}_unpacker",
         module="tritloom.sim.bench.lockstep_unpacker",
         covers=_among("unpacker", "byte"),
         tests=len(UNPACKER_SCENARIOS),
     ),
-    "core": Bench(
+    "core": FaultBench(
         top=TOP, module="tritloom.sim.bench.core_bench", covers=lambda _: True, tests=_CORE_TESTS
     ),
-    "registers": Bench(
+    "registers": FaultBench(
         top=f"{TOP}_registers",
         module="tritloom.sim.bench.registers_bench",
         covers=_among("registers", "counters", "queue", "totals"),
@@ -144,12 +142,12 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """In a word."""
+        """Verdict in one word."""
         return "killed" if self.bench else "equivalent" if self.equivalent else "survived"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Netlist:
+class FaultyNetlist:
     """A core with faults."""
 
     config: ArrayConfig
@@ -159,8 +157,8 @@ class Netlist:
 
     @classmethod
     @functools.cache
-    def make(cls, dataflow: Dataflow, count: int, seed: int) -> Netlist:
-        """So many random faults in the core of a dataflow."""
+    def make(cls, dataflow: Dataflow, count: int, seed: int) -> FaultyNetlist:
+        """Make a core of a dataflow with so many random faults."""
         config = CONFIGS[dataflow]
         verilog = generate_core(config, name="dut").verilog
         sound = netlist_faults.read_netlist(verilog)
@@ -168,12 +166,14 @@ class Netlist:
         return cls.of(config, sound, faults)
 
     @classmethod
-    def of(cls, config: ArrayConfig, sound: dict, faults: list[Fault]) -> Netlist:
-        """With these faults."""
+    def of(cls, config: ArrayConfig, sound: dict, faults: list[Fault]) -> FaultyNetlist:
+        """Make a core with these faults."""
         verilog = netlist_faults.write_verilog(netlist_faults.plant_faults(sound, faults))
         return cls(config=config, sound=sound, verilog=verilog, faults=faults)
 
-    def run(self, fault: Fault | None, folder: Path, benches: dict[str, Bench]) -> Outcome:
+    def run(
+        self, fault: Fault | None, folder: Path | None, benches: dict[str, FaultBench]
+    ) -> Outcome:
         """Run the benches that drive the fault's module, all without a fault, until one fails."""
         start, dataflow = time.perf_counter(), str(self.config.dataflow)
         for name, bench in benches.items():
@@ -221,7 +221,7 @@ class Netlist:
         return Outcome(dataflow=dataflow, fault=fault, seconds=seconds, equivalent=proved)
 
 
-def mutate(faults: int, seed: int, *, jobs: int, folder: Path) -> list[Outcome]:
+def mutate(faults: int, seed: int, *, jobs: int, folder: Path | None = None) -> list[Outcome]:
     """Run so many random faults, half of them in the core of either dataflow.
 
     Raises
@@ -235,7 +235,9 @@ def mutate(faults: int, seed: int, *, jobs: int, folder: Path) -> list[Outcome]:
     require_int("jobs", jobs)
     require_int("seed", seed, low=0)
     counts = {Dataflow.OUTPUT_STATIONARY: -(-faults // 2), Dataflow.WEIGHT_STATIONARY: faults // 2}
-    netlists = [Netlist.make(dataflow, count, seed) for dataflow, count in counts.items() if count]
+    netlists = [
+        FaultyNetlist.make(dataflow, count, seed) for dataflow, count in counts.items() if count
+    ]
     for netlist in netlists:
         sound = netlist.run(None, folder, BENCHES)
         if sound.bench:
@@ -246,15 +248,7 @@ def mutate(faults: int, seed: int, *, jobs: int, folder: Path) -> list[Outcome]:
         for fault in netlist.faults
     ]
     done = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
-    return list(
-        track(
-            done,
-            total=len(tasks),
-            description="faults",
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
-    )
+    return list(track(done, "running", len(tasks), "faults"))
 
 
 def tally(outcomes: list[Outcome], key: Callable[[Fault], str]) -> dict[str, tuple[int, int]]:
@@ -274,50 +268,65 @@ def share_killed(outcomes: list[Outcome]) -> float:
     return killed / total if total else 1.0
 
 
-def _row(outcome: Outcome) -> str:
+def _row(outcome: Outcome) -> tuple[str, ...]:
     fault = outcome.fault
     why = outcome.test or outcome.equivalent
-    cells = (
+    return (
         *(outcome.dataflow.split("-")[0], str(fault.number), fault.kind, fault.module),
         *(f"{fault.type} {fault.port}[{fault.bit}]", f"`{fault.line}`", outcome.verdict),
         *(outcome.bench, f"`{why}`" if why else "", f"{outcome.seconds:.1f}"),
     )
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def report(outcomes: list[Outcome]) -> dict[str, str]:
-    """The report's text by file name: every fault, and what became of it."""
+    """Text of the report's files by name: every fault, and what became of it."""
     heads = ("core", "number", "kind", "module", "port", "line", "verdict", "bench", "why", "s")
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += [_row(outcome) for outcome in outcomes]
+    table = Table(headers=heads, rows=[_row(outcome) for outcome in outcomes])
     items = [dataclasses.asdict(outcome) | {"verdict": outcome.verdict} for outcome in outcomes]
     return {
         "mutate.json": json.dumps(items, indent=1) + "\n",
-        "mutate.md": "\n".join(lines) + "\n",
+        "mutate.md": render(Sheet(parts=[table]), "markdown") + "\n",
     }
 
 
-def show(faults: int, seed: int, *, jobs: int, folder: Path, out: Path) -> bool:
-    """Run faults, write the report, print tables and what survived; whether enough were killed."""
-    outcomes = mutate(faults, seed, jobs=jobs, folder=folder)
-    write_files(out, report(outcomes))
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    for heading, key in (
-        ("kind", lambda fault: fault.kind),
-        ("module", lambda fault: fault.module.removeprefix(f"{TOP}_")),
-    ):
-        table = Table(box=None, pad_edge=False)
-        table.add_column(heading)
-        table.add_column("killed", justify="right")
-        for name, (killed, total) in tally(outcomes, key).items():
-            table.add_row(name, f"{killed}/{total}")
-        console.print(table)
+def outcome_sheet(outcomes: list[Outcome]) -> Sheet:
+    """What was killed, by kind of fault and by module, and each fault that was not."""
+    tables = [
+        Table(
+            headers=(heading, ">killed"),
+            rows=[
+                (name, f"{killed}/{total}")
+                for name, (killed, total) in tally(outcomes, key).items()
+            ],
+        )
+        for heading, key in (
+            ("kind", lambda fault: fault.kind),
+            ("module", lambda fault: fault.module.removeprefix(f"{TOP}_")),
+        )
+    ]
+    lines = []
     for outcome in outcomes:
         if not outcome.bench:
             where = f", by {outcome.equivalent}" if outcome.equivalent else ""
-            said = f"{outcome.verdict}{where}: {outcome.dataflow}, {outcome.fault}"
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
+            lines.append(f"{outcome.verdict}{where}: {outcome.dataflow}, {outcome.fault}")
+    return Sheet(parts=[tables[0], "", tables[1], "", *lines])
+
+
+def show_faults(faults: int, seed: int, *, jobs: int, out: Path) -> None:
+    """Run faults, write the report, print tables and what survived.
+
+    Raises
+    ------
+    InputError
+        A number is out of its range.
+    MismatchError
+        Fewer were killed than are required, or a bench fails without a fault.
+    """
+    outcomes = mutate(faults, seed, jobs=jobs)
+    write_files(out, report(outcomes))
+    show(outcome_sheet(outcomes))
     share = share_killed(outcomes)
     seconds = sum(outcome.seconds for outcome in outcomes)
-    console.print(f"{share:.1%} killed, {REQUIRED:.0%} required; {seconds:.0f} s; {out}/mutate.md")
-    return share >= REQUIRED
+    print(f"{share:.1%} killed, {REQUIRED:.0%} required; {seconds:.0f} s; {out}/mutate.md")
+    if share < REQUIRED:
+        raise MismatchError(f"{share:.1%} of the faults were killed, {REQUIRED:.0%} are required")

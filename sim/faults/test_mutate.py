@@ -7,10 +7,10 @@ import pytest
 from tritloom.arch.config import Dataflow
 from tritloom.arch.errors import InputError
 from tritloom.hw.verilog import generate_core
-from tritloom.sim.__main__ import main
+from tritloom.sim.__main__ import PROGRAM
 from tritloom.sim.bench.runner import TOP
 from tritloom.sim.faults import mutate, netlist_faults
-from tritloom.sim.faults.mutate import BENCHES, CONFIGS, Netlist, Outcome
+from tritloom.sim.faults.mutate import BENCHES, CONFIGS, FaultyNetlist, Outcome
 from tritloom.sim.faults.netlist_faults import KINDS, Fault
 
 CONFIG = CONFIGS[Dataflow.OUTPUT_STATIONARY]
@@ -85,7 +85,7 @@ def test_more_faults_than_places_are_refused(verilog, sound):
 @pytest.mark.slow
 def test_faults_are_killed_and_one_that_does_not_matter_survives(verilog, sound, folder):
     faults = [*netlist_faults.list_faults(verilog, sound, 5, 5), harmless(sound)]
-    netlist = Netlist.of(CONFIG, sound, faults)
+    netlist = FaultyNetlist.of(CONFIG, sound, faults)
     none, *outcomes = [netlist.run(fault, folder, SHORT) for fault in (None, *faults)]
     assert (none.bench, none.test) == ("", "")
     assert [outcome.verdict for outcome in outcomes] == ["killed"] * 5 + ["equivalent"]
@@ -116,7 +116,7 @@ def test_status_is_1_below_98_percent_of_what_is_not_equivalent(
     verdicts, status, monkeypatch, tmp_path, capsys
 ):
     monkeypatch.setattr(mutate, "mutate", lambda *_, **__: [outcome(v) for v in verdicts])
-    assert main(["mutate", "--out", str(tmp_path)]) == status
+    assert PROGRAM.main(["mutate", "--out", str(tmp_path)]) == status
     printed = capsys.readouterr().out
     total = len(verdicts) - verdicts.count("equivalent")
     assert f"{verdicts.count('killed')}/{total}" in printed
@@ -131,5 +131,7 @@ def test_status_is_1_below_98_percent_of_what_is_not_equivalent(
     ("option", "value"), [("--faults", "0"), ("--jobs", "0"), ("--seed", "-1")]
 )
 def test_a_bad_number_gets_one_line(option, value, capsys):
-    assert main(["mutate", option, value]) == 2
-    assert capsys.readouterr().err.startswith(f"sim: {option[2:]} must be at least ")
+    assert PROGRAM.main(["mutate", option, value]) == 2
+    assert capsys.readouterr().err.startswith(
+        f"python -m sim mutate: error: {option[2:]} must be at least "
+    )

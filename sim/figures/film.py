@@ -1,4 +1,4 @@
-"""A small array at work, register by register, as a page: `python -m tritloom.sim.figures.film`.
+"""A small array at work, register by register, as a page: `python -m sim film`.
 
 The RTL of either dataflow runs a Gemm in lockstep with its cycle model (`sim.figures.film_bench`);
 what every PE held in every cycle becomes one self-contained HTML file that opens offline.
@@ -9,17 +9,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import sys
 from pathlib import Path
 
 from tritloom.arch.config import ArrayConfig, Dataflow
+from tritloom.arch.files import write_files
 from tritloom.hw.verilog import generate
 from tritloom.sim.bench.runner import TOP, build, run_bench
 
 from .film_bench import FILM, REGISTERS
 
-OUT = Path("docs/film.html")
-BUILDS = Path("build/sim")
+FILE = "film.html"
 CONFIG = ArrayConfig(rows=3, cols=3, lanes=2, buffer_tokens=16)
 # Two tiles of six slices output-stationary, four tiles of three weight-stationary.
 GEMM = (3, 12, 6)
@@ -33,8 +32,8 @@ def visible(verilog: str) -> str:
     return re.sub(pattern, r"\1 /*verilator public_flat_rd*/", verilog, flags=re.MULTILINE)
 
 
-def record(dataflow: Dataflow, *, folder: Path = BUILDS) -> dict:
-    """What happened in the RTL of that dataflow, cycle by cycle.
+def record(dataflow: Dataflow, *, folder: Path | None = None) -> dict:
+    """Record what happens in the RTL of that dataflow, cycle by cycle.
 
     Raises
     ------
@@ -53,17 +52,11 @@ def record(dataflow: Dataflow, *, folder: Path = BUILDS) -> dict:
 
 
 def page(films: list[dict]) -> str:
-    """The HTML file of some films."""
+    """Text of the HTML file of some films."""
     template = Path(__file__).with_name("film.html").read_text()
     return template.replace("[/*films*/]", json.dumps(films, separators=(",", ":")))
 
 
-def main() -> int:
-    """Write the page of both dataflows."""
-    OUT.write_text(page([record(dataflow) for dataflow in Dataflow]))
-    print(f"{OUT}  {OUT.stat().st_size:,} bytes")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def write_film(folder: Path) -> tuple[Path, ...]:
+    """Write the page of both dataflows; returns its path."""
+    return write_files(folder, {FILE: page([record(dataflow) for dataflow in Dataflow])})

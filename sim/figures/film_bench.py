@@ -1,7 +1,7 @@
 """Runs inside the simulator: a Gemm in lockstep, with every PE's registers written down.
 
-Started by `sim.figures.film`; otherwise as `sim.bench.lockstep`. Writes FILM into the simulation's
-folder.
+`sim.figures.film` starts it, with a run like that of `sim.bench.lockstep`. It writes FILM into the
+simulation's folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tritloom.arch.config import ArrayConfig
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
 from tritloom.hw.parts.popcount import halves
-from tritloom.sim.bench.lockstep import Bench
+from tritloom.sim.bench.lockstep import ArrayBench
 
 FILM = "film.json"
 # What of a PE is written down, where its dataflow has it, by the name in the film.
@@ -40,7 +40,7 @@ def row_of(stack, rows: int, index: int):
     return row_of(stack.south, south, index - north)
 
 
-class Recorder(Bench):
+class Recorder(ArrayBench):
     """A bench that writes down what each cycle begins with, and what its streams show."""
 
     def __init__(self, dut, config: ArrayConfig):
@@ -50,7 +50,7 @@ class Recorder(Bench):
         self.hops = [[getattr(row, f"hop_{h}") for h in range(config.hops)] for row in rows]
 
     async def cycle_ports(self, **ports):
-        """As of the bench."""
+        """Drive and compare one clock like the bench, and write it down."""
         frame = {"acts": [[self._acts(hop) for hop in row] for row in self.hops]}
         for name, register in REGISTERS.items():
             if hasattr(self.hops[0][0].pe_0, register):

@@ -1,66 +1,80 @@
-"""The figures that the README quotes, measured."""
+"""Figures that pages quote, measured: `python -m sim bench`."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from tritloom.arch.config import ArrayConfig, preset
+from tritloom.arch.errors import MismatchError
+from tritloom.arch.files import write_files
 from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
+from tritloom.console.sheet import Sheet, Table, show
 from tritloom.hw.verilog import generate, generate_core
 from tritloom.sim.bench import runner
 from tritloom.sim.checkpoints.fetch import DEMO_TENSOR, fetch_demo_model
 from tritloom.sim.checkpoints.matrix import load_matrix
-from tritloom.sim.run.layer import BUILDS, run_layer
+from tritloom.sim.energy import report_command_s, sweep_speeds
+from tritloom.sim.run.layer import run_layer
 
 REPORT = Path("build/bench.json")
 # Input and output features.
 LAYERS = ((4096, 4096), (2560, 6912), (4096, 11008))
-STATIONARY = preset("base").replace(dataflow="weight-stationary")
+WEIGHT_STATIONARY = preset("base").replace(dataflow="weight-stationary")
 
 
-def bench() -> int:
-    """Measure everything, print a table, write `build/bench.json`; 0 where every target is met."""
+def show_figures() -> None:
+    """Measure everything, print a table, write `REPORT`.
+
+    Raises
+    ------
+    MismatchError
+        A target is missed.
+    """
     figures = [
         *_generation(),
         *(figure for layer in LAYERS for figure in _utilisation(preset("base"), *layer)),
-        *(figure for layer in LAYERS[1:] for figure in _utilisation(STATIONARY, *layer, m=512)),
+        *(
+            figure
+            for layer in LAYERS[1:]
+            for figure in _utilisation(WEIGHT_STATIONARY, *layer, m=512)
+        ),
         *(figure for layer in LAYERS for figure in _utilisation(preset("decode"), *layer)),
         *_lockstep(preset("base")),
         _demo(preset("base")),
         _report_time(),
         *_sweep_rates(),
     ]
-    table = Table(box=None, pad_edge=False)
-    for heading in ("figure", "measured", "target", ""):
-        table.add_column(heading)
-    for figure in figures:
-        table.add_row(
+    show(figure_sheet(figures))
+    machine = {"python": platform.python_version(), "cores": os.cpu_count()}
+    content = json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n"
+    write_files(REPORT.parent, {REPORT.name: content})
+    print(f"tier MEASURED, wall time on {machine['cores']} cores; written to {REPORT}")
+    missed = [figure["figure"] for figure in figures if figure.get("met") is False]
+    if missed:
+        raise MismatchError(f"missed: {', '.join(missed)}")
+
+
+def figure_sheet(figures: list[dict]) -> Sheet:
+    """A row for each figure, with its target where it has one."""
+    rows = [
+        (
             figure["figure"],
             f"{figure['measured']:,.5g} {figure['unit']}",
             figure.get("target_text", ""),
             {True: "met", False: "MISSED", None: ""}[figure.get("met")],
         )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    machine = {"python": platform.python_version(), "cores": os.cpu_count()}
-    temporary = REPORT.with_suffix(".part")
-    temporary.write_text(json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")
-    temporary.replace(REPORT)
-    print(f"tier MEASURED, wall time on {machine['cores']} cores; written to {REPORT}")
-    return 0 if all(figure.get("met") is not False for figure in figures) else 1
+        for figure in figures
+    ]
+    return Sheet(parts=[Table(headers=("figure", "measured", "target", ""), rows=rows)])
 
 
 def _figure(name, measured, unit, *, below=None, above=None) -> dict:
@@ -102,10 +116,10 @@ def _utilisation(config, k, n, m=None):
 
 def _lockstep(config):
     gemm = (config.rows, 2048, 4 * config.cols)
-    failure = runner.lockstep(config, [gemm], seed=0, simulator="verilator", folder=BUILDS)
+    failure = runner.run_array_bench(config, [gemm], seed=0, simulator="verilator")
     if failure:
         raise RuntimeError(failure)
-    target = runner.build(config, simulator="verilator", folder=BUILDS)
+    target = runner.build(config, simulator="verilator")
     for case in ElementTree.parse(target / "seed-0" / "results.xml").getroot().iter("testcase"):
         if "steady" in case.get("name"):
             # Each Gemm runs alone, for its cycles, and once more among the others.
@@ -123,17 +137,11 @@ def _demo(config):
 
 
 def _report_time():
-    command = [sys.executable, "-m", "energy_model", "report", "--size", "70b"]
-    start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
-    return _figure("energy_model report --size 70b", time.perf_counter() - start, "s", below=1.5)
+    return _figure("energy_model report --size 70b", report_command_s("70b"), "s", below=1.5)
 
 
 def _sweep_rates():
     example = Path(__file__).parents[2] / "examples" / "sweep_random.yaml"
-    command = [sys.executable, "-m", "energy_model", "sweep", example]
-    command += ["--benchmark", "--jobs", "2", "--format", "json"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    for speed in json.loads(done.stdout):
-        name = f"energy_model sweep, two processes, {speed['start']}"
-        yield _figure(name, speed["per_s"], "evaluations/s", above=2000)
+    for speed in sweep_speeds(example, jobs=2):
+        name = f"energy_model sweep, two processes, {speed.start}"
+        yield _figure(name, speed.per_s, "evaluations/s", above=2000)

@@ -23,9 +23,7 @@ def films(folder):
 
 
 def test_committed_page_is_what_the_run_gives(films):
-    assert PAGE.read_text() == film.page(list(films.values())), (
-        "run: python -m tritloom.sim.figures.film"
-    )
+    assert PAGE.read_text() == film.page(list(films.values())), "run: python -m sim film"
 
 
 def test_page_is_valid_and_fetches_nothing():

@@ -6,23 +6,27 @@ import sys
 import pytest
 
 from tritloom.arch.config import preset
-from tritloom.sim.figures import measured as bench
+from tritloom.sim import energy
+from tritloom.sim.__main__ import PROGRAM
+from tritloom.sim.figures import measured
 
 
 @pytest.fixture
-def measured(monkeypatch, tmp_path):
+def run_one(monkeypatch, tmp_path):
     """Runs the benchmark with one measurement instead of all; returns status and report."""
-    monkeypatch.setattr(bench, "REPORT", tmp_path / "build" / "bench.json")
+    monkeypatch.setattr(measured, "REPORT", tmp_path / "build" / "bench.json")
     nothing = dict.fromkeys(("_utilisation", "_lockstep", "_sweep_rates"), lambda *a, **k: ())
     for name, measure in nothing.items():
-        monkeypatch.setattr(bench, name, measure)
-    monkeypatch.setattr(bench, "_report_time", lambda: bench._figure("plain", 5.0, "op"))
-    monkeypatch.setattr(bench, "_demo", lambda config: bench._figure("fast", 2.0, "s", below=2.5))
+        monkeypatch.setattr(measured, name, measure)
+    monkeypatch.setattr(measured, "_report_time", lambda: measured._figure("plain", 5.0, "op"))
+    monkeypatch.setattr(
+        measured, "_demo", lambda config: measured._figure("fast", 2.0, "s", below=2.5)
+    )
 
     def run(figure):
-        monkeypatch.setattr(bench, "_generation", lambda: iter([figure]))
-        status = bench.bench()
-        return status, json.loads(bench.REPORT.read_text())
+        monkeypatch.setattr(measured, "_generation", lambda: iter([figure]))
+        status = PROGRAM.main(["bench"])
+        return status, json.loads(measured.REPORT.read_text())
 
     return run
 
@@ -36,8 +40,8 @@ def measured(monkeypatch, tmp_path):
         ({"above": 3.5}, ">= 3.5 s", False),
     ],
 )
-def test_a_missed_target_is_named_and_fails(bound, text, met, measured, capsys):
-    status, report = measured(bench._figure("the slow one", 3.0, "s", **bound))
+def test_a_missed_target_is_named_and_fails(bound, text, met, run_one, capsys):
+    status, report = run_one(measured._figure("the slow one", 3.0, "s", **bound))
     assert status == (0 if met else 1)
     assert [figure["figure"] for figure in report["figures"]] == ["the slow one", "fast", "plain"]
     assert [figure.get("met") for figure in report["figures"]] == [met, True, None]
@@ -57,8 +61,8 @@ def test_utilisation_comes_from_the_layer_s_own_counters(monkeypatch):
             self.job = type("Job", (), {"plan": type("Plan", (), {"gemm": gemm})})
             self.rtl = type("Rtl", (), {"cycles": 100, "seconds": 2e-6})
 
-    monkeypatch.setattr(bench, "run_layer", Run)
-    busy, used, bits, speed = bench._utilisation(preset("tiny"), 6, 40, m=7)
+    monkeypatch.setattr(measured, "run_layer", Run)
+    busy, used, bits, speed = measured._utilisation(preset("tiny"), 6, 40, m=7)
     assert ran == [((40, 6), {-1.0, 0.0, 1.0}, 7)]
     assert (busy["measured"], busy["met"]) == (50, False)
     assert (used["measured"], bits["met"]) == (25, True)
@@ -68,6 +72,6 @@ def test_utilisation_comes_from_the_layer_s_own_counters(monkeypatch):
 
 def test_report_is_run_as_a_user_would(monkeypatch):
     ran = []
-    monkeypatch.setattr(bench.subprocess, "run", lambda command, **_: ran.append(command))
-    assert bench._report_time()["unit"] == "s"
-    assert ran == [[sys.executable, "-m", "energy_model", "report", "--size", "70b"]]
+    monkeypatch.setattr(energy.subprocess, "run", lambda command, **_: ran.append(command))
+    assert measured._report_time()["unit"] == "s"
+    assert ran == [[sys.executable, "-m", "tritloom.energy_model", "report", "--size", "70b"]]

@@ -1,26 +1,24 @@
-"""Both dataflows cycle by cycle, as WaveDrom's JSON.
+"""Both dataflows cycle by cycle, as WaveDrom's JSON: `python -m sim waves` writes docs/waves.
 
-`python -m tritloom.sim.figures.waves` writes docs/waves.
-What is drawn are the ports of the cycle models, which the co-simulation holds to the RTL on every
+The drawings show the ports of the cycle models, which the co-simulation holds to the RTL on every
 port of every cycle (`sim/bench/lockstep.py`), with one small Gemm streaming through at full speed.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from tritloom.arch import streams, ternary
 from tritloom.arch.config import ArrayConfig, Dataflow, preset
+from tritloom.arch.files import write_files
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
 from tritloom.sim.golden.output_stationary import OutputStationaryModel
 from tritloom.sim.golden.weight_stationary import WeightStationaryModel
 
-OUT = Path("docs/waves")
 # Two tiles of output-stationary, six of weight-stationary, in a width that a page has.
 CONFIG = preset("tiny").replace(buffer_tokens=16)
 GEMM = Gemm(2, 20, 4)
@@ -85,7 +83,7 @@ def simulate(config: ArrayConfig, gemm: Gemm) -> list[dict[str, tuple[bool, bool
 
 
 def wave(dataflow: Dataflow) -> dict:
-    """The run on an array of that dataflow, in WaveDrom's terms."""
+    """Signals of the run on an array of that dataflow, in WaveDrom's terms."""
     config = CONFIG.replace(dataflow=dataflow)
     cycles = simulate(config, GEMM)
     groups = []
@@ -114,7 +112,7 @@ def _compact(levels):
 
 
 def text(dataflow: Dataflow) -> str:
-    """The file's content: JSON, a line for each signal."""
+    """Content of the JSON file of a dataflow."""
     drawn = wave(dataflow)
     return json.dumps(drawn, indent=1) + "\n"
 
@@ -127,15 +125,10 @@ def svg(source: str) -> str:
     return drawing.replace("<svg ", '<svg style="background:#fff" ', 1) + "\n"
 
 
-def main(folder: Path = OUT) -> int:
-    """Write JSON and SVG of both dataflows."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write_waves(folder: Path) -> tuple[Path, ...]:
+    """Write JSON and SVG of both dataflows; returns their paths."""
+    texts = {}
     for dataflow in Dataflow:
         source = text(dataflow)
-        (folder / f"{dataflow}.json").write_text(source)
-        (folder / f"{dataflow}.svg").write_text(svg(source))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        texts |= {f"{dataflow}.json": source, f"{dataflow}.svg": svg(source)}
+    return write_files(folder, texts)

@@ -13,18 +13,18 @@ from tritloom.hw.baselines.pe import Mac, MacFp16, MacFp32, SelectAdd
 
 
 class MultiplyFp16(MacFp16):
-    """A MacFp16 that adds nothing, which tells its multiplier from its adder."""
+    """FP16 multiply-accumulate that adds nothing, which tells its multiplier from its adder."""
 
     def accumulate(self, m, psum, total):
-        """The product alone."""
+        """Return the product alone."""
         return total
 
 
 class MultiplyExactly(MacFp32):
-    """The same of a MacFp32."""
+    """FP16 multiply-accumulate into FP32 that adds nothing."""
 
     def accumulate(self, m, psum, total):
-        """The product alone."""
+        """Return the product alone."""
         return total
 
 
@@ -41,17 +41,17 @@ CORE_BLOCKS = ("array", "unpacker", "sequencer", "registers")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Design:
-    """A hop to be priced.
+class PricedDesign:
+    """A hop, or a block of a core, to be priced.
 
     Attributes
     ----------
     kind : str
         `ternary`, our PE in technology asic; one of `BASELINES`; or one of `CORE_BLOCKS`.
     config : ArrayConfig
-        Of one row and one hop.
+        One row and one hop.
     clock_hz : float, optional
-        What it is sized for; the smallest area otherwise.
+        Clock that it is sized for; the smallest area otherwise.
     priced : bool
         Simulated too.
     """
@@ -63,7 +63,7 @@ class Design:
 
     @property
     def name(self) -> str:
-        """What a table calls it."""
+        """Name of the design in a table."""
         if self.kind in BASELINES:
             return self.kind
         return f"{self.kind}, {self.config.lanes} lanes x {self.config.cols}"
@@ -77,8 +77,8 @@ def ternary(
     carries: int,
     priced: bool = True,
     **parameters,
-) -> Design:
-    """Our PEs, as many as share their act registers."""
+) -> PricedDesign:
+    """Our PEs, as many as share act registers."""
     config = ArrayConfig(
         rows=1,
         cols=columns,
@@ -88,19 +88,19 @@ def ternary(
         carries_per_stage=carries,
         **parameters,
     )
-    return Design(kind="ternary", config=config, clock_hz=clock_hz, priced=priced)
+    return PricedDesign(kind="ternary", config=config, clock_hz=clock_hz, priced=priced)
 
 
-def baseline(kind: str, *, clock_hz: float | None, stages: int = 1) -> Design:
-    """One of `BASELINES`, with `stages` registers behind its multiplier."""
+def baseline(kind: str, *, clock_hz: float | None, stages: int = 1) -> PricedDesign:
+    """Design of one of `BASELINES`, with `stages` registers behind its multiplier."""
     _, parameters = BASELINES[kind]
     config = ArrayConfig(rows=1, cols=1, lanes=1, select_stages=stages, **parameters)
-    return Design(kind=kind, config=config, clock_hz=clock_hz)
+    return PricedDesign(kind=kind, config=config, clock_hz=clock_hz)
 
 
-def core_block(name: str, config: ArrayConfig) -> Design:
-    """One of `CORE_BLOCKS`, as small as it gets."""
-    return Design(kind=name, config=config, clock_hz=None, priced=False)
+def core_block(name: str, config: ArrayConfig) -> PricedDesign:
+    """Design of one of `CORE_BLOCKS`, as small as it gets."""
+    return PricedDesign(kind=name, config=config, clock_hz=None, priced=False)
 
 
 # Carry delays that fit a stage at that clock, found by trying.
@@ -111,8 +111,8 @@ QUARTER = ternary(256, 8, clock_hz=None, carries=1000, max_k=4095)
 FAST = ternary(128, 8, clock_hz=1.2e9, carries=CARRIES[1.2e9])
 
 
-def table_designs() -> list[Design]:
-    """Ours by lanes, sharing and clock; and the baselines."""
+def table_designs() -> list[PricedDesign]:
+    """Our PEs by lanes, sharing and clock; and the baselines."""
     designs = []
     for clock_hz in (0.5e9, 1.0e9):
         designs += [baseline(kind, clock_hz=clock_hz) for kind in BASELINES]
@@ -124,7 +124,7 @@ def table_designs() -> list[Design]:
     return designs
 
 
-def search_designs() -> list[Design]:
+def search_designs() -> list[PricedDesign]:
     """Areas and clocks around the best."""
     return [
         *(
@@ -147,8 +147,8 @@ def search_designs() -> list[Design]:
     ]
 
 
-def quick_designs() -> list[Design]:
-    """Few and small ones."""
+def quick_designs() -> list[PricedDesign]:
+    """Three small designs."""
     return [
         baseline("int8 MAC", clock_hz=1e9),
         baseline("FP16 MAC", clock_hz=0.5e9),

@@ -41,14 +41,14 @@ from tritloom.hw.cells.netlist import Netlist
 from tritloom.hw.cells.timer import CLOCK_SLEW_PS, WIRE_FF, Timing
 from tritloom.hw.emit import Rtl
 
-from . import play as player
+from . import play
 
 CATEGORIES = ("arithmetic", "registers", "clock", "leakage")
 _FEMTO = 1e-15
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activity:
+class NetlistActivity:
     """Toggles of a netlist's nets.
 
     Attributes
@@ -65,9 +65,9 @@ class Activity:
     together: Mapping[tuple[int, ...], float] = field(default_factory=dict, repr=False)
 
 
-def count(netlist: Netlist, recording: player.Recording) -> Activity:
+def count(netlist: Netlist, recording: play.Recording) -> NetlistActivity:
     """Activity in a recording of all nets, without glitches (sim/power/glitches.py has them)."""
-    numbers = player.net_numbers(netlist)
+    numbers = play.net_numbers(netlist)
     samples = recording.nets
     flips = samples[1:] ^ samples[:-1]
     toggles = np.zeros(numbers[-1] + 1)
@@ -84,7 +84,7 @@ def count(netlist: Netlist, recording: player.Recording) -> Activity:
         for net in nets:
             moved |= (flips[:, column[net] // 8] >> (column[net] % 8) & 1).astype(bool)
         together[nets] = float(moved.sum())
-    return Activity(cycles=recording.cycles, toggles=toggles, together=together)
+    return NetlistActivity(cycles=recording.cycles, toggles=toggles, together=together)
 
 
 def _outputs(instance) -> tuple[int, ...]:
@@ -152,7 +152,7 @@ class PowerReport:
 def energy(
     netlist: Netlist,
     timing: Timing,
-    activity: Activity,
+    activity: NetlistActivity,
     *,
     clock_hz: float,
     operations: float,
@@ -210,11 +210,11 @@ def energy(
 
 
 def leakage_w(netlist: Netlist) -> np.ndarray:
-    """Of each instance."""
+    """Leakage of each instance, in watts."""
     return np.array([instance.cell.leakage_pw for instance in netlist.instances]) * 1e-12
 
 
-def switching_j(netlist: Netlist, loads_ff: np.ndarray, activity: Activity) -> np.ndarray:
+def switching_j(netlist: Netlist, loads_ff: np.ndarray, activity: NetlistActivity) -> np.ndarray:
     """Energy to charge each net, by net number."""
     charged = 0.5 * loads_ff * netlist.library.voltage_v**2 * _FEMTO
     toggles = np.zeros(len(loads_ff))
@@ -226,7 +226,7 @@ def internal_j(
     netlist: Netlist,
     loads_ff: np.ndarray,
     slews_ps: np.ndarray,
-    activity: Activity,
+    activity: NetlistActivity,
     tables: Mapping[str, CellEnergy],
     *,
     every: bool = False,
@@ -329,24 +329,24 @@ def _split(netlist, activity, internal, loads, leakage, operations) -> Split:
 
 
 def record(
-    netlist: Netlist, rtl: Rtl, words: Mapping[str, np.ndarray], *, folder: Path
-) -> player.Recording:
+    netlist: Netlist, rtl: Rtl, words: Mapping[str, np.ndarray], *, folder: Path | None = None
+) -> play.Recording:
     """Play words into a netlist and into its RTL, which must do the same.
 
     Parameters
     ----------
     words : mapping of str to array of uint8, shape (cycles, bytes)
-        As of `player.play`, and from sim/power/words.py.
-    folder : Path
-        Where builds are kept.
+        Words for `play.play`, such as those of sim/power/words.py.
+    folder : Path, optional
+        Where builds are kept: `verilator.builds_folder` by default.
 
     Raises
     ------
     MismatchError
         An output of the netlist is not that of the RTL.
     """
-    recording = player.play(player.of_netlist(netlist), words, folder=folder)
-    wanted = player.play(player.of_rtl(rtl), words, folder=folder)
+    recording = play.play(play.of_netlist(netlist), words, folder=folder)
+    wanted = play.play(play.of_rtl(rtl), words, folder=folder)
     for port, found in recording.outputs.items():
         wrong = np.flatnonzero((found != wanted.outputs[port]).any(axis=1))
         if len(wrong):

@@ -18,13 +18,12 @@ from tritloom.arch.errors import MismatchError
 from tritloom.hw.cells.netlist import Netlist
 from tritloom.hw.cells.timer import CLOCK_SLEW_PS, Timing
 
-from . import energy as power
-from . import play as player
+from . import energy, play
 
 PORT_PS = 25.0
 
 
-def count(netlist: Netlist, timing: Timing, recording: player.Recording) -> power.Activity:
+def count(netlist: Netlist, timing: Timing, recording: play.Recording) -> energy.NetlistActivity:
     """Activity in a recording of all nets, glitches included.
 
     Raises
@@ -32,9 +31,9 @@ def count(netlist: Netlist, timing: Timing, recording: player.Recording) -> powe
     MismatchError
         A net does not come to its recorded value.
     """
-    settled = power.count(netlist, recording)
+    settled = energy.count(netlist, recording)
     clocks = netlist.clock_nets
-    numbers = player.net_numbers(netlist)
+    numbers = play.net_numbers(netlist)
     data = [net for net in numbers if net not in clocks]
     bits = np.unpackbits(recording.nets[::2], axis=1, bitorder="little")[:, : len(numbers)]
     samples = np.zeros((len(bits), numbers[-1] + 1), np.uint8)
@@ -49,7 +48,7 @@ def count(netlist: Netlist, timing: Timing, recording: player.Recording) -> powe
         wrong = [net for net in data if values[net] != after[net]]
         if wrong:
             raise MismatchError(f"net {wrong[0]} does not come to its value in cycle {cycle}")
-    return power.Activity(cycles=settled.cycles, toggles=toggles)
+    return energy.NetlistActivity(cycles=settled.cycles, toggles=toggles)
 
 
 class _Circuit:
@@ -88,7 +87,7 @@ class _Circuit:
                 self._gates.append((function, inputs, nets[output], means))
 
     def play(self, values, after):
-        """From `values`, which are changed, to what follows from the starts of `after`."""
+        """Change `values` to what follows from `after`; yield each net that toggles."""
         events, pending, order = [], {}, 0
         for net, delays in self._starts.items():
             if values[net] != after[net]:

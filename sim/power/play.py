@@ -8,7 +8,6 @@ in each half of the cycle: what they do in between, glitches, is not seen.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -27,7 +26,7 @@ RESET_CYCLES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Design:
+class Playable:
     """Verilog to play into.
 
     Attributes
@@ -48,13 +47,13 @@ class Design:
     nets: tuple[str, ...] = ()
 
 
-def of_rtl(rtl: Rtl) -> Design:
-    """Generated RTL, of which no net is recorded."""
+def of_rtl(rtl: Rtl) -> Playable:
+    """Generated RTL as a design of which no net is recorded."""
     widths = {"input": {}, "output": {}}
     for port in rtl.ports:
         widths[port.direction][port.name] = port.width
     clocked = widths["input"].pop("clk", None) is not None
-    return Design(
+    return Playable(
         top=rtl.top,
         verilog=rtl.verilog,
         inputs=widths["input"],
@@ -71,9 +70,9 @@ def net_numbers(netlist: Netlist) -> list[int]:
     return sorted(net for net in numbers if net >= 0)
 
 
-def of_netlist(netlist: Netlist) -> Design:
-    """A mapped netlist, of which all nets are recorded in the order of `net_numbers`."""
-    return Design(
+def of_netlist(netlist: Netlist) -> Playable:
+    """A mapped netlist, whose nets are all recorded in the order of `net_numbers`."""
+    return Playable(
         top=netlist.top,
         verilog=netlist.verilog + "".join(_model(netlist.library, name) for name in netlist.cells),
         inputs={name: len(bits) for name, bits in netlist.inputs.items() if name != "clk"},
@@ -101,15 +100,15 @@ def _model(library: Library, name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
-    """What was played.
+    """What a design did while words were played.
 
     Attributes
     ----------
     outputs : dict of str to array of uint8, shape (cycles, bytes)
         Little-endian, at the end of each cycle.
     nets : array of uint8, shape (1 + 2 * cycles, bytes)
-        Bits in the order of `Design.nets`, low bits first: before the first cycle, then after each
-        rising and each falling edge.
+        Bits in the order of `Playable.nets`, low bits first: before the first cycle, then after
+        each rising and each falling edge.
     """
 
     cycles: int
@@ -117,7 +116,7 @@ class Recording:
     nets: np.ndarray
 
     def part(self, start: int, stop: int | None = None) -> Recording:
-        """Some of the cycles."""
+        """Recording of some of the cycles."""
         stop = self.cycles if stop is None else min(stop, self.cycles)
         return Recording(
             cycles=stop - start,
@@ -135,8 +134,8 @@ def _words(count: int) -> int:
     return max(4, -(-count // 32) * 4)
 
 
-def _wrapper(design: Design) -> str:
-    """The module `player`. Ports lie side by side, each from a whole byte on."""
+def _wrapper(design: Playable) -> str:
+    """Verilog of the module `player`, whose ports lie side by side, each from a whole byte on."""
     pins, at = [".clk(clk)"] if design.clocked else [], 0
     for name, width in design.inputs.items():
         pins.append(f".{name}(held[{8 * at} +: {width}])")
@@ -170,25 +169,22 @@ def _wrapper(design: Design) -> str:
     )
 
 
-def build(design: Design, folder: Path) -> Path:
-    """A shared library that plays into the design, built once."""
-    source = Path(__file__).with_suffix(".cpp")
-    text = design.verilog + _wrapper(design)
-    key = hashlib.sha256((text + source.read_text()).encode()).hexdigest()[:16]
-    target = folder.resolve() / "player" / f"{design.top}-{key}"
-    target.mkdir(parents=True, exist_ok=True)
-    (target / "dut.v").write_text(text)
-    return verilator.build(
-        target,
-        # Compiling takes longer than running; cells are inlined.
-        *("-CFLAGS", "-O0", *(("--inline-mult", "0") if design.nets else ())),
-        *(str(source), str(target / "dut.v")),
+def compile_player(design: Playable, folder: Path | None = None) -> ctypes.CDLL:
+    """A loaded shared library that plays into the design, built once."""
+    return verilator.library(
+        design.verilog + _wrapper(design),
+        Path(__file__).with_suffix(".cpp"),
         top="player",
-        library=True,
+        label=f"player/{design.top}",
+        folder=folder,
+        # Compiling takes longer than running; cells are inlined.
+        options=["-CFLAGS", "-O0", *(("--inline-mult", "0") if design.nets else ())],
     )
 
 
-def play(design: Design, words: Mapping[str, np.ndarray], *, folder: Path) -> Recording:
+def play(
+    design: Playable, words: Mapping[str, np.ndarray], *, folder: Path | None = None
+) -> Recording:
     """Play a word a cycle into each port; ports without words stay 0.
 
     Parameters
@@ -221,7 +217,7 @@ def play(design: Design, words: Mapping[str, np.ndarray], *, folder: Path) -> Re
     total = len(played)
     outputs = np.zeros((total, _words(8 * sum(map(_bytes, design.outputs.values())))), np.uint8)
     nets = np.zeros((1 + 2 * total, _words(len(design.nets)) if design.nets else 0), np.uint8)
-    library = ctypes.CDLL(str(build(design, folder)))
+    library = compile_player(design, folder)
     library.player_run(
         *(played.ctypes, ctypes.c_int64(played.shape[1]), ctypes.c_int64(total)),
         *(outputs.ctypes, ctypes.c_int64(outputs.shape[1])),

@@ -20,10 +20,8 @@ import numpy as np
 from tritloom.hw.cells import liberty, mapping, timer
 from tritloom.hw.verilog import generate_core, generate_hop
 
-from . import energy as power
-from . import glitches
-from . import words as blocks
-from .designs import BASELINES, CORE_BLOCKS, Design
+from . import energy, glitches, words
+from .designs import BASELINES, CORE_BLOCKS, PricedDesign
 
 # Nothing reads these in an array of one row and one hop.
 UNREAD = ("trits_south", "acts_east")
@@ -36,47 +34,47 @@ SHARES = (0.0, 1 / 3, 2 / 3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Energy:
-    """Of an operation on one kind of operands.
+class OperandEnergy:
+    """Energy of an operation on one kind of operands.
 
     Attributes
     ----------
     operands : str
     zero_share : float, optional
-        Of the trits.
-    settled, glitching : power.PowerReport
-        Toggles of settled nets; those of all events.
+        Share of the trits that are zero.
+    settled, glitching : energy.PowerReport
+        Energy of the toggles of settled nets, and of those of all events.
     """
 
     operands: str
     zero_share: float | None
-    settled: power.PowerReport
-    glitching: power.PowerReport
+    settled: energy.PowerReport
+    glitching: energy.PowerReport
 
     @property
     def low_j(self) -> float:
-        """Settled nets, without wires."""
+        """Energy of settled nets, without wires."""
         return self.settled.low.total_j
 
     @property
     def nominal_j(self) -> float:
-        """Settled nets with wires: what cycle-based simulators see."""
+        """Energy of settled nets with wires: what cycle-based simulators see."""
         return self.settled.nominal.total_j
 
     @property
     def glitching_j(self) -> float:
-        """With glitches."""
+        """Energy with glitches."""
         return self.glitching.nominal.total_j
 
     @property
     def high_j(self) -> float:
-        """With glitches, and the tables of ground added, as OpenSTA does."""
+        """Energy with glitches, and the tables of ground added, as OpenSTA does."""
         return self.glitching.high.total_j
 
 
 @dataclass(frozen=True, kw_only=True)
 class Priced:
-    """A design as standard cells. Areas are for one operation a cycle.
+    """A design as standard cells, with areas for one operation a cycle.
 
     Attributes
     ----------
@@ -88,10 +86,10 @@ class Priced:
     critical_ps : float
         From clock edge to clock edge, before placement.
     cells : dict of str to int
-    energies : tuple of Energy
+    energies : tuple of OperandEnergy
     """
 
-    design: Design
+    design: PricedDesign
     adders: str
     operations: int
     area_um2: float
@@ -100,17 +98,17 @@ class Priced:
     clock_um2: float
     critical_ps: float
     cells: dict[str, int]
-    energies: tuple[Energy, ...]
+    energies: tuple[OperandEnergy, ...]
     seconds: float
     tier: str = "DERIVED"
 
     @property
     def flip_flops(self) -> float:
-        """For one operation a cycle."""
+        """Flip-flops for one operation a cycle."""
         return sum(n for cell, n in self.cells.items() if cell.startswith("DFF")) / self.operations
 
-    def energy(self, operands: str, zero_share: float | None = None) -> Energy | None:
-        """That on those operands."""
+    def energy(self, operands: str, zero_share: float | None = None) -> OperandEnergy | None:
+        """Energy on those operands, where it was measured."""
         for each in self.energies:
             if (each.operands, each.zero_share) == (operands, zero_share):
                 return each
@@ -123,10 +121,10 @@ def _library(files: tuple[Path, ...], without: tuple[str, ...]) -> liberty.Libra
 
 
 def price(
-    design: Design,
+    design: PricedDesign,
     files: Sequence[Path],
     *,
-    folder: Path,
+    folder: Path | None = None,
     without: Sequence[str] = (),
     wire_ff: float = timer.WIRE_FF,
 ) -> Priced:
@@ -182,7 +180,7 @@ def _operands(design):
     config = design.config
     shape = {"tiles": TILES, "slices": SLICES, "lanes": config.lanes}
     if design.kind.startswith("FP16"):
-        acts, weights = blocks.half_tiles(**shape)
+        acts, weights = words.half_tiles(**shape)
         yield "normal", None, acts, weights[:, :, None], 16
     elif design.kind == "int8 MAC":
         rng = np.random.default_rng(0)
@@ -190,11 +188,11 @@ def _operands(design):
         yield "uniform", None, acts, weights[:, :, None], 8
     else:
         for share in SHARES:
-            acts, trits = blocks.random_tiles(**shape, cols=config.cols, zero_share=share)
+            acts, trits = words.random_tiles(**shape, cols=config.cols, zero_share=share)
             yield "uniform", share, acts, trits, None
         features, outputs = DEMO_FEATURES
         tiles = min(-(-TILES * SLICES * config.lanes // features), outputs // config.cols)
-        acts, trits = blocks.demo_tiles(tiles=tiles, lanes=config.lanes, cols=config.cols)
+        acts, trits = words.demo_tiles(tiles=tiles, lanes=config.lanes, cols=config.cols)
         yield "demo layer", float((trits == 0).mean()), acts, trits, None
 
 
@@ -203,11 +201,11 @@ def _energies(design, rtl, netlist, timing, *, folder, wire_ff):
     cycles = next(c for most, c in GLITCH_CYCLES.items() if len(netlist.instances) <= most)
     fill = 3 + design.config.tree_stages
     for what, share, acts, weights, bits in _operands(design):
-        words = blocks.hop_words(design.config, acts, weights, weight_bits=bits)
-        recording = power.record(netlist, rtl, words, folder=folder).part(fill)
+        played = words.hop_words(design.config, acts, weights, weight_bits=bits)
+        recording = energy.record(netlist, rtl, played, folder=folder).part(fill)
         part = recording.part(0, cycles)
         reports = [
-            power.energy(
+            energy.energy(
                 netlist,
                 timing,
                 activity,
@@ -216,18 +214,20 @@ def _energies(design, rtl, netlist, timing, *, folder, wire_ff):
                 wire_ff=wire_ff,
             )
             for activity in (
-                power.count(netlist, recording),
+                energy.count(netlist, recording),
                 glitches.count(netlist, timing, part),
             )
         ]
-        yield Energy(operands=what, zero_share=share, settled=reports[0], glitching=reports[1])
+        yield OperandEnergy(
+            operands=what, zero_share=share, settled=reports[0], glitching=reports[1]
+        )
 
 
 def measure(
-    designs: Sequence[Design],
+    designs: Sequence[PricedDesign],
     files: Sequence[Path],
     *,
-    folder: Path,
+    folder: Path | None = None,
     without: Sequence[str] = (),
     jobs: int = 1,
     progress: Callable[[Priced], None] = lambda _: None,

@@ -1,4 +1,4 @@
-"""What a ternary PE takes at 7 nm, beside int8 and FP16 multiply-accumulates, from open RTL.
+"""Area, clock and energy of a ternary PE at 7 nm, beside int8 and FP16 multiply-accumulates.
 
 `sim.power.designs` says what is priced, `sim.power.price` how, `sim.power.costs` what the energy
 model takes of it; here it becomes tables and a plot. The library is ASAP7's, which the project does
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from tritloom.arch.files import write_files
+from tritloom.console.progress import status
+from tritloom.console.sheet import Sheet, Table, render, show
 from tritloom.hw.cells import liberty, mapping, timer
 
 from .costs import costs
@@ -26,7 +26,7 @@ from .price import Priced, measure
 
 
 def as_json(done: Sequence[Priced]) -> str:
-    """Everything as JSON."""
+    """All figures as JSON."""
     told = {
         "tool": mapping.tool(),
         "wire_ff": timer.WIRE_FF,
@@ -36,9 +36,9 @@ def as_json(done: Sequence[Priced]) -> str:
     return json.dumps(told, indent=1, default=str) + "\n"
 
 
-COLUMNS = (
-    *("design", "clock MHz", "met at MHz", "um2/op", "gates", "registers", "operands"),
-    *("fJ/op", "low", "glitching", "high", "arithmetic", "registers", "clock", "leakage"),
+HEADERS = (
+    *("design", ">clock MHz", ">met at MHz", ">um2/op", ">gates", ">registers", "operands"),
+    *(">fJ/op", ">low", ">glitching", ">high", ">arithmetic", ">registers", ">clock", ">leakage"),
 )
 
 
@@ -68,22 +68,9 @@ def rows(done: Sequence[Priced]) -> list[list[str]]:
     return lines
 
 
-def show(done: Sequence[Priced]) -> None:
-    """Print the table."""
-    table = Table(box=None, pad_edge=False)
-    for index, heading in enumerate(COLUMNS):
-        table.add_column(heading, justify="left" if index in (0, 6) else "right")
-    for line in rows(done):
-        table.add_row(*line)
-    console = Console(width=None if Console().is_terminal else 200)
-    console.print(table)
-
-
-def markdown(done: Sequence[Priced]) -> str:
-    """The table as Markdown."""
-    rules = ["---" if index in (0, 6) else "---:" for index in range(len(COLUMNS))]
-    lines = [list(COLUMNS), rules, *rows(done)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+def priced_sheet(done: Sequence[Priced]) -> Sheet:
+    """A table with a row for each design and kind of operands."""
+    return Sheet(parts=[Table(headers=HEADERS, rows=rows(done))])
 
 
 def plot(done: Sequence[Priced], path: Path) -> None:
@@ -123,19 +110,26 @@ def plot(done: Sequence[Priced], path: Path) -> None:
 
 
 def run(
-    files: Sequence[Path], *, out: Path, folder: Path, quick: bool, half_drive: bool, jobs: int
+    files: Sequence[Path],
+    *,
+    out: Path,
+    folder: Path | None = None,
+    quick: bool,
+    half_drive: bool,
+    jobs: int,
 ) -> tuple[Path, ...]:
     """Price everything, print a table and write it to `out`."""
     without = () if half_drive else (liberty.HALF_DRIVE,)
     designs = quick_designs() if quick else [*table_designs(), *search_designs()]
-    with Console(stderr=True).status("mapping") as status:
+    with status("mapping") as tell:
 
         def progress(made):
-            status.update(f"{made.design.name} took {made.seconds:.0f} s")
+            tell(f"{made.design.name} took {made.seconds:.0f} s")
 
         done = measure(designs, files, folder=folder, without=without, jobs=jobs, progress=progress)
-    show(done)
-    texts = {"asap7.json": as_json(done), "asap7.md": markdown(done)}
+    sheet = priced_sheet(done)
+    show(sheet)
+    texts = {"asap7.json": as_json(done), "asap7.md": render(sheet, "markdown") + "\n"}
     if not quick and any(made.energies for made in done):
         import yaml
 

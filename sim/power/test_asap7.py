@@ -1,4 +1,4 @@
-"""sim.power.table: what its cost table adds up to, what it chooses, and what it refuses."""
+"""sim.energy.table: what its cost table adds up to, what it chooses, and what it refuses."""
 
 import json
 import os
@@ -12,28 +12,15 @@ import pytest
 import yaml
 
 from tritloom.arch.counts import tree_adds
+from tritloom.console.sheet import render
 from tritloom.energy_model.costs.table import load_costs
-from tritloom.sim.power import (
-    costs as asap7_costs,
-)
-from tritloom.sim.power import (
-    designs as asap7_designs,
-)
-from tritloom.sim.power import (
-    energy as power,
-)
-from tritloom.sim.power import (
-    price as asap7_price,
-)
-from tritloom.sim.power import (
-    table as asap7,
-)
+from tritloom.sim.power import costs, designs, energy, price, table
 
 MINI = Path(__file__).parents[2] / "tests" / "data" / "mini.lib"
 
 
 def split(arithmetic_j, registers_j=0.0, clock_j=0.0):
-    return power.Split(
+    return energy.Split(
         arithmetic_j=arithmetic_j,
         registers_j=registers_j,
         clock_j=clock_j,
@@ -45,7 +32,7 @@ def split(arithmetic_j, registers_j=0.0, clock_j=0.0):
 
 def report(*splits):
     low, nominal, high = splits
-    return power.PowerReport(
+    return energy.PowerReport(
         library="mini",
         voltage_v=1.0,
         temperature_c=25.0,
@@ -63,10 +50,10 @@ def made(design, femtojoules, *, operands, share=None, registers=0.0):
     splits = [
         split(factor * femtojoules * 1e-15, factor * registers * 1e-15) for factor in (0.5, 1, 2)
     ]
-    energy = asap7_price.Energy(
+    one = price.OperandEnergy(
         operands=operands, zero_share=share, settled=report(*splits), glitching=report(*splits)
     )
-    return asap7_price.Priced(
+    return price.Priced(
         design=design,
         adders="chains",
         operations=design.config.macs_per_cycle,
@@ -76,7 +63,7 @@ def made(design, femtojoules, *, operands, share=None, registers=0.0):
         clock_um2=0.0,
         critical_ps=1000.0,
         cells={"DFFHQNx1": 4 * design.config.macs_per_cycle},
-        energies=(energy,),
+        energies=(one,),
         seconds=0.0,
     )
 
@@ -90,12 +77,12 @@ def done():
         "FP16 MAC, FP32 sum": 900,
         "FP16 multiply to FP32": 380,
     }
-    ours = asap7_designs.ternary(64, 8, clock_hz=1e9, carries=19)
+    ours = designs.ternary(64, 8, clock_hz=1e9, carries=19)
     return [
         made(ours, 9, operands="uniform", share=1 / 3, registers=8),
         *(
             made(
-                asap7_designs.baseline(kind, clock_hz=1e9),
+                designs.baseline(kind, clock_hz=1e9),
                 each,
                 operands="uniform" if kind == "int8 MAC" else "normal",
             )
@@ -106,11 +93,11 @@ def done():
 
 def test_cost_table_gives_back_the_energies_that_it_comes_from(done, tmp_path):
     path = tmp_path / "costs.yaml"
-    path.write_text(yaml.safe_dump(asap7_costs.costs(done, library="mini")))
-    table = load_costs(str(path))
+    path.write_text(yaml.safe_dump(costs.costs(done, library="mini")))
+    prices = load_costs(str(path))
 
     def nominal(action):
-        return table.joules(action).nominal * 1e15
+        return prices.joules(action).nominal * 1e15
 
     tree = sum(count * nominal(f"add_int{width}") for width, count in tree_adds(64, 8).items())
     assert tree + nominal("add_int24") + 64 * nominal("select") == pytest.approx(64 * 9, rel=1e-3)
@@ -119,22 +106,22 @@ def test_cost_table_gives_back_the_energies_that_it_comes_from(done, tmp_path):
     assert nominal("add_fp32") == pytest.approx(520, rel=1e-3)
     # Four flip-flops for each operation.
     assert nominal("hop_bits") == pytest.approx(8 / 4, rel=1e-3)
-    assert "55.6 times less" in table.note
-    assert "not 71.4" in table.note
+    assert "55.6 times less" in prices.note
+    assert "not 71.4" in prices.note
 
 
 def test_cost_table_needs_what_it_is_made_of(done):
     with pytest.raises(LookupError, match="FP16 MAC was not priced at 1000 MHz"):
-        asap7_costs.costs([each for each in done if each.design.kind != "FP16 MAC"], library="mini")
+        costs.costs([each for each in done if each.design.kind != "FP16 MAC"], library="mini")
 
 
 def test_table_has_a_row_for_each_kind_of_operands(done):
     twice = replace(done[0], energies=done[0].energies * 2)
     bare = replace(done[0], energies=())
-    rows = asap7.rows([twice, bare])
+    rows = table.rows([twice, bare])
     assert len(rows) == 3
-    assert {len(row) for row in rows} == {len(asap7.COLUMNS)}
-    assert asap7.markdown([twice, bare]).count("\n") == 5
+    assert {len(row) for row in rows} == {len(table.HEADERS)}
+    assert render(table.priced_sheet([twice, bare]), "markdown").count("\n") == 4
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -147,21 +134,19 @@ def test_run_writes_what_was_priced(quick, done, monkeypatch, tmp_path, capsys):
             progress(each)
         return done
 
-    monkeypatch.setattr(asap7, "measure", measure)
-    asap7.run([MINI], out=tmp_path, folder=tmp_path, quick=quick, half_drive=False, jobs=1)
+    monkeypatch.setattr(table, "measure", measure)
+    table.run([MINI], out=tmp_path, folder=tmp_path, quick=quick, half_drive=False, jobs=1)
     files = {path.name: path.read_text() for path in tmp_path.iterdir()}
     # The quick run prices too little for a table of costs.
     extra = set() if quick else {"costs_asap7.yaml", "asap7.svg"}
     assert set(files) == {"asap7.json", "asap7.md", *extra}
     assert asked == (
-        asap7_designs.quick_designs()
-        if quick
-        else [*asap7_designs.table_designs(), *asap7_designs.search_designs()]
+        designs.quick_designs() if quick else [*designs.table_designs(), *designs.search_designs()]
     )
-    designs = json.loads(files["asap7.json"])["designs"]
+    written = json.loads(files["asap7.json"])["designs"]
     # One energy each, in fJ an operation.
     wanted = {each.design.name: f"{each.energies[0].nominal_j * 1e15:.3g}" for each in done}
-    assert [design["area_um2"] for design in designs] == [1.0] * len(done)
+    assert [design["area_um2"] for design in written] == [1.0] * len(done)
     lines = [line.split("|")[1:-1] for line in files["asap7.md"].splitlines()[2:]]
     assert {line[0].strip(): line[7].strip() for line in lines} == wanted
     assert next(iter(wanted)) in capsys.readouterr().out
@@ -172,9 +157,9 @@ def test_run_writes_what_was_priced(quick, done, monkeypatch, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_design_is_mapped_simulated_and_priced(folder):
-    design = asap7_designs.ternary(4, 2, clock_hz=None, carries=30, max_k=4096)
+    design = designs.ternary(4, 2, clock_hz=None, carries=30, max_k=4096)
     small = replace(design, priced=False)
-    priced = asap7_price.price(small, [MINI], folder=folder)
+    priced = price.price(small, [MINI], folder=folder)
     assert priced.area_um2 == pytest.approx(
         priced.logic_um2 + priced.register_um2 + priced.clock_um2
     )
@@ -183,8 +168,8 @@ def test_design_is_mapped_simulated_and_priced(folder):
 
 @pytest.mark.slow
 def test_baseline_is_the_smallest_of_its_forms(folder):
-    design = asap7_designs.baseline("select and add", clock_hz=None)
-    priced = asap7_price.price(replace(design, priced=False), [MINI], folder=folder)
+    design = designs.baseline("select and add", clock_hz=None)
+    priced = price.price(replace(design, priced=False), [MINI], folder=folder)
     assert priced.adders in ("none", "trees", "chains")
     assert priced.operations == 1
 
@@ -202,7 +187,7 @@ def test_what_is_no_library_is_refused_in_a_line(content, tmp_path):
         file.write_text(content)
     done = command("--quick", "--liberty", str(file), "--out", str(tmp_path / "out"))
     assert done.returncode == 2
-    assert done.stderr.startswith(f"sim: {file}")
+    assert done.stderr.startswith(f"python -m sim asap7: error: {file}")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -215,10 +200,10 @@ def files():
 
 
 def test_energies_of_asap7_are_those_of_the_page(files, folder):
-    design = asap7_designs.quick_designs()[-1]
-    priced = asap7_price.price(design, files, folder=folder)
+    design = designs.quick_designs()[-1]
+    priced = price.price(design, files, folder=folder)
     assert priced.area_um2 == pytest.approx(6.22, rel=0.02)
     assert priced.critical_ps <= 1000
-    energy = priced.energy("uniform", 1 / 3)
-    assert energy.nominal_j * 1e15 == pytest.approx(25.0, rel=0.03)
-    assert energy.low_j < energy.nominal_j < energy.glitching_j < energy.high_j
+    one = priced.energy("uniform", 1 / 3)
+    assert one.nominal_j * 1e15 == pytest.approx(25.0, rel=0.03)
+    assert one.low_j < one.nominal_j < one.glitching_j < one.high_j

@@ -19,10 +19,14 @@ from tritloom.hw.cells.netlist import Instance, Netlist
 from tritloom.hw.cells.timer import Timer, Timing
 from tritloom.hw.verilog import generate_hop, generate_pe
 from tritloom.sim.checkpoints.fetch import DEMO_MODEL
-from tritloom.sim.power import energy as power
-from tritloom.sim.power import glitches
-from tritloom.sim.power import play as player
-from tritloom.sim.power import words as blocks
+from tritloom.sim.power import energy, glitches, play
+from tritloom.sim.power.words import (
+    demo_tiles,
+    half_tiles,
+    hop_words,
+    layer_tiles,
+    random_tiles,
+)
 
 MINI = Path(__file__).parents[2] / "tests" / "data" / "mini.lib"
 CLOCK_HZ = 1e9
@@ -59,9 +63,9 @@ def timed(*loads_ff):
 def run(netlist, timing, folder, **bits):
     """(report of a cycle as an operation, activity) of bits played into the ports."""
     words = {name: np.array(values, np.uint8)[:, None] for name, values in bits.items()}
-    recording = player.play(player.of_netlist(netlist), words, folder=folder)
-    activity = power.count(netlist, recording)
-    report = power.energy(
+    recording = play.play(play.of_netlist(netlist), words, folder=folder)
+    activity = energy.count(netlist, recording)
+    report = energy.energy(
         netlist, timing, activity, clock_hz=CLOCK_HZ, operations=activity.cycles, wire_ff=0.5
     )
     return report, activity
@@ -98,9 +102,9 @@ def test_library_without_energy_is_refused(library):
     netlist = circuit(library, [("INVx1", {"A": 0, "Y": 1})], inputs={"a": 0}, output=1)
     text = library.text.replace("internal_power", "other")
     bare = replace(netlist, library=replace(library, text=text))
-    activity = power.Activity(cycles=1, toggles=np.ones(2))
+    activity = energy.NetlistActivity(cycles=1, toggles=np.ones(2))
     with pytest.raises(InputError, match="library mini has no tables of internal energy"):
-        power.energy(bare, timed(1, 1), activity, clock_hz=CLOCK_HZ, operations=1)
+        energy.energy(bare, timed(1, 1), activity, clock_hz=CLOCK_HZ, operations=1)
 
 
 def test_nand_hides_toggles_without_an_output(library, folder):
@@ -180,7 +184,7 @@ def simulate(netlist, words):
         }
         for i in netlist.instances
     ]
-    size = 1 + max(player.net_numbers(netlist))
+    size = 1 + max(play.net_numbers(netlist))
     values = np.zeros(size, int)
     state = dict.fromkeys(range(len(netlist.instances)), 0)
     enabled = dict(state)
@@ -207,7 +211,7 @@ def simulate(netlist, words):
     rows = []
     cycles = len(words["acts_west"])
     settle()
-    for cycle in range(-player.RESET_CYCLES, cycles):
+    for cycle in range(-play.RESET_CYCLES, cycles):
         # Flip-flops take what was there before the edge; gates what enabled them.
         for instance in netlist.instances:
             if instance.cell.kind == "clock gate":
@@ -225,7 +229,7 @@ def simulate(netlist, words):
             values[nets] = bits[: len(nets)]
         settle()
         rows.append(values.copy())
-    return np.array(rows)[player.RESET_CYCLES - 1 :]
+    return np.array(rows)[play.RESET_CYCLES - 1 :]
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +241,7 @@ def hop(library):
 
 
 def hop_operands(tiles=3, slices=5):
-    return blocks.random_tiles(
+    return random_tiles(
         tiles=tiles, slices=slices, lanes=HOP.lanes, cols=HOP.cols, zero_share=1 / 3
     )
 
@@ -245,18 +249,18 @@ def hop_operands(tiles=3, slices=5):
 @pytest.mark.slow
 def test_toggles_equal_those_of_another_simulator(hop, folder):
     _, netlist, _ = hop
-    words = blocks.hop_words(HOP, *hop_operands())
-    recording = player.play(player.of_netlist(netlist), words, folder=folder)
-    found = power.count(netlist, recording)
+    words = hop_words(HOP, *hop_operands())
+    recording = play.play(play.of_netlist(netlist), words, folder=folder)
+    found = energy.count(netlist, recording)
     rows = simulate(netlist, words)
     wanted = (rows[1:] != rows[:-1]).sum(axis=0)
     clocks = sorted(netlist.clock_nets)
-    data = sorted(set(player.net_numbers(netlist)) - set(clocks))
+    data = sorted(set(play.net_numbers(netlist)) - set(clocks))
     assert found.toggles[data].tolist() == wanted[data].tolist()
     assert found.cycles == len(rows) - 1
     (clock,) = netlist.inputs["clk"]
     assert found.toggles[clock] == 2 * found.cycles
-    skipped = power.count(netlist, recording.part(4))
+    skipped = energy.count(netlist, recording.part(4))
     later = (rows[5:] != rows[4:-1]).sum(axis=0)
     assert skipped.toggles[data].tolist() == later[data].tolist()
 
@@ -267,9 +271,9 @@ def test_late_input_makes_a_glitch(library, folder):
     cells = [*chain, ("NAND2x1", {"A": 0, "B": 3, "Y": 4})]
     netlist = circuit(library, cells, inputs={"a": 0}, output=4)
     words = {"a": np.array([[0], [1], [0], [1], [1]], np.uint8)}
-    recording = player.play(player.of_netlist(netlist), words, folder=folder)
+    recording = play.play(play.of_netlist(netlist), words, folder=folder)
     found = glitches.count(netlist, timed(*[1.0] * 5), recording)
-    assert power.count(netlist, recording).toggles.tolist() == [3, 3, 3, 3, 0]
+    assert energy.count(netlist, recording).toggles.tolist() == [3, 3, 3, 3, 0]
     # Two rises, and down and up at each.
     assert found.toggles.tolist() == [3, 3, 3, 3, 4]
 
@@ -277,10 +281,10 @@ def test_late_input_makes_a_glitch(library, folder):
 @pytest.mark.slow
 def test_glitches_leave_every_net_at_its_value(hop, folder):
     _, netlist, timing = hop
-    words = blocks.hop_words(HOP, *hop_operands())
-    recording = player.play(player.of_netlist(netlist), words, folder=folder)
+    words = hop_words(HOP, *hop_operands())
+    recording = play.play(play.of_netlist(netlist), words, folder=folder)
     found = glitches.count(netlist, timing, recording)
-    settled = power.count(netlist, recording)
+    settled = energy.count(netlist, recording)
     extra = found.toggles - settled.toggles
     assert extra.min() == 0
     assert (extra % 2 == 0).all()
@@ -293,16 +297,16 @@ def test_glitches_leave_every_net_at_its_value(hop, folder):
 def test_hop_computes_and_its_energy_adds_up(hop, folder):
     rtl, netlist, timing = hop
     acts, trits = hop_operands(tiles=8, slices=9)
-    words = blocks.hop_words(HOP, acts, trits)
-    psums = player.play(player.of_rtl(rtl), words, folder=folder).outputs["psums_south"]
+    words = hop_words(HOP, acts, trits)
+    psums = play.play(play.of_rtl(rtl), words, folder=folder).outputs["psums_south"]
     found = int.from_bytes(psums[-1].tobytes(), "little")
     last = [(acts[-2] * trits[-2, :, col]).sum() for col in range(HOP.cols)]
     assert [found >> i * HOP.psum_bits & (1 << HOP.psum_bits) - 1 for i in range(HOP.cols)] == [
         int(psum) % (1 << HOP.psum_bits) for psum in last
     ]
-    recording = power.record(netlist, rtl, words, folder=folder).part(9)
-    activity = power.count(netlist, recording)
-    report = power.energy(netlist, timing, activity, clock_hz=CLOCK_HZ, operations=63 * 8)
+    recording = energy.record(netlist, rtl, words, folder=folder).part(9)
+    activity = energy.count(netlist, recording)
+    report = energy.energy(netlist, timing, activity, clock_hz=CLOCK_HZ, operations=63 * 8)
     assert report.cycles == 63
     assert report.operations == 63 * 8
     for split in (report.low, report.nominal, report.high):
@@ -319,9 +323,9 @@ def test_netlist_that_does_something_else_is_refused(hop, folder, library):
     swapped = nets | {"CON": nets.get("SN", -1), "SN": nets.get("CON", -1)}
     instances[index] = Instance(name="wrong", cell=library.cells["FAx1"], nets=swapped)
     wrong = replace(netlist, instances=tuple(instances))
-    words = blocks.hop_words(HOP, *hop_operands())
+    words = hop_words(HOP, *hop_operands())
     with pytest.raises(MismatchError, match=r"psums_south of .* differs from its RTL in cycle"):
-        power.record(wrong, rtl, words, folder=folder)
+        energy.record(wrong, rtl, words, folder=folder)
 
 
 def pe_words(acts, weights, *, bits, latency):
@@ -352,7 +356,7 @@ def test_baseline_s_pe_gives_its_products(folder):
     latency = config.tree_stages
     words = pe_words(acts, weights, bits=8, latency=latency)
     rtl = generate_pe(config, kind=Mac, name="power")
-    south = player.play(player.of_rtl(rtl), words, folder=folder).outputs["psum_south"]
+    south = play.play(play.of_rtl(rtl), words, folder=folder).outputs["psum_south"]
     found = [int.from_bytes(word.tobytes(), "little") for word in south]
     # Where each tile's psum is first seen.
     at = 6 * np.arange(1, 3) + 2 + latency
@@ -361,7 +365,7 @@ def test_baseline_s_pe_gives_its_products(folder):
 
 
 def test_random_trits_have_their_share_of_zeros():
-    acts, trits = blocks.random_tiles(tiles=4, slices=50, lanes=8, cols=4, zero_share=1 / 3)
+    acts, trits = random_tiles(tiles=4, slices=50, lanes=8, cols=4, zero_share=1 / 3)
     assert (acts.min(), acts.max()) == (-128, 127)
     shares = [(trits == trit).mean() for trit in (-1, 0, 1)]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.02)
@@ -370,7 +374,7 @@ def test_random_trits_have_their_share_of_zeros():
 def test_tiles_of_a_layer_multiply_to_its_outputs():
     rng = np.random.default_rng(2)
     layer, token = rng.integers(-1, 2, (6, 12)), rng.integers(-128, 128, 12)
-    acts, trits = blocks.layer_tiles(token, layer, tiles=2, lanes=4, cols=3)
+    acts, trits = layer_tiles(token, layer, tiles=2, lanes=4, cols=3)
     assert (acts.shape, trits.shape) == ((2, 3, 4), (2, 3, 3, 4))
     outputs = np.einsum("tsl,tscl->tc", acts, trits)
     assert outputs.ravel().tolist() == (layer @ token).tolist()
@@ -381,16 +385,16 @@ def test_tiles_of_a_layer_multiply_to_its_outputs():
     reason="the demo's model is not in the cache",
 )
 def test_demo_s_tiles_are_the_layer_s():
-    acts, trits = blocks.demo_tiles(tiles=5, lanes=64, cols=8)
+    acts, trits = demo_tiles(tiles=5, lanes=64, cols=8)
     assert (acts.shape, trits.shape) == ((5, 9, 64), (5, 9, 8, 64))
     assert 0.25 < (trits == 0).mean() < 0.4
     assert np.abs(acts).max() == 127
 
 
 def test_halves_are_words_of_16_bits():
-    acts, values = blocks.half_tiles(tiles=2, slices=500)
+    acts, values = half_tiles(tiles=2, slices=500)
     config = ArrayConfig(rows=1, cols=1, lanes=1, act_bits=16)
-    words = blocks.hop_words(config, acts, values[:, :, None], weight_bits=16)
+    words = hop_words(config, acts, values[:, :, None], weight_bits=16)
     played = words["acts_west"][:, :2].copy().view(np.float16).ravel()
     assert np.std(played) == pytest.approx(1, rel=0.1)
     held = words["trits_north"][:, :2].copy().view(np.float16).ravel()
@@ -403,7 +407,7 @@ def test_halves_are_words_of_16_bits():
 def test_word_that_does_not_fit_is_refused(library, folder):
     netlist = circuit(library, [("INVx1", {"A": 0, "Y": 1})], inputs={"a": 0}, output=1)
     with pytest.raises(InputError, match="words of a must fit its 1 bits"):
-        player.play(player.of_netlist(netlist), {"a": np.array([[2]], np.uint8)}, folder=folder)
+        play.play(play.of_netlist(netlist), {"a": np.array([[2]], np.uint8)}, folder=folder)
 
 
 # What OpenSTA's regression test/power_json.ok prints for five ASAP7 cells, in watts.
@@ -475,15 +479,15 @@ def watts(printed, digits=3):
 
 
 def public_internal_w(public):
-    """By instance."""
+    """Internal power of each instance, in watts."""
     netlist, loads, slews = public
-    activity = power.Activity(cycles=1, toggles=TOGGLES)
+    activity = energy.NetlistActivity(cycles=1, toggles=TOGGLES)
     rails = [
         internal_energy.internal_energy(netlist.library, netlist.cells, ground=ground)
         for ground in (False, True)
     ]
     joules = sum(
-        power.internal_j(netlist, loads, slews, activity, tables, every=True, clock_slew_ps=0.0)
+        energy.internal_j(netlist, loads, slews, activity, tables, every=True, clock_slew_ps=0.0)
         for tables in rails
     )
     return joules.sum(axis=1) / PERIOD_S
@@ -491,8 +495,8 @@ def public_internal_w(public):
 
 def test_logic_and_nets_are_what_opensta_publishes(public):
     netlist, loads, _ = public
-    activity = power.Activity(cycles=1, toggles=TOGGLES)
-    switching = power.switching_j(netlist, loads, activity) / PERIOD_S
+    activity = energy.NetlistActivity(cycles=1, toggles=TOGGLES)
+    switching = energy.switching_j(netlist, loads, activity) / PERIOD_S
     r1q, r2q, u1z, u2z = (switching[NETS.index(name)] for name in ("r1q", "r2q", "u1z", "u2z"))
     assert u1z == watts(U1["switching"])
     assert u2z == watts(U2["switching"])
@@ -513,7 +517,7 @@ def test_flip_flops_are_what_opensta_publishes_if_states_are_independent(public)
     for _, nets in list(PLACED.values())[:3]:
         number = {pin: NETS.index(net) for pin, net in nets.items()}
         for group in groups:
-            fj = power.mean_fj(
+            fj = energy.mean_fj(
                 (group.rise, group.fall),
                 slews[number[group.related or group.pin]],
                 loads[number["Q"]],
@@ -524,7 +528,7 @@ def test_flip_flops_are_what_opensta_publishes_if_states_are_independent(public)
 
 
 def probability(when, pins):
-    """That a condition holds, of independent pins."""
+    """Probability that a condition of independent pins holds."""
     names = sorted(set(re.findall(r"[A-Za-z]\w*", when)))
     if not names:
         return 1.0
@@ -543,4 +547,4 @@ def test_flip_flops_that_mostly_hold_cost_a_little_more_than_published(public):
 
 def test_leakage_of_flip_flops_is_near_what_opensta_publishes(public):
     netlist, *_ = public
-    assert power.leakage_w(netlist)[:3].sum() == pytest.approx(SEQUENTIAL["leakage"], rel=0.05)
+    assert energy.leakage_w(netlist)[:3].sum() == pytest.approx(SEQUENTIAL["leakage"], rel=0.05)

@@ -14,8 +14,8 @@ from tritloom.arch.errors import InputError, MismatchError
 from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
 from tritloom.hw.verilog import generate
-from tritloom.sim.__main__ import main
-from tritloom.sim.power import toggles as activity
+from tritloom.sim.__main__ import PROGRAM
+from tritloom.sim.power import toggles
 
 CONFIGS = [
     ArrayConfig(rows=2, cols=3, lanes=4),
@@ -33,7 +33,7 @@ def shape(config):
 
 def operands(config, share, seed=5):
     gemm = Gemm(2 * config.rows, 9 * config.lanes - 1, 2 * config.cols)
-    return activity.random_operands(
+    return toggles.random_operands(
         gemm, zero_share=float(share), act_bits=config.act_bits, seed=seed
     )
 
@@ -75,7 +75,7 @@ def counted(found, net):
 @pytest.mark.parametrize("config", CONFIGS, ids=shape)
 def test_toggles_equal_those_of_the_stimulus(config, share, folder):
     acts, trits = operands(config, share)
-    found = activity.run(config, acts, trits, folder=folder)
+    found = toggles.run(config, acts, trits, folder=folder)
     wanted = expected(config, acts, trits)
     assert found.operations == 4 * 9 * config.macs_per_cycle
     assert found.toggles("act hops") == wanted["acts_east"]
@@ -90,8 +90,7 @@ def test_bubbles_toggle_nothing_in_the_pes(folder):
     config = CONFIGS[0]
     acts, trits = operands(config, SHARES[1])
     busy, stuttering = (
-        activity.run(config, acts, trits, folder=folder, offers=offers)
-        for offers in ((1,), STUTTER)
+        toggles.run(config, acts, trits, folder=folder, offers=offers) for offers in ((1,), STUTTER)
     )
     assert {name: stuttering.toggles(name) for name in HELD} == {
         name: busy.toggles(name) for name in HELD
@@ -110,8 +109,8 @@ def test_bubbles_would_show_without_their_gate(folder):
     )
     assert count == 1 + config.cols_per_hop
     acts, trits = operands(config, SHARES[1])
-    gated = activity.run(config, acts, trits, folder=folder, offers=STUTTER)
-    loose = activity.run(config, acts, trits, folder=folder, offers=STUTTER, verilog=verilog)
+    gated = toggles.run(config, acts, trits, folder=folder, offers=STUTTER)
+    loose = toggles.run(config, acts, trits, folder=folder, offers=STUTTER, verilog=verilog)
     for name in ("selects", "act hops", "trit hops"):
         assert loose.toggles(name) > 1.3 * gated.toggles(name)
 
@@ -121,8 +120,8 @@ def test_zero_trits_alone_move_nothing_but_acts_and_control(folder):
     config = CONFIGS[0]
     acts, trits = operands(config, Fraction(1))
     assert not trits.any()
-    found = activity.run(config, acts, trits, folder=folder)
-    moved = {name for name in activity.CATEGORIES if found.toggles(name)}
+    found = toggles.run(config, acts, trits, folder=folder)
+    moved = {name for name in toggles.CATEGORIES if found.toggles(name)}
     assert moved == {"act hops", "control", "skew"}
 
 
@@ -132,11 +131,11 @@ def test_wrong_psums_are_refused(folder):
     faulty, count = re.subn("accumulator <= accumulated;", "accumulator <= ~accumulated;", verilog)
     assert count == 1
     with pytest.raises(MismatchError, match="psums differ from the product"):
-        activity.run(CONFIGS[0], *operands(CONFIGS[0], 0.5), folder=folder, verilog=faulty)
+        toggles.run(CONFIGS[0], *operands(CONFIGS[0], 0.5), folder=folder, verilog=faulty)
 
 
 def test_operands_have_exactly_the_share_and_both_signs():
-    acts, trits = activity.random_operands(Gemm(3, 300, 40), zero_share=1 / 3, act_bits=8, seed=1)
+    acts, trits = toggles.random_operands(Gemm(3, 300, 40), zero_share=1 / 3, act_bits=8, seed=1)
     assert (trits == 0).sum() == 4000
     assert abs((trits == 1).sum() - 4000) < 300
     # Absmax: the largest of every token takes the full range.
@@ -168,20 +167,20 @@ SAIF = r"""(SAIFILE
 
 
 def test_saif_is_read_by_instance_and_net():
-    assert activity.read_saif(SAIF) == {("TOP", "clk"): 4, ("TOP/a", "x"): 8, ("TOP/c", "x"): 1}
+    assert toggles.read_saif(SAIF) == {("TOP", "clk"): 4, ("TOP/a", "x"): 8, ("TOP/c", "x"): 1}
 
 
 @pytest.mark.slow
 def test_command_prints_a_table_and_json(capsys):
     arguments = ["toggles", "--preset", "tiny", "--rows", "2", "--cols", "3"]
-    assert main(arguments) == 0
+    assert PROGRAM.main(arguments) == 0
     table = capsys.readouterr().out
     assert "tier MEASURED" in table
     lines = {line[:30].strip(): line[30:].split() for line in table.splitlines()[1:10]}
-    assert main([*arguments, "--format", "json"]) == 0
+    assert PROGRAM.main([*arguments, "--format", "json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["tier"] == "MEASURED"
-    assert set(report["toggles_per_operation"]) == set(activity.CATEGORIES) <= set(lines)
+    assert set(report["toggles_per_operation"]) == set(toggles.CATEGORIES) <= set(lines)
     for category, figures in report["toggles_per_operation"].items():
         assert list(figures) == ["0", "1/3", "2/3"]
         assert lines[category] == [f"{figure:.3f}" for figure in figures.values()]
@@ -193,7 +192,7 @@ def test_command_prints_a_table_and_json(capsys):
 
 @pytest.mark.slow
 def test_page_shows_what_the_command_prints(capsys):
-    assert main(["toggles"]) == 0
+    assert PROGRAM.main(["toggles"]) == 0
     shown = capsys.readouterr().out.splitlines()[:10]
     page = (Path(__file__).parents[2] / "docs" / "switching.md").read_text()
     assert [line.rstrip() for line in shown] == re.search(r"```text\n(.*?)\n```", page, re.DOTALL)[
@@ -219,14 +218,14 @@ def test_page_shows_what_the_command_prints(capsys):
     ],
 )
 def test_bad_input_gets_one_line(arguments, message, capsys):
-    assert main(["toggles", *arguments]) == 2
-    assert capsys.readouterr() == ("", f"sim: {message}\n")
+    assert PROGRAM.main(["toggles", *arguments]) == 2
+    assert capsys.readouterr() == ("", f"python -m sim toggles: error: {message}\n")
 
 
 @pytest.mark.parametrize("share", ["1/0", "few"])
 def test_share_that_is_no_number_gets_its_name(share, capsys):
     with pytest.raises(SystemExit, match="2"):
-        main(["toggles", "--zero-share", share])
+        PROGRAM.main(["toggles", "--zero-share", share])
     assert f"--zero-share: invalid share: {share!r}" in capsys.readouterr().err
 
 
@@ -243,5 +242,5 @@ def test_share_that_is_no_number_gets_its_name(share, capsys):
 )
 def test_what_cannot_be_measured_is_refused(config, tokens, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        activity.run(config, np.zeros((tokens, 8), int), np.zeros((3, 8), int), folder=tmp_path)
+        toggles.run(config, np.zeros((tokens, 8), int), np.zeros((3, 8), int), folder=tmp_path)
     assert not list(tmp_path.iterdir())

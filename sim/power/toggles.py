@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import hashlib
-import json
 import re
-import sys
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -20,14 +17,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from tritloom.arch import streams, ternary, timing
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.errors import InputError, MismatchError, require_int
 from tritloom.arch.tiling import OutputStationaryPlan
 from tritloom.arch.workload import Gemm
+from tritloom.console.sheet import RULE, Bold, Sheet, Table
 from tritloom.hw.verilog import generate
 from tritloom.sim import verilator
 from tritloom.sim.golden.quantise import absmax_acts
@@ -51,8 +47,8 @@ CATEGORIES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activity:
-    """What toggled while Gemms ran through the array.
+class ArrayActivity:
+    """Toggles of the array's nets while Gemms ran through it.
 
     Attributes
     ----------
@@ -66,7 +62,7 @@ class Activity:
     nets: Counter
 
     def toggles(self, category: str) -> int:
-        """Of all nets of a category, over all instances."""
+        """Toggles of all nets of a category, over all instances."""
         instance, net = (re.compile(part) for part in CATEGORIES[category])
         return sum(
             count
@@ -87,21 +83,23 @@ def measure(
     config: ArrayConfig,
     *,
     zero_shares: list[Fraction],
-    folder: Path,
+    folder: Path | None = None,
     bubbles: float = 0.0,
     seed: int = 0,
-) -> dict[Fraction, Activity]:
+) -> dict[Fraction, ArrayActivity]:
     """Activity of random operands, by their share of zero trits.
 
     Parameters
     ----------
+    folder : Path, optional
+        Where builds are kept: `verilator.builds_folder` by default.
     bubbles : float
         Share of cycles without a beat, below 1.
 
     Raises
     ------
     InputError
-        A share is out of its range, or as of `run`.
+        A share is out of its range, or `run` refuses the array.
     """
     require_int("seed", seed, low=0)
     for share in zero_shares:
@@ -138,8 +136,14 @@ def random_operands(
 
 
 def run(
-    config: ArrayConfig, acts, trits, *, folder: Path, offers=(1,), verilog: str | None = None
-) -> Activity:
+    config: ArrayConfig,
+    acts,
+    trits,
+    *,
+    folder: Path | None = None,
+    offers=(1,),
+    verilog: str | None = None,
+) -> ArrayActivity:
     """Stream a Gemm through the output-stationary array and count what toggles meanwhile.
 
     From reset, in which every counted net is 0, to the last psum.
@@ -148,8 +152,8 @@ def run(
     ----------
     acts : array_like of int, shape (m, k); m a multiple of the array's rows
     trits : array_like of int, shape (n, k)
-    folder : Path
-        Where builds are kept.
+    folder : Path, optional
+        Where builds are kept: `verilator.builds_folder` by default.
     offers : sequence of bool
         Whether a cycle offers a beat, repeated; a bubble otherwise.
     verilog : str, optional
@@ -184,7 +188,7 @@ def run(
     # A row of psums as Verilator keeps it: words of up to 8 bytes.
     psums = np.zeros((rows, -(-config.psums_bits // 64) * 8), np.uint8)
     limit = 2 * timing.gemm_cycles(plan) * len(offers) + 1000
-    library = ctypes.CDLL(str(compile_array(config, folder, verilog)))
+    library = compile_array(config, folder, verilog)
     library.activity_run.restype = ctypes.c_int64
     with tempfile.TemporaryDirectory() as scratch:
         saif = Path(scratch, "array.saif")
@@ -206,14 +210,33 @@ def run(
     wanted = np.asarray(acts, np.int64) @ np.asarray(trits, np.int64).T
     if (streams.join_psums(plan, found) != wanted).any():
         raise MismatchError("psums differ from the product")
-    return Activity(operations=plan.beats * config.macs_per_cycle, nets=read_saif(text))
+    return ArrayActivity(operations=plan.beats * config.macs_per_cycle, nets=read_saif(text))
 
 
-def show(config: ArrayConfig, activities: dict[Fraction, Activity], *, as_json: bool):
-    """Print toggles per operation: shares of zero trits across, categories down."""
+def toggles_sheet(config: ArrayConfig, activities: dict[Fraction, ArrayActivity]) -> Sheet:
+    """Toggles per operation: shares of zero trits across, categories down."""
     figures = {share: activity.per_operation for share, activity in activities.items()}
-    if as_json:
-        report = {
+    rows: list[tuple[str, ...]] = [
+        (category, *(f"{figure[category]:.3f}" for figure in figures.values()))
+        for category in CATEGORIES
+    ]
+    total = Bold(("total", *(f"{sum(figure.values()):.3f}" for figure in figures.values())))
+    operations = next(iter(activities.values())).operations
+    return Sheet(
+        parts=[
+            Table(
+                headers=("toggles per ternary operation", *(f">{share} zero" for share in figures)),
+                rows=[*rows, RULE, total],
+            ),
+            f"{config.shape}, {operations:,} operations each; skew and drain depend on the shape",
+            "tier MEASURED: simulation of the generated RTL, one sample a cycle, no glitches",
+        ],
+        records=[
+            {"category": category, "zero_share": str(share), "toggles": figure[category]}
+            for category in CATEGORIES
+            for share, figure in figures.items()
+        ],
+        data={
             "configuration": dataclasses.asdict(config),
             "tier": "MEASURED",
             "what": "toggles per ternary operation of the generated RTL, zero-delay",
@@ -222,39 +245,22 @@ def show(config: ArrayConfig, activities: dict[Fraction, Activity], *, as_json: 
                 category: {str(share): figure[category] for share, figure in figures.items()}
                 for category in CATEGORIES
             },
-        }
-        print(json.dumps(report, indent=2))
-        return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("toggles per ternary operation")
-    for share in figures:
-        table.add_column(f"{share} zero", justify="right")
-    for category in CATEGORIES:
-        table.add_row(category, *(f"{figure[category]:.3f}" for figure in figures.values()))
-    table.add_section()
-    table.add_row("total", *(f"{sum(figure.values()):.3f}" for figure in figures.values()))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    operations = next(iter(activities.values())).operations
-    print(
-        f"{config.shape}, {operations:,} operations each; skew and drain depend on the shape\n"
-        "tier MEASURED: simulation of the generated RTL, one sample a cycle, no glitches"
+        },
     )
 
 
-def compile_array(config: ArrayConfig, folder: Path, verilog: str | None = None) -> Path:
-    """The array as a shared library that records activity, built once for each RTL."""
-    rtl = verilog or generate(config, name="dut").verilog
-    source = Path(__file__).with_suffix(".cpp")
-    key = hashlib.sha256((rtl + source.read_text()).encode()).hexdigest()[:16]
-    # Apart from other builds: the runtime that neighbours share is compiled for a trace here.
-    target = folder.resolve() / "activity" / f"{config.shape}-{key}"
-    target.mkdir(parents=True, exist_ok=True)
-    (target / "dut.v").write_text(rtl)
-    return verilator.build(
-        target,
-        *("--trace-saif", str(source), str(target / "dut.v")),
+def compile_array(
+    config: ArrayConfig, folder: Path | None = None, verilog: str | None = None
+) -> ctypes.CDLL:
+    """The array as a loaded shared library that records activity, built once for each RTL."""
+    return verilator.library(
+        verilog or generate(config, name="dut").verilog,
+        Path(__file__).with_suffix(".cpp"),
         top="tritloom_dut",
-        library=True,
+        # Apart from other builds: the runtime that neighbours share is compiled for a trace here.
+        label=f"activity/{config.shape}",
+        folder=folder,
+        options=["--trace-saif"],
     )
 
 

@@ -14,14 +14,14 @@ from tritloom.sim.golden.quantise import absmax_acts, to_trits
 def hop_words(
     config: ArrayConfig, acts: np.ndarray, trits: np.ndarray, *, weight_bits: int | None = None
 ) -> dict[str, np.ndarray]:
-    """A beat in every cycle for `hw.verilog.generate_hop`.
+    """Words of a beat in every cycle, for the ports of `hw.verilog.generate_hop`.
 
     Parameters
     ----------
     acts : array of int, shape (tiles, slices, lanes)
     trits : array of int, shape (tiles, slices, cols, lanes)
     weight_bits : int, optional
-        Of a baseline, whose weights are these words rather than trits.
+        Width of a baseline's weights, which are words rather than trits.
     """
     tiles, slices, _ = acts.shape
     beats = tiles * slices
@@ -75,7 +75,7 @@ def layer_tiles(
 
 
 def demo_tiles(*, tiles: int, lanes: int, cols: int, seed: int = 0):
-    """The same of the demo's layer, with normal acts quantised by absmax.
+    """(acts, trits) of `hop_words`: the demo's layer, with normal acts quantised by absmax.
 
     Raises
     ------

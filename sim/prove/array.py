@@ -9,18 +9,18 @@ from tritloom.arch.config import ArrayConfig
 from tritloom.hw.parts.popcount import halves
 from tritloom.hw.verilog import generate
 
-from .formal import Design, Statements
+from .formal import ProvedDesign, Statements
 from .streams import cut, holds
 
 
-def design(config: ArrayConfig) -> Design:
+def design(config: ArrayConfig) -> ProvedDesign:
     """An array."""
     rtl = generate(config, name="dut")
     seen = {"waiting": timing.drain_latency(config) - 1, "ended": 1, "first": 1}
     seen |= {"left": config.rows.bit_length()}
     for path in _paths(config).values():
         seen |= {f"{path}.accumulator": config.psum_bits, f"{path}.psum_south": config.psum_bits}
-    return Design(verilog=rtl.verilog, top=rtl.top, seen=seen)
+    return ProvedDesign(verilog=rtl.verilog, top=rtl.top, seen=seen)
 
 
 def _paths(config):

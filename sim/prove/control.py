@@ -12,7 +12,7 @@ from tritloom.hw.core import registers, sequencer
 from tritloom.hw.core.counters import WORDS
 from tritloom.hw.emit import emit
 
-from .formal import Design, Statements
+from .formal import ProvedDesign, Statements
 from .streams import Tracked, holds
 
 TOP = "dut"
@@ -22,11 +22,11 @@ COPYING = 2 * WORDS + 1
 READING = COPYING + WORDS
 
 
-def bus(config: ArrayConfig) -> Design:
+def bus(config: ArrayConfig) -> ProvedDesign:
     """The registers, memories free: what they hold plays no part in when there is an answer."""
     top = f"{TOP}_registers"
     verilog, _ = emit(registers.modules(config, prefix=TOP), top=top)
-    return Design(
+    return ProvedDesign(
         verilog=verilog,
         top=top,
         free=(f"{TOP}_totals", f"{TOP}_queue"),
@@ -115,7 +115,7 @@ def in_time(config: ArrayConfig) -> Statements:
     return statements
 
 
-def walker(config: ArrayConfig) -> Design:
+def walker(config: ArrayConfig) -> ProvedDesign:
     """The sequencer and its act buffer."""
     top = f"{TOP}_sequencer"
     modules = {
@@ -129,16 +129,16 @@ def walker(config: ArrayConfig) -> Design:
     seen |= dict.fromkeys(("active", "step", "first_features", "ended", "dropping"), 1)
     if config.dataflow == Dataflow.WEIGHT_STATIONARY and config.buffer_tokens > 1:
         seen["token"] = (config.buffer_tokens - 1).bit_length()
-    return Design(verilog=verilog, top=top, seen=seen)
+    return ProvedDesign(verilog=verilog, top=top, seen=seen)
 
 
-def loads(config: ArrayConfig) -> Design:
+def loads(config: ArrayConfig) -> ProvedDesign:
     """The walker of the trits of a weight-stationary array."""
     verilog, _ = emit({TOP: sequencer.Loads(config)}, top=TOP)
     seen = _left(config)
     if config.rows > 1:
         seen["row"] = (config.rows - 1).bit_length()
-    return Design(verilog=verilog, top=TOP, seen=seen)
+    return ProvedDesign(verilog=verilog, top=TOP, seen=seen)
 
 
 def _left(config):
@@ -177,7 +177,7 @@ def rest(config: ArrayConfig) -> Statements:
 
 
 def loads_rest(config: ArrayConfig) -> Statements:
-    """The same of the walker of trits, whose steps are slices that are taken."""
+    """State that the walker of trits comes to rest; its steps are slices that are taken."""
 
     def statements(m: Module, s: dict[str, Signal]) -> None:
         rows = Const(0)
@@ -244,7 +244,7 @@ def acts_hold(config: ArrayConfig) -> Statements:
     return statements
 
 
-def descriptors(config: ArrayConfig) -> Design:
+def descriptors(config: ArrayConfig) -> ProvedDesign:
     """The registers, looking at the queue of descriptors; its memory is what `queued` says."""
     design = bus(config)
     ram = registers.queue(config)

@@ -48,7 +48,7 @@ class Method(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Design:
+class ProvedDesign:
     """What a property is about.
 
     Attributes
@@ -97,7 +97,7 @@ class Verdict:
 class _Harness(wiring.Component):
     """The instance, its inputs free, and what the property says of it."""
 
-    def __init__(self, design: Design, statements: Statements):
+    def __init__(self, design: ProvedDesign, statements: Statements):
         self._design = design
         self._statements = statements
         super().__init__({})
@@ -137,7 +137,7 @@ class System:
     assertions: tuple[tuple[str, str], ...]
 
 
-def system(design: Design, statements: Statements) -> System:
+def system(design: ProvedDesign, statements: Statements) -> System:
     """What the statements say of a design."""
     harness = rtlil.convert(_Harness(design, statements), name=_TOP, emit_src=False)
     with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ from tritloom.hw.array import array
 from tritloom.hw.emit import emit
 from tritloom.hw.verilog import generate_pe
 
-from .formal import Design, Statements
+from .formal import ProvedDesign, Statements
 
 TOP = "dut"
 
@@ -59,7 +59,7 @@ def _rounds(config: ArrayConfig) -> list[tuple[bool, list[_Node]]]:
     return rounds
 
 
-def design(config: ArrayConfig) -> Design:
+def design(config: ArrayConfig) -> ProvedDesign:
     """One PE of an array whose adders are operators."""
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
     seen = {"accumulator": config.psum_bits} if output else {"active": 2 * config.lanes}
@@ -69,7 +69,7 @@ def design(config: ArrayConfig) -> Design:
             if registers:
                 seen[node.carry] = 1
     verilog, _ = emit({TOP: array.make_pe(config, prefix=TOP)}, top=TOP)
-    return Design(verilog=verilog, top=TOP, seen=seen)
+    return ProvedDesign(verilog=verilog, top=TOP, seen=seen)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Ghost:
         return _Ghost(self.value + other.value, self.count + other.count)
 
     def kept(self, m: Module, name: str, *, register: bool, enable: Value) -> _Ghost:
-        """As signals, or a cycle later."""
+        """Ghost in signals of its own, a cycle later where there is a register."""
         value = Signal(self.value.shape(), name=f"{name}_value")
         count = Signal(self.count.shape(), name=f"{name}_count")
         assigned = [value.eq(self.value), count.eq(self.count)]
@@ -197,7 +197,7 @@ def _halves(m, s, total, started):
     return before, begun
 
 
-def whole_design(config: ArrayConfig) -> Design:
+def whole_design(config: ArrayConfig) -> ProvedDesign:
     """One PE whose adders are instances."""
     rtl = generate_pe(config, name=TOP)
     if config.accumulator_stages:
@@ -205,7 +205,7 @@ def whole_design(config: ArrayConfig) -> Design:
         seen = {"lower": low, "upper": config.psum_bits - low}
     else:
         seen = {"accumulator": config.psum_bits}
-    return Design(verilog=rtl.verilog, top=rtl.top, seen=seen)
+    return ProvedDesign(verilog=rtl.verilog, top=rtl.top, seen=seen)
 
 
 def whole_depth(config: ArrayConfig) -> int:
@@ -214,7 +214,7 @@ def whole_depth(config: ArrayConfig) -> int:
 
 
 def whole_sums(config: ArrayConfig) -> Statements:
-    """The same of a tree as a whole, whose nodes are not looked into."""
+    """State that the psum is the sum, of a tree as a whole, whose nodes are not looked into."""
     one_hot = config.technology == Technology.ASIC
 
     def statements(m: Module, s: dict[str, Signal]) -> None:

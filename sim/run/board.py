@@ -44,7 +44,7 @@ class Link(Protocol):
         """Send bytes."""
 
     def read(self, count: int) -> bytes:
-        """That many bytes, or fewer where they stay out."""
+        """Read `count` bytes, or fewer where they stay out."""
 
 
 class Board:
@@ -57,7 +57,7 @@ class Board:
     Attributes
     ----------
     status : Status
-        Of the last answer.
+        Status of the last answer.
     """
 
     def __init__(self, link: Link):
@@ -89,14 +89,14 @@ class Board:
         return data
 
     def command(self, opcode: int, payload: bytes = b"") -> bytes:
-        """The same for a command that must be done; BoardError where it was not."""
+        """Send a command that must be done; BoardError where it was not."""
         data = self.send(opcode, payload)
         if self.status & (Status.REFUSED | Status.LINE | Status.BUS):
             raise BoardError(f"command {opcode:#04x} is answered with {self.status!r}")
         return data
 
     def read(self, offset: int) -> int:
-        """A register's word."""
+        """Word of a register."""
         return int.from_bytes(self.command(Opcode.READ, bytes([offset])), "little")
 
     def write(self, offset: int, word: int) -> None:
@@ -104,7 +104,7 @@ class Board:
         self.command(Opcode.WRITE, word.to_bytes(4, "little") + bytes([offset]))
 
     def config(self) -> ArrayConfig:
-        """What the core's registers tell of it; all that matters to its streams."""
+        """Configuration that the core's registers tell: all that matters to its streams."""
         for register, field, meaning in (
             ("ID", "VALUE", "another design"),
             ("VERSION", "MAJOR", "another register map"),
@@ -117,24 +117,26 @@ class Board:
             regmap.decode(name, self.read(regmap.offset(name)))
             for name in ("SHAPE", "WIDTHS", "DATAFLOW")
         )
-        stationary = bool(flow["WEIGHT_STATIONARY"])
+        weight_stationary = bool(flow["WEIGHT_STATIONARY"])
         return ArrayConfig(
             rows=shape["ROWS"],
             cols=shape["COLS"],
             lanes=widths["LANES"],
             act_bits=widths["ACT_BITS"],
             max_k=self.read(regmap.offset("MAX_K")),
-            dataflow=Dataflow.WEIGHT_STATIONARY if stationary else Dataflow.OUTPUT_STATIONARY,
-            **({"buffer_tokens": flow["GROUP_TOKENS"]} if stationary else {}),
+            dataflow=(
+                Dataflow.WEIGHT_STATIONARY if weight_stationary else Dataflow.OUTPUT_STATIONARY
+            ),
+            **({"buffer_tokens": flow["GROUP_TOKENS"]} if weight_stationary else {}),
         )
 
     def run(self, job: Job, acts, trits) -> np.ndarray:
-        """Run a Gemm; its psums, shape (m, n).
+        """Run a Gemm and return its psums, shape (m, n).
 
         Parameters
         ----------
         job : Job
-            Of this core's `config`.
+            Job for this core's `config`.
         acts : array_like of int, shape (m, k)
         trits : array_like of int, shape (n, k)
 
@@ -213,7 +215,7 @@ def run_layer(board: Board, config: ArrayConfig, *, seed: int = 0) -> Iterator[t
         yield job, seconds
 
 
-def show(port: str, *, board: str, seed: int) -> None:
+def show_board(port: str, *, board: str, seed: int) -> None:
     """Run the layer on the board at a serial port, and print what came of it."""
     baud = find_board(board).baud
     if find_spec("serial") is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ class _Stream(ctypes.Structure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class GemmRun:
     """What a Gemm did on the RTL.
 
     Attributes
@@ -52,41 +51,51 @@ class Run:
     seconds: float
 
 
-def compile_core(config: ArrayConfig, folder: Path, *, name: str = "core.cpp") -> Path:
-    """The core as a shared library, built once for each RTL; returns its path.
+def compile_core(
+    config: ArrayConfig, folder: Path | None = None, *, driver: str = "core.cpp"
+) -> ctypes.CDLL:
+    """The core as a loaded shared library, built once for each RTL.
 
     Parameters
     ----------
-    name : str
-        Of the C++ file in this folder that drives it: core.cpp, or one that includes it.
+    folder : Path, optional
+        Where builds are kept: `verilator.builds_folder` by default.
+    driver : str
+        C++ file in this folder that drives the core: core.cpp, or one that includes it.
     """
     rtl = generate_core(config, name="dut")
-    source = Path(__file__).with_name(name)
-    texts = {file.read_text() for file in (source, source.with_name("core.cpp"))}
-    key = hashlib.sha256("".join([rtl.verilog, *sorted(texts)]).encode()).hexdigest()[:16]
-    target = folder.resolve() / f"core-{config.shape}-{key}"
-    target.mkdir(parents=True, exist_ok=True)
-    verilog = target / "dut.v"
-    verilog.write_text(rtl.verilog)
-    return verilator.build(target, str(source), str(verilog), top=rtl.top, library=True)
+    here = Path(__file__).parent
+    return verilator.library(
+        rtl.verilog,
+        here / driver,
+        top=rtl.top,
+        label=f"core-{config.shape}",
+        folder=folder,
+        includes=[] if driver == "core.cpp" else [here / "core.cpp"],
+    )
 
 
-class Machine:
+class SimulatedCore:
     """One simulated core, reset and ready.
 
     Parameters
     ----------
     config : ArrayConfig
-    folder : Path
-        Where builds are kept.
-    library : Path, optional
+    folder : Path, optional
+        Where builds are kept: `verilator.builds_folder` by default.
+    library : ctypes.CDLL, optional
         What `compile_core` made of the config, where it is at hand.
     """
 
-    def __init__(self, config: ArrayConfig, folder: Path, *, library: Path | None = None):
+    def __init__(
+        self,
+        config: ArrayConfig,
+        folder: Path | None = None,
+        *,
+        library: ctypes.CDLL | None = None,
+    ):
         self.config = config
-        path = compile_core(config, folder) if library is None else library
-        self._library = library = ctypes.CDLL(str(path))
+        self._library = library = compile_core(config, folder) if library is None else library
         library.machine_new.restype = ctypes.c_void_p
         for name in ("machine_read", "machine_step", "machine_span"):
             getattr(library, name).restype = ctypes.c_int64
@@ -123,13 +132,13 @@ class Machine:
         weights: np.ndarray,
         *,
         progress: Callable[[int], None] = lambda rows: None,
-    ) -> Run:
+    ) -> GemmRun:
         """Run a Gemm, all streams always ready.
 
         Parameters
         ----------
         job : Job
-            Of this machine's config.
+            Job for the core's config.
         acts : array_like of int, shape (m, k)
         weights : ndarray of uint8
             The matrix as `job.weights(trits)` packs it.
@@ -181,7 +190,7 @@ class Machine:
         if error:
             raise RuntimeError(f"the core reports {regmap.decode('ERROR', error)}")
         after = read_counters(self.read, self.write)
-        return Run(
+        return GemmRun(
             psums=job.psums(rows),
             cycles=cycles,
             counters={name: after[name] - before[name] for name in after},

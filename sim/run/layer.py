@@ -1,34 +1,28 @@
-"""A whole linear layer through the RTL, every output checked, with its cycles and its joules."""
+"""A whole linear layer through the RTL: every output is checked, cycles and joules are printed."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tritloom.arch import timing
 from tritloom.arch.config import ArrayConfig
-from tritloom.arch.counts import Counts, array_counts, core_counters
+from tritloom.arch.counts import array_counts, core_counters
 from tritloom.arch.driver import Job
 from tritloom.arch.errors import MismatchError
 from tritloom.arch.ternary import TRIT5, Packing
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
+from tritloom.console.progress import bar
+from tritloom.sim.energy import show_energy
 from tritloom.sim.golden.linear import ternary_gemm
 from tritloom.sim.golden.quantise import absmax_acts, to_trits
 
-from .core import Machine, Run
-
-BUILDS = Path("build/sim")
+from .core import GemmRun, SimulatedCore
+from .totals import core_lines, show_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +33,10 @@ class LayerRun:
     ----------
     job : Job
     zero_share : float
-        Of the trits.
+        Share of the trits that are zero.
     weight_scale : float
-        What a psum's weight was divided by.
-    rtl : Run
+        What each weight was divided by.
+    rtl : GemmRun
     build_s : float
         Wall time, MEASURED on this machine.
     """
@@ -50,7 +44,7 @@ class LayerRun:
     job: Job
     zero_share: float
     weight_scale: float
-    rtl: Run
+    rtl: GemmRun
     build_s: float
 
     @property
@@ -77,7 +71,7 @@ def run_layer(
     packing: Packing = TRIT5,
     tokens: int | None = None,
     seed: int = 0,
-    builds: Path = BUILDS,
+    builds: Path | None = None,
 ) -> LayerRun:
     """Quantise a layer as BitNet b1.58 does, stream it through the RTL and check every output.
 
@@ -88,14 +82,14 @@ def run_layer(
     config : ArrayConfig
         The array of the core.
     packing : Packing
-        Of the weight stream.
+        Packing of the weight stream.
     tokens : int, optional
         Rows of acts; as many as share a pass of the weights by default. They are standard normal
         (what a norm in front of the layer gives), quantised by absmax per token.
     seed : int
         Seed of the acts.
-    builds : Path
-        Folder of the compiled simulations.
+    builds : Path, optional
+        Where builds are kept: `verilator.builds_folder` by default.
 
     Returns
     -------
@@ -118,9 +112,12 @@ def run_layer(
 
     start = time.perf_counter()
     job = Job(plan, packing)
-    with Machine(config, builds) as machine, _progress(job.rows_out) as progress:
+    with (
+        SimulatedCore(config, builds) as core,
+        bar("streaming", job.rows_out, "rows of psums") as progress,
+    ):
         built = time.perf_counter()
-        run = run_checked(machine, job, acts, trits, progress=progress)
+        run = run_checked(core, job, acts, trits, progress=progress)
     return LayerRun(
         job=job,
         zero_share=float((trits == 0).mean()),
@@ -131,8 +128,8 @@ def run_layer(
 
 
 def run_checked(
-    machine: Machine, job: Job, acts, trits, *, weights: np.ndarray | None = None, **options
-) -> Run:
+    core: SimulatedCore, job: Job, acts, trits, *, weights: np.ndarray | None = None, **options
+) -> GemmRun:
     """Run a Gemm on the RTL and hold it against every other witness.
 
     Parameters
@@ -140,7 +137,7 @@ def run_checked(
     weights : ndarray of uint8, optional
         `job.weights(trits)`, where it is at hand.
     **options
-        Of `Machine.run`.
+        Options of `SimulatedCore.run`.
 
     Raises
     ------
@@ -149,7 +146,7 @@ def run_checked(
         equal.
     """
     weights = job.weights(trits) if weights is None else weights
-    run = machine.run(job, acts, weights, **options)
+    run = core.run(job, acts, weights, **options)
     check(job, acts, trits, psums=run.psums, counters=run.counters)
     formula = timing.core_cycles(job.plan, job.packing)
     if run.cycles != formula:
@@ -183,11 +180,7 @@ def report(run: LayerRun, name: str) -> list[tuple[str, str]]:
     time_us = run.rtl.cycles / config.clock_hz * 1e6
     return [
         ("layer", f"{name}: {gemm.k} to {gemm.n} features, {gemm.m} tokens"),
-        (
-            "core",
-            f"{config.shape}, {config.dataflow}, {config.macs_per_cycle:,} "
-            "multiply-accumulates a cycle, AXI",
-        ),
+        *core_lines(config),
         ("zero trits", f"{run.zero_share:.1%}, weight scale {run.weight_scale:.5g}  MEASURED"),
         ("weights", f"{packing.name}, {run.bits_per_trit:.4f} bit a trit, padding included"),
         ("outputs", f"{gemm.m * gemm.n:,} equal to the golden model and to a plain product"),
@@ -203,40 +196,10 @@ def report(run: LayerRun, name: str) -> list[tuple[str, str]]:
     ]
 
 
-def show(run: LayerRun, name: str):
-    """Print the report and, by way of `energy_model`, the joules by category."""
-    rows = report(run, name)
-    width = max(len(what) for what, _ in rows)
-    for what, figure in rows:
-        print(f"{what:<{width}}  {figure}")
-    counts = array_counts(run.job.plan, bits_per_trit=run.job.packing.bits_per_trit)
-    tokens, packing = run.job.plan.gemm.m, run.job.packing.name
-    show_energy(f"the layer, {tokens} tokens, weights as {packing}", counts)
-
-
-def show_energy(what: str, counts: Counts, *options: str):
-    """Print what `energy_model` says of action counts; `options` are its `counts` command's."""
-    print(f"\nenergy of {what}:", flush=True)
-    # As a command: the simulation must not depend on the cost tables, nor they on it.
-    subprocess.run(
-        [sys.executable, "-m", "energy_model", "counts", "-", *options],
-        input=json.dumps(dict(counts)),
-        text=True,
-        check=True,
-    )
-
-
-@contextlib.contextmanager
-def _progress(rows: int) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error where that is a terminal; call it with the rows done since."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("streaming"),
-        BarColumn(),
-        TextColumn("{task.completed:,} of {task.total:,} rows of psums"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("", total=rows)
-        yield lambda done: bar.advance(task, done)
+def show_layer(run: LayerRun, name: str) -> None:
+    """Print the report and the joules by category."""
+    show_lines(report(run, name))
+    job = run.job
+    counts = array_counts(job.plan, bits_per_trit=job.packing.bits_per_trit)
+    tokens = job.plan.gemm.m
+    show_energy(f"the layer, {tokens} tokens, weights as {job.packing.name}", counts)

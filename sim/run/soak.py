@@ -23,17 +23,18 @@ from tritloom.arch.errors import MismatchError, require_int
 from tritloom.arch.ternary import PACKINGS
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
+from tritloom.console.progress import bar
 
-from .core import Machine, compile_core
-from .products import bar, show_lines
+from .core import SimulatedCore, compile_core
+from .totals import show_lines
 
-_STATIONARY = {"dataflow": Dataflow.WEIGHT_STATIONARY, "buffer_tokens": 5}
+_WEIGHT_STATIONARY = {"dataflow": Dataflow.WEIGHT_STATIONARY, "buffer_tokens": 5}
 # Small, so that queues, edges and stalls come often. max_k is where a psum of extremes still fits.
 CONFIGS = (
     PRESETS["tiny"].replace(max_k=128),
-    PRESETS["tiny"].replace(max_k=128, **_STATIONARY),
+    PRESETS["tiny"].replace(max_k=128, **_WEIGHT_STATIONARY),
     ArrayConfig(rows=3, cols=4, lanes=5, max_k=64, cols_per_hop=2, input_stages=0),
-    ArrayConfig(rows=3, cols=2, lanes=3, max_k=100, act_bits=5, **_STATIONARY),
+    ArrayConfig(rows=3, cols=2, lanes=3, max_k=100, act_bits=5, **_WEIGHT_STATIONARY),
     ArrayConfig(rows=1, cols=1, lanes=1, max_k=32),
 )
 SIDES = ("acts", "weights", "psums")
@@ -95,8 +96,16 @@ class _Soak(ctypes.Structure):
 
 
 @dataclass
-class Totals:
-    """What the runs so far were; `stalls` in cycles, by side."""
+class SoakTotals:
+    """What the runs of a soak were so far.
+
+    Attributes
+    ----------
+    exact : int
+        Runs without stalls, whose cycles are exactly those of `arch.timing`.
+    stalls : Counter
+        Cycles in which a stream was held up, by side.
+    """
 
     runs: int = 0
     cycles: int = 0
@@ -110,11 +119,11 @@ def soak(
     cycles: int,
     *,
     seed: int,
-    folder: Path,
+    folder: Path | None = None,
     run: int | None = None,
     configs: Sequence[ArrayConfig] = CONFIGS,
     progress: Callable[[int], None] = lambda cycles: None,
-) -> Totals:
+) -> SoakTotals:
     """Run until so many cycles have been simulated, or one run alone.
 
     Parameters
@@ -127,6 +136,7 @@ def soak(
     Raises
     ------
     InputError
+        A number is out of its range.
     MismatchError
         A psum, a flag, a counter or a count of cycles is wrong; it names seed and run.
     """
@@ -134,17 +144,17 @@ def soak(
     require_int("seed", seed, low=0)
     if run is not None:
         require_int("run", run, low=0)
-    libraries: dict[int, Path] = {}
-    totals = Totals()
+    libraries: dict[int, ctypes.CDLL] = {}
+    totals = SoakTotals()
     number = 0 if run is None else run
     while totals.cycles < cycles:
         which = number % len(configs)
         if which not in libraries:
-            libraries[which] = compile_core(configs[which], folder, name="soak.cpp")
+            libraries[which] = compile_core(configs[which], folder, driver="soak.cpp")
         before = totals.cycles
         try:
-            with _Soaked(configs[which], folder, library=libraries[which]) as machine:
-                machine.soak(np.random.default_rng([seed, number]), totals)
+            with _SoakedCore(configs[which], library=libraries[which]) as core:
+                core.soak(np.random.default_rng([seed, number]), totals)
         except (MismatchError, RuntimeError) as error:
             raise MismatchError(
                 f"run {number} of seed {seed}: {error}; repeat it with "
@@ -157,7 +167,7 @@ def soak(
     return totals
 
 
-class _Soaked(Machine):
+class _SoakedCore(SimulatedCore):
     """A core for one run."""
 
     def soak(self, rng, totals):
@@ -297,8 +307,10 @@ def _values(rng, shape, low, high):
     return values
 
 
-def show(cycles: int, *, seed: int, folder: Path, run: int | None = None):
-    """Soak, and print what it was."""
+def show_soak(
+    cycles: int, *, seed: int, folder: Path | None = None, run: int | None = None
+) -> None:
+    """Soak, and print what was run."""
     start = time.perf_counter()
     with bar("soaking", cycles, "cycles") as progress:
         totals = soak(cycles, seed=seed, folder=folder, run=run, progress=progress)

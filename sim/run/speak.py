@@ -18,34 +18,42 @@ from tritloom.arch.config import ArrayConfig
 from tritloom.arch.counts import Counts, array_counts
 from tritloom.arch.driver import Job
 from tritloom.arch.errors import InputError, MismatchError, require_int
-from tritloom.sim.checkpoints import folder as model_folder
+from tritloom.console.progress import bar
+from tritloom.sim.checkpoints import folder as folders
 from tritloom.sim.checkpoints.folder import ModelFolder
+from tritloom.sim.energy import find_costs, show_energy
 from tritloom.sim.golden.decoder import Decoder, generate, golden_product
 from tritloom.sim.golden.decoder_shape import DecoderShape
 
-from .core import Machine
-from .layer import run_checked, show_energy
-from .products import Totals, bar, core_lines, show_lines, show_table, totals
+from .core import SimulatedCore
+from .layer import run_checked
+from .totals import RunTotals, core_lines, run_totals, show_lines, show_totals
 
 
 class RtlProduct:
-    """The product of `Decoder` on a simulated core, each one checked by `layer.run_checked`.
+    """Products of a `Decoder` on a simulated core, each one checked by `layer.run_checked`.
+
+    Parameters
+    ----------
+    core : SimulatedCore
+    folder : ModelFolder
+    trits : mapping of str to ndarray of int8, shape (n, k)
+        Trits of each matrix of the folder.
 
     Attributes
     ----------
-    by_kind : dict of str to Totals
-        By kind of matrix (`attn.q`), what the products since the last `clear` took.
+    by_kind : dict of str to RunTotals
+        What the products since the last `clear` took, by kind of matrix (`attn.q`).
     counts : Counts
         Actions of the same products. Each run's counters were found equal to what
         `arch.counts` says of it.
     """
 
-    def __init__(self, machine: Machine, folder: ModelFolder):
-        self._machine, self._folder = machine, folder
-        self._trits = {name: folder.trits(name) for name in folder.matrices}
+    def __init__(self, core: SimulatedCore, folder: ModelFolder, trits: Mapping[str, np.ndarray]):
+        self._core, self._folder, self._trits = core, folder, trits
         packed = folder.plan_config
         same = [
-            getattr(packed, side) == getattr(machine.config, side)
+            getattr(packed, side) == getattr(core.config, side)
             for side in ("rows", "cols", "lanes", "dataflow")
         ]
         # The folder's own bytes where they are for this array.
@@ -55,26 +63,21 @@ class RtlProduct:
         }
         self.clear()
 
-    @property
-    def trits(self) -> Mapping[str, np.ndarray]:
-        """Trits of each matrix, int8 of shape (n, k)."""
-        return self._trits
-
     def clear(self) -> None:
         """Begin to count anew."""
-        self.by_kind: dict[str, Totals] = {}
+        self.by_kind: dict[str, RunTotals] = {}
         self.counts = Counts()
 
     def _job(self, name: str, tokens: int) -> Job:
         n, k = self._trits[name].shape
-        return model_folder.job(self._machine.config, self._folder.packing, k, n, tokens=tokens)
+        return folders.job(self._core.config, self._folder.packing, k, n, tokens=tokens)
 
     def __call__(self, name: str, acts: np.ndarray) -> np.ndarray:
         """Psums, int64 of shape (m, n), of acts (int8, shape (m, k)) and the named matrix."""
         job = self._job(name, len(acts))
-        run = run_checked(self._machine, job, acts, self._trits[name], weights=self._beats[name])
+        run = run_checked(self._core, job, acts, self._trits[name], weights=self._beats[name])
         kind = name.split(".", 2)[-1]
-        self.by_kind[kind] = self.by_kind.get(kind, Totals()) + totals(job, run)
+        self.by_kind[kind] = self.by_kind.get(kind, RunTotals()) + run_totals(job, run)
         self.counts = self.counts + array_counts(job.plan, bits_per_trit=job.packing.bits_per_trit)
         return run.psums
 
@@ -89,7 +92,7 @@ class Speech:
         Without the prompt.
     steps : int
         Tokens that a pass of their own generated: all but the first, which the prompt's pass gives.
-    prompt, decode : dict of str to Totals
+    prompt, decode : dict of str to RunTotals
         By kind of matrix, of the prompt's pass and of the steps together.
     counts : Counts
         Actions of the steps together.
@@ -99,8 +102,8 @@ class Speech:
 
     text: str
     steps: int
-    prompt: dict[str, Totals]
-    decode: dict[str, Totals]
+    prompt: dict[str, RunTotals]
+    decode: dict[str, RunTotals]
     counts: Counts
     wall_s: float
 
@@ -113,9 +116,11 @@ def speak(
     *,
     temperature: float = 0,
     seed: int = 0,
-    builds: Path,
+    builds: Path | None = None,
 ) -> Speech:
     """Generate `count` tokens, at least 2, after the prompt.
+
+    Builds are kept in `builds`, by default in `verilator.builds_folder`.
 
     Raises
     ------
@@ -142,13 +147,19 @@ def speak(
         "scales": {name: folder.scale(name) for name in folder.matrices},
         "floats": folder.floats,
     }
-    with Machine(config, builds) as machine, bar("speaking", count, "tokens") as progress:
-        product = RtlProduct(machine, folder)
-        options = {"temperature": temperature, "seed": seed}
-        spoken, golden = (
-            generate(Decoder(shape, product=how, **parts), ids, count, **options)
-            for how in (product, golden_product(product.trits))
-        )
+
+    def generated(product):
+        decoder = Decoder(shape, product=product, **parts)
+        return generate(decoder, ids, count, temperature=temperature, seed=seed)
+
+    # What is wrong with the options is told before the core is compiled.
+    trits = {name: folder.trits(name) for name in folder.matrices}
+    golden = generated(golden_product(trits))
+    for k, n in shape.matrices().values():
+        folders.job(config, folder.packing, k, n, tokens=len(ids))
+    with SimulatedCore(config, builds) as core, bar("speaking", count, "tokens") as progress:
+        product = RtlProduct(core, folder, trits)
+        spoken = generated(product)
         start, tokens, prompt_pass = time.perf_counter(), [], {}
         for index, (token, wanted) in enumerate(zip(spoken, golden, strict=True)):
             if token != wanted:
@@ -179,7 +190,7 @@ def encode(text: str, vocabulary: list[str]) -> list[int]:
     return [ids[character] for character in text]
 
 
-def show(
+def show_speech(
     path: Path,
     config: ArrayConfig,
     prompt: str,
@@ -187,12 +198,21 @@ def show(
     *,
     costs: str,
     **options,
-):
-    """Speak, and print the text and what it took."""
-    folder = model_folder.open_folder(path)
+) -> None:
+    """Let the model of a folder speak, and print the text and what it took.
+
+    Parameters
+    ----------
+    costs : str
+        Cost table of the joules.
+    **options
+        Options of `speak`.
+    """
+    table = find_costs(costs)
+    folder = folders.open_folder(path)
     speech = speak(folder, config, prompt, count, **options)
     print(prompt + speech.text + "\n")
-    decode, first = (sum(part.values(), Totals()) for part in (speech.decode, speech.prompt))
+    decode, first = (sum(part.values(), RunTotals()) for part in (speech.decode, speech.prompt))
     both, steps, clock = decode + first, speech.steps, config.clock_hz
     trits = sum(entry["k"] * entry["n"] for entry in folder.manifest["matrices"].values())
     show_lines(
@@ -213,7 +233,7 @@ def show(
         ]
     )
     print(f"\n{steps} tokens, one at a time:")
-    show_table(speech.decode)
+    show_totals(speech.decode)
     show_lines(
         [
             (
@@ -231,4 +251,4 @@ def show(
     )
     # Every step runs the same products, so this divides.
     counts = Counts(**{action: total // steps for action, total in speech.counts.items()})
-    show_energy("a token (products alone)", counts, "--costs", costs)
+    show_energy("a token (products alone)", counts, table)

@@ -9,17 +9,18 @@ import pytest
 
 from tritloom.arch import timing
 from tritloom.arch.config import ArrayConfig
+from tritloom.arch.counts import array_counts
 from tritloom.arch.driver import Job
 from tritloom.arch.errors import MismatchError
 from tritloom.arch.ternary import PACKINGS, TRIT2
 from tritloom.arch.tiling import OutputStationaryPlan, make_plan
 from tritloom.arch.workload import Gemm
-from tritloom.sim.__main__ import main
+from tritloom.sim.__main__ import PROGRAM
 from tritloom.sim.run import layer
-from tritloom.sim.run.core import Machine, Run
+from tritloom.sim.run.core import GemmRun, SimulatedCore
 
 CONFIG = ArrayConfig(rows=3, cols=5, lanes=4, max_k=512)
-STATIONARY = CONFIG.replace(dataflow="weight-stationary", buffer_tokens=8)
+WEIGHT_STATIONARY = CONFIG.replace(dataflow="weight-stationary", buffer_tokens=8)
 
 
 @pytest.mark.slow
@@ -31,8 +32,8 @@ STATIONARY = CONFIG.replace(dataflow="weight-stationary", buffer_tokens=8)
         (CONFIG, (1, 1, 1)),
         (CONFIG, (3, 8, 5)),
         (CONFIG, (6, 4, 50)),
-        (STATIONARY, (1, 1, 1)),
-        (STATIONARY, (21, 100, 12)),
+        (WEIGHT_STATIONARY, (1, 1, 1)),
+        (WEIGHT_STATIONARY, (21, 100, 12)),
         (
             ArrayConfig(rows=2, cols=4, lanes=3, act_bits=5, cols_per_hop=2, max_k=512),
             (5, 17, 9),
@@ -51,9 +52,9 @@ def test_gemm_matches_a_plain_product_and_the_formula(config, shape, packing, fo
     acts = rng.integers(-limit, limit, (plan.gemm.m, plan.gemm.k))
     trits = rng.integers(-1, 1, (plan.gemm.n, plan.gemm.k), endpoint=True)
     job = Job(plan, packing)
-    with Machine(config, folder) as machine:
+    with SimulatedCore(config, folder) as core:
         for _again in range(2):
-            run = machine.run(job, acts, job.weights(trits))
+            run = core.run(job, acts, job.weights(trits))
             assert (run.psums == acts @ trits.T).all()
             assert run.cycles == timing.core_cycles(plan, packing)
             assert run.counters["BUSY"] == plan.beats
@@ -65,9 +66,9 @@ def test_short_tiles_wait_for_the_drain_as_the_formula_says(folder):
     plan = OutputStationaryPlan(CONFIG, Gemm(3, 4, 50))
     period = timing.tile_period(CONFIG, slices=1, tokens=3)
     assert period > plan.slices
-    with Machine(CONFIG, folder) as machine:
+    with SimulatedCore(CONFIG, folder) as core:
         job = Job(plan, TRIT2)
-        run = machine.run(job, np.ones((3, 4), int), job.weights(np.ones((50, 4), int)))
+        run = core.run(job, np.ones((3, 4), int), job.weights(np.ones((50, 4), int)))
     assert (run.psums == 4).all()
     assert run.counters["STALL_ARRAY"] == (plan.tiles - 1) * (period - 1)
 
@@ -92,8 +93,8 @@ def test_layer_file_runs_from_the_command_line(tmp_path):
         assert category in done.stdout
 
 
-def fake_machine(change):
-    class Fake:
+def fake_core(change):
+    class FakeCore:
         def __init__(self, config, builds):
             pass
 
@@ -118,9 +119,9 @@ def fake_machine(change):
                 "seconds": 1.0,
             }
             change(run)
-            return Run(**run)
+            return GemmRun(**run)
 
-    return Fake
+    return FakeCore
 
 
 def flip(run):
@@ -149,7 +150,7 @@ def miscount(run):
     ],
 )
 def test_a_run_that_differs_from_a_witness_is_refused(change, message, monkeypatch):
-    monkeypatch.setattr(layer, "Machine", fake_machine(change))
+    monkeypatch.setattr(layer, "SimulatedCore", fake_core(change))
     with pytest.raises(MismatchError, match=message):
         layer.run_layer(np.eye(5, 6, dtype=np.float32), CONFIG, tokens=2)
 
@@ -171,10 +172,10 @@ def test_a_run_that_differs_from_a_witness_is_refused(change, message, monkeypat
 )
 def test_bad_input_gets_one_line(array, arguments, message, tmp_path, capsys):
     np.save(tmp_path / "w.npy", array)
-    assert main(["layer", "--weights", str(tmp_path / "w.npy"), *arguments]) == 2
+    assert PROGRAM.main(["layer", "--weights", str(tmp_path / "w.npy"), *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("sim: ")
+    assert captured.err.startswith("python -m sim layer: error: ")
     assert captured.err.count("\n") == 1
     assert message in captured.err
 
@@ -183,7 +184,7 @@ def test_bad_input_gets_one_line(array, arguments, message, tmp_path, capsys):
 def test_a_file_that_is_not_what_it_says_gets_one_line(name, tmp_path, capsys):
     if name != "missing.npy":
         (tmp_path / name).write_bytes(b"nothing of the kind")
-    assert main(["layer", "--weights", str(tmp_path / name)]) == 2
+    assert PROGRAM.main(["layer", "--weights", str(tmp_path / name)]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert name in captured.err
@@ -197,9 +198,19 @@ def test_demo_runs_the_trained_layer():
     assert "24,576 equal to the golden model and to a plain product" in done.stdout
 
 
-def test_counts_given_to_the_energy_model_are_json(monkeypatch):
-    given = {}
-    monkeypatch.setattr(layer.subprocess, "run", lambda *_, **options: given.update(options))
-    monkeypatch.setattr(layer, "Machine", fake_machine(lambda run: None))
-    layer.show(layer.run_layer(np.eye(5, 6, dtype=np.float32), CONFIG), "eye")
-    assert json.loads(given["input"])["select"] == 2 * 5 * 3 * 4
+def test_energy_of_a_layer_is_that_of_its_actions(monkeypatch, capsys):
+    monkeypatch.setattr(layer, "SimulatedCore", fake_core(lambda run: None))
+    run = layer.run_layer(np.eye(5, 6, dtype=np.float32), CONFIG)
+    capsys.readouterr()
+    layer.show_layer(run, "eye")
+    printed = capsys.readouterr().out
+    counts = array_counts(run.job.plan, bits_per_trit=run.job.packing.bits_per_trit)
+    assert counts["select"] == 2 * 5 * 3 * 4
+    done = subprocess.run(
+        [sys.executable, "-m", "energy_model", "counts", "-"],
+        input=json.dumps(dict(counts)),
+        capture_output=True,
+        text=True,
+    )
+    what = "the layer, 3 tokens, weights as trit5"
+    assert printed.endswith(f"\nenergy of {what}:\n{done.stdout}")

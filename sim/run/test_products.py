@@ -13,7 +13,7 @@ from tritloom.arch.models.shape import ModelShape
 from tritloom.arch.ternary import TRIT2, TRIT5
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
-from tritloom.sim.__main__ import main
+from tritloom.sim.__main__ import PROGRAM
 from tritloom.sim.run import products
 
 CONFIG = ArrayConfig(rows=2, cols=3, lanes=4, max_k=512)
@@ -102,9 +102,9 @@ def test_the_measured_machine_s_preset_is_its_hardware_and_named_by_the_energy_m
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_gets_one_line(arguments, message, capsys):
-    assert main(["products", *arguments]) == 2
+    assert PROGRAM.main(["products", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("sim: ")
+    assert captured.err.startswith("python -m sim products: error: ")
     assert captured.err.count("\n") == 1
     assert message in captured.err

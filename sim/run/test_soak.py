@@ -12,10 +12,9 @@ import pytest
 from tritloom.arch.driver import Job
 from tritloom.arch.errors import MismatchError
 from tritloom.hw.verilog import generate_core
-from tritloom.sim.__main__ import main
+from tritloom.sim.__main__ import PROGRAM
 from tritloom.sim.bench.runner import plant
-from tritloom.sim.run import core as harness
-from tritloom.sim.run import soak
+from tritloom.sim.run import core, soak
 
 CONFIG = soak.CONFIGS[0]
 
@@ -57,7 +56,7 @@ MUTANTS = {
 def test_soak_catches_a_fault(fault, folder, monkeypatch):
     rtl = generate_core(CONFIG, name="dut")
     faulty = dataclasses.replace(rtl, verilog=plant(rtl.verilog, *MUTANTS[fault]))
-    monkeypatch.setattr(harness, "generate_core", lambda config, name: faulty)
+    monkeypatch.setattr(core, "generate_core", lambda config, name: faulty)
     with pytest.raises(MismatchError, match=r"run \d+ of seed 1: .* --seed 1 --run \d+`"):
         soak.soak(300_000, seed=1, folder=folder, configs=[CONFIG])
 
@@ -99,8 +98,8 @@ def test_one_beat_dropped_or_sent_twice_is_found(stream, change, folder, monkeyp
     ],
 )
 def test_bad_input_is_one_line(arguments, message, capsys):
-    assert main(["soak", *arguments]) == 2
-    assert capsys.readouterr().err == f"sim: {message}\n"
+    assert PROGRAM.main(["soak", *arguments]) == 2
+    assert capsys.readouterr().err == f"python -m sim soak: error: {message}\n"
 
 
 def test_a_mismatch_is_one_line_and_status_1(capsys, monkeypatch):
@@ -108,8 +107,8 @@ def test_a_mismatch_is_one_line_and_status_1(capsys, monkeypatch):
         raise MismatchError("run 3 of seed 0: wrong")
 
     monkeypatch.setattr(soak, "soak", wrong)
-    assert main(["soak"]) == 1
-    assert capsys.readouterr().err == "sim: run 3 of seed 0: wrong\n"
+    assert PROGRAM.main(["soak"]) == 1
+    assert capsys.readouterr().err == "python -m sim soak: failed: run 3 of seed 0: wrong\n"
 
 
 @pytest.mark.slow
@@ -126,4 +125,4 @@ def test_an_interrupt_is_one_line_and_status_130():
     time.sleep(5)
     process.send_signal(signal.SIGINT)
     printed, error = process.communicate(timeout=120)
-    assert (process.returncode, printed, error) == (130, "", "sim: interrupted\n")
+    assert (process.returncode, printed, error) == (130, "", "python -m sim soak: interrupted\n")

@@ -14,11 +14,11 @@ from tritloom.arch.errors import MismatchError
 from tritloom.arch.ternary import TRIT5
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
-from tritloom.sim.__main__ import SPEAKER, main
+from tritloom.sim.__main__ import PROGRAM
 from tritloom.sim.checkpoints.folder import open_folder
 from tritloom.sim.golden.decoder import Decoder, generate, golden_product
 from tritloom.sim.golden.decoder_shape import DecoderShape
-from tritloom.sim.run import speak
+from tritloom.sim.run import command, speak
 
 CONFIG = ArrayConfig(rows=1, cols=4, lanes=4, max_k=512)
 VOCABULARY = [*"abcdefgh ", "\n"]
@@ -74,7 +74,7 @@ def small(tmp_path_factory):
     }
     (source / "config.json").write_text(json.dumps(config))
     (source / "vocabulary.json").write_text(json.dumps(VOCABULARY))
-    assert main(["import", str(source), "-o", str(target)]) == 0
+    assert PROGRAM.main(["import", str(source), "-o", str(target)]) == 0
     return target
 
 
@@ -147,9 +147,11 @@ def test_a_token_that_is_not_the_golden_decoder_s_is_refused(small, folder, monk
 @pytest.mark.slow
 def test_the_trained_model_speaks_16_tokens(capsys):
     arguments = ["--tokens", "16", "--temperature", "0"]
-    assert main(["speak", "--prompt", "MACBETH.\nTo ", *arguments]) == 0
+    assert PROGRAM.main(["speak", "--prompt", "MACBETH.\nTo ", *arguments]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("MACBETH.\nTo " + golden_text(SPEAKER, "MACBETH.\nTo ", 16) + "\n")
+    assert said.startswith(
+        "MACBETH.\nTo " + golden_text(command.EXAMPLE_MODEL, "MACBETH.\nTo ", 16) + "\n"
+    )
     row = re.search(r"^all +(\d+) +([\d,]+) +([\d,]+) ", said, re.MULTILINE)
     assert int(row[1]) == 15 * 35
     assert row[2] == row[3]
@@ -172,16 +174,30 @@ def test_the_trained_model_speaks_16_tokens(capsys):
 def test_bad_input_gets_one_line(small, arguments, message, capsys):
     capsys.readouterr()
     defaults = ["--model", str(small), "--prompt", "a", "--tokens", "4", "--preset", "tiny"]
-    assert main(["speak", *defaults, *arguments]) == 2
+    assert PROGRAM.main(["speak", *defaults, *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("sim: ")
+    assert captured.err.startswith("python -m sim speak: error: ")
     assert captured.err.count("\n") == 1
     assert message in captured.err
 
 
+def test_the_example_speaks_from_any_folder_of_a_checkout(tmp_path, monkeypatch):
+    assert command.example_model() == command.EXAMPLE_MODEL
+    monkeypatch.chdir(tmp_path)
+    assert (command.example_model() / "manifest.json").is_file()
+
+
+def test_without_a_checkout_a_model_must_be_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "EXAMPLE_MODEL", tmp_path / "nowhere")
+    assert PROGRAM.main(["speak", "--prompt", "a"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("python -m sim speak: error: the package brings no model that speaks")
+
+
 def test_matrices_alone_do_not_speak(tmp_path, capsys):
     np.save(tmp_path / "w.npy", np.eye(4, dtype=np.float32))
-    assert main(["import", str(tmp_path / "w.npy"), "-o", str(tmp_path / "out")]) == 0
-    assert main(["speak", "--prompt", "a", "--model", str(tmp_path / "out")]) == 2
+    assert PROGRAM.main(["import", str(tmp_path / "w.npy"), "-o", str(tmp_path / "out")]) == 0
+    assert PROGRAM.main(["speak", "--prompt", "a", "--model", str(tmp_path / "out")]) == 2
     assert "has no config.json: it holds matrices" in capsys.readouterr().err

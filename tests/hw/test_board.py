@@ -18,7 +18,7 @@ from tritloom.arch.ternary import TRIT2
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
 from tritloom.hw.board.top import PORTS
-from tritloom.sim.__main__ import main
+from tritloom.sim.__main__ import PROGRAM
 from tritloom.sim.run import board as host
 from tritloom.sim.run.board import Board, BoardError, commands
 
@@ -138,10 +138,10 @@ class Stuck:
 
 def refused(arguments, capsys):
     """The one line on standard error of a command line that ends with status 2."""
-    assert main(["board", *arguments]) == 2
+    assert PROGRAM.main(["board", *arguments]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith("sim: ")
+    assert printed.err.startswith("python -m sim board: error: ")
     assert printed.err.count("\n") == 1
     return printed.err
 
@@ -161,7 +161,10 @@ def test_bad_input_gets_one_line(arguments, message, capsys):
 def test_missing_pyserial_gets_one_line(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "serial", None)
     line = refused(["--port", "x"], capsys)
-    assert line == "sim: pyserial is missing: install the package's `board` extra\n"
+    assert (
+        line
+        == "python -m sim board: error: pyserial is missing: install the package's `board` extra\n"
+    )
 
 
 def test_port_that_is_silent_gets_one_line(monkeypatch, capsys):
@@ -171,7 +174,7 @@ def test_port_that_is_silent_gets_one_line(monkeypatch, capsys):
     line = refused(["--port", name], capsys)
     os.close(ours)
     os.close(theirs)
-    assert line == f"sim: ulx3s at {name}: no answer to command 0x01\n"
+    assert line == f"python -m sim board: error: ulx3s at {name}: no answer to command 0x01\n"
 
 
 def test_port_that_vanishes_gets_one_line(monkeypatch, capsys):
@@ -179,5 +182,5 @@ def test_port_that_vanishes_gets_one_line(monkeypatch, capsys):
     ours, theirs = pty.openpty()
     name = os.ttyname(theirs)
     monkeypatch.setattr(host.Board, "restart", lambda board: os.close(ours) or board.link.read(1))
-    assert f"sim: ulx3s at {name}: " in refused(["--port", name], capsys)
+    assert f"python -m sim board: error: ulx3s at {name}: " in refused(["--port", name], capsys)
     os.close(theirs)

@@ -17,7 +17,7 @@ from tritloom.arch import layout
 from tritloom.arch.config import PRESETS, preset
 from tritloom.arch.errors import InputError
 from tritloom.arch.ternary import PACKINGS
-from tritloom.sim.__main__ import main
+from tritloom.sim.__main__ import PROGRAM
 from tritloom.sim.checkpoints.folder import open_folder
 from tritloom.sim.checkpoints.importer import trace_yaml
 from tritloom.sim.checkpoints.read import open_checkpoint
@@ -49,7 +49,7 @@ def source(tmp_path, tiny):
 def imported_once(tmp_path_factory, bitnet_class):
     folder = tmp_path_factory.mktemp("imported")
     source = bitnet_class().write_hf(folder / "source")
-    assert main(["import", str(source), "-o", str(folder / "out")]) == 0
+    assert PROGRAM.main(["import", str(source), "-o", str(folder / "out")]) == 0
     return folder / "out"
 
 
@@ -183,9 +183,9 @@ def test_hex_has_the_beats_of_bin(tmp_path, source):
 
 def test_importing_twice_gives_the_same_bytes(tmp_path, source):
     for out in ("a", "b"):
-        assert main(["import", str(source), "-o", str(tmp_path / out), "--hex"]) == 0
+        assert PROGRAM.main(["import", str(source), "-o", str(tmp_path / out), "--hex"]) == 0
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    assert main(["import", str(source), "-o", str(tmp_path / "a"), "--hex"]) == 0
+    assert PROGRAM.main(["import", str(source), "-o", str(tmp_path / "a"), "--hex"]) == 0
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
     text = "".join(map(str, contents(tmp_path / "a").values()))
     assert str(tmp_path) not in text
@@ -223,7 +223,7 @@ def test_vocabulary_is_carried_over(tmp_path, source):
 
 
 def test_command_prints_a_summary_and_nothing_else(tmp_path, source, tiny, capfd):
-    assert main(["import", str(source), "-o", str(tmp_path / "out")]) == 0
+    assert PROGRAM.main(["import", str(source), "-o", str(tmp_path / "out")]) == 0
     captured = capfd.readouterr()
     trits = sum(array.size for array in tiny.trits.values())
     packed = sum(path.stat().st_size for path in (tmp_path / "out" / "weights").iterdir())
@@ -252,7 +252,7 @@ def test_energy_model_prices_the_trace_of_a_model(imported, source):
 def test_energy_model_prices_the_trace_of_a_matrix(tmp_path):
     source = tmp_path / "w: \N{GRINNING FACE} #1.safetensors"
     save_file({"a: b #c": np.ones((8, 12), np.float32)}, source)
-    assert main(["import", str(source), "-o", str(tmp_path / "out")]) == 0
+    assert PROGRAM.main(["import", str(source), "-o", str(tmp_path / "out")]) == 0
     assert ledger(tmp_path / "out" / "trace.yaml")["name"] == "w: \N{GRINNING FACE} #1"
     assert not (tmp_path / "out" / "config.json").exists()
     assert not (tmp_path / "out" / "floats.safetensors").exists()
@@ -278,8 +278,10 @@ def test_trace_of_a_folder_has_its_whole_name(tmp_path, tiny):
 
 def test_source_whose_name_would_spoil_a_listing_is_refused(tmp_path, tiny, capsys):
     source = tiny.write_hf(tmp_path / "a\nb")
-    assert main(["import", str(source), "-o", str(tmp_path / "out")]) == 2
-    assert re.fullmatch("sim: 'a\\\\nb' is no name[^\n]*\n", capsys.readouterr().err)
+    assert PROGRAM.main(["import", str(source), "-o", str(tmp_path / "out")]) == 2
+    assert re.fullmatch(
+        "python -m sim import: error: 'a\\\\nb' is no name[^\n]*\n", capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -293,9 +295,9 @@ def test_source_whose_name_would_spoil_a_listing_is_refused(tmp_path, tiny, caps
     ],
 )
 def test_wrong_arguments_get_one_line_and_status_2(tmp_path, source, capsys, arguments, message):
-    assert main(["import", str(source), "-o", str(tmp_path / "out"), *arguments]) == 2
+    assert PROGRAM.main(["import", str(source), "-o", str(tmp_path / "out"), *arguments]) == 2
     captured = capsys.readouterr()
-    assert re.fullmatch(f"sim: [^\n]*{message}[^\n]*\n", captured.err)
+    assert re.fullmatch(f"python -m sim import: error: [^\n]*{message}[^\n]*\n", captured.err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
@@ -311,7 +313,7 @@ def test_damage_found_late_leaves_nothing_behind(tmp_path, tiny, capsys, damage)
     else:
         tensors["model.norm.weight"] = np.full(8, 1e300)
     source = tiny.write_hf(tmp_path / "source", tensors)
-    assert main(["import", str(source), "-o", str(tmp_path / "deep" / "out")]) == 2
+    assert PROGRAM.main(["import", str(source), "-o", str(tmp_path / "deep" / "out")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert list((tmp_path / "deep").iterdir()) == []
 
@@ -319,15 +321,15 @@ def test_damage_found_late_leaves_nothing_behind(tmp_path, tiny, capsys, damage)
 def test_damaged_source_leaves_the_older_folder_alone(tmp_path, imported, source):
     before = contents(imported)
     (source / "model.safetensors").write_bytes(b"")
-    assert main(["import", str(source), "-o", str(imported)]) == 2
+    assert PROGRAM.main(["import", str(source), "-o", str(imported)]) == 2
     assert contents(imported) == before
 
 
 @pytest.mark.parametrize("odd", ["notes.txt", "weights/notes.txt"])
 def test_folder_with_files_of_others_is_not_replaced(imported, source, capsys, odd):
     (imported / odd).write_text("mine")
-    assert main(["import", str(source), "-o", str(imported)]) == 2
-    assert re.fullmatch("sim: [^\n]*\n", capsys.readouterr().err)
+    assert PROGRAM.main(["import", str(source), "-o", str(imported)]) == 2
+    assert re.fullmatch("python -m sim import: error: [^\n]*\n", capsys.readouterr().err)
     assert (imported / odd).read_text() == "mine"
 
 
@@ -340,7 +342,7 @@ def test_what_is_no_model_folder_is_not_replaced(tmp_path, source, capsys, kind)
         target.mkdir()
         (target / "manifest.json").write_text("{}")
     before = contents(tmp_path)
-    assert main(["import", str(source), "-o", str(target)]) == 2
+    assert PROGRAM.main(["import", str(source), "-o", str(target)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert contents(tmp_path) == before
 
@@ -348,8 +350,10 @@ def test_what_is_no_model_folder_is_not_replaced(tmp_path, source, capsys, kind)
 def test_full_disk_is_found_before_writing(tmp_path, source, capsys, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=100)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    assert main(["import", str(source), "-o", str(tmp_path / "out")]) == 2
-    assert re.fullmatch("sim: [^\n]* but its disk has 100\n", capsys.readouterr().err)
+    assert PROGRAM.main(["import", str(source), "-o", str(tmp_path / "out")]) == 2
+    assert re.fullmatch(
+        "python -m sim import: error: [^\n]* but its disk has 100\n", capsys.readouterr().err
+    )
     assert not (tmp_path / "out").exists()
 
 
