@@ -46,7 +46,7 @@ area: $(VENV)/.installed-fpga  ## our PE beside plainer ones, placed and routed 
 	$(PY) -m hw area
 
 asap7: $(STAMP)  ## PEs and baselines in 7 nm cells, LIBERTY="FILES of ASAP7" (17 minutes)
-	$(PY) -m sim asap7 --jobs 2 --liberty $(LIBERTY) $(ASAP7)
+	$(PY) -m sim asap7 --jobs 2 --liberty $(LIBERTY) $(or $(ASAP7),--update)
 
 bitstream: PRESET = tiny
 bitstream: $(VENV)/.installed-fpga  ## a core on a ULX3S, PRESET=tiny, to build/fpga/tiny_ulx3s.bit (2 minutes)

@@ -77,6 +77,11 @@ def asap7_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="without cells of drive strengths below 1",
     )
+    parser.add_argument(
+        "--update",
+        action="store_true",
+        help="also write the energy model's cost table and the figures that it is made of",
+    )
     jobs_argument(parser)
     out_argument(parser, "build/asap7")
 
@@ -92,6 +97,7 @@ def run_asap7(options: argparse.Namespace) -> None:
         quick=options.quick,
         half_drive=options.half_drive,
         jobs=options.jobs,
+        update=options.update,
     )
     print_files(files)
 

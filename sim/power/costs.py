@@ -1,8 +1,12 @@
-"""A cost table for the energy model (`energy_model/costs/table.py`), of netlists as priced."""
+"""A cost table for the energy model (`energy_model/costs/table.py`), out of netlists as priced.
+
+`figures` takes from a whole run the few numbers that the table rests on, and `costs_yaml` makes the
+table's file of them. The repository keeps both, so that one can be held to the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -13,9 +17,24 @@ from .price import Priced
 # What the cost table takes: our PE with shared act registers, and the multiply-accumulates.
 PRICED_AT = 1e9
 PRICED_LANES, PRICED_COLUMNS = 64, 8
+# Kind of each design and the operands on which it was simulated.
+OPERANDS = {
+    "ternary": "uniform",
+    "int8 MAC": "uniform",
+    "FP16 multiply": "normal",
+    "FP16 multiply to FP32": "normal",
+    "FP16 MAC": "normal",
+    "FP16 MAC, FP32 sum": "normal",
+}
+ZERO_SHARE = 1 / 3
+HEADER = (
+    "# Energies of this project's own netlists in ASAP7 (docs/asap7.md): written by `make asap7`.\n"
+)
 
 
-def _find(done, kind, *, lanes=1, columns=1) -> Priced:
+def _find(done: Sequence[Priced], kind: str) -> Priced:
+    ours = kind == "ternary"
+    lanes, columns = (PRICED_LANES, PRICED_COLUMNS) if ours else (1, 1)
     for made in done:
         config = made.design.config
         if (made.design.kind, made.design.clock_hz) != (kind, PRICED_AT):
@@ -25,38 +44,68 @@ def _find(done, kind, *, lanes=1, columns=1) -> Priced:
     raise LookupError(f"{kind} was not priced at {PRICED_AT / 1e6:.0f} MHz")
 
 
-def _arithmetic(made: Priced, operands: str, share: float | None = None) -> np.ndarray:
-    """(low, nominal, high) of gates and their nets, in joules per operation."""
-    each = made.energy(operands, share)
-    splits = each.settled.low, each.settled.nominal, each.glitching.high
-    return np.array([split.arithmetic_j for split in splits])
+def figures(done: Sequence[Priced]) -> dict:
+    """Figures of netlists on which the cost table rests, for JSON.
+
+    Of each kind in `OPERANDS`, per operation: joules of gates and their nets (`arithmetic_j`), of
+    registers and clock (`held_j`), each low, nominal and high; all joules, nominal; flip-flops; and
+    bits of the adders of a whole PE.
+
+    Raises
+    ------
+    LookupError
+        A design is missing.
+    """
+    designs, libraries = {}, set()
+    for kind, operands in OPERANDS.items():
+        made = _find(done, kind)
+        one = made.energy(operands, ZERO_SHARE if kind == "ternary" else None)
+        if one is None:
+            raise LookupError(f"{kind} was not simulated on {operands} operands")
+        libraries.add(one.settled.library)
+        splits = one.settled.low, one.settled.nominal, one.glitching.high
+        config = made.design.config
+        adds = tree_adds(config.lanes, config.act_bits)
+        designs[kind] = {
+            "lanes": config.lanes,
+            "columns": config.cols,
+            "adder_bits": sum(width * count for width, count in adds.items()) + config.psum_bits,
+            "flip_flops": made.flip_flops,
+            "arithmetic_j": [split.arithmetic_j for split in splits],
+            "held_j": [split.registers_j + split.clock_j for split in splits],
+            "nominal_j": one.nominal_j,
+        }
+    (library,) = libraries
+    return {
+        "library": library,
+        "clock_hz": PRICED_AT,
+        "zero_share": ZERO_SHARE,
+        "tier": "DERIVED",
+        "designs": designs,
+    }
 
 
-def costs(done: Sequence[Priced], *, library: str) -> dict:
-    """A cost table for the energy model (`energy_model/costs/table.py`), of netlists as priced.
+def costs(found: Mapping) -> dict:
+    """Content of a cost table, out of `figures`.
 
     An addition of our tree costs in proportion to its width, selects included, so that all of a
     PE's additions together cost what its gates do. What an FP16 MAC costs beyond its multiplier is
     its adder.
     """
-    ours = _find(done, "ternary", lanes=PRICED_LANES, columns=PRICED_COLUMNS)
-    gates = _arithmetic(ours, "uniform", 1 / 3)
-    adds = tree_adds(PRICED_LANES, ours.design.config.act_bits)
-    bits = sum(width * count for width, count in adds.items()) + ours.design.config.psum_bits
-    bit = gates * PRICED_LANES / bits
-    mac = _arithmetic(_find(done, "int8 MAC"), "uniform")
-    half = _arithmetic(_find(done, "FP16 multiply"), "normal")
-    exact = _arithmetic(_find(done, "FP16 multiply to FP32"), "normal")
-    fp16 = _arithmetic(_find(done, "FP16 MAC"), "normal")
-    fp32 = _arithmetic(_find(done, "FP16 MAC, FP32 sum"), "normal")
-    each = ours.energy("uniform", 1 / 3)
-    held = np.array(
-        [
-            split.registers_j + split.clock_j
-            for split in (each.settled.low, each.settled.nominal, each.glitching.high)
-        ]
+    designs = found["designs"]
+    ours = designs["ternary"]
+    lanes, bits = ours["lanes"], ours["adder_bits"]
+    gates, mac, half, exact, fp16, fp32 = (
+        np.array(designs[kind]["arithmetic_j"])
+        for kind in (
+            *("ternary", "int8 MAC", "FP16 multiply", "FP16 multiply to FP32"),
+            *("FP16 MAC", "FP16 MAC, FP32 sum"),
+        )
     )
-    where = f"netlists in {library}, python -m sim asap7"
+    bit = gates * lanes / bits
+    held = np.array(ours["held_j"])
+    # A library comes in several files, of which one gives it its name.
+    where = f"netlists in {found['library']} and its companions, python -m sim asap7"
     joules = {
         "select": (0 * bit, "in the additions behind it"),
         "add_int8": (8 * bit, "8 bits of the adder tree, selects and accumulator included"),
@@ -77,19 +126,20 @@ def costs(done: Sequence[Priced], *, library: str) -> dict:
         "PROJECTED",
     )
     entries["hop_bits"] = _entry(
-        held / ours.flip_flops,
+        held / ours["flip_flops"],
         "pJ/bit",
         f"flip-flops and clock of the PE for each of its bits; {where}",
         "DERIVED",
     )
-    whole = _find(done, "FP16 MAC").energy("normal").nominal_j / each.nominal_j
+    whole = designs["FP16 MAC"]["nominal_j"] / ours["nominal_j"]
     note = (
-        f"the netlists: an FP16 multiply-accumulate's gates take {_of(fp16) * 1e15:.0f} fJ, a "
-        f"ternary one's {_of(gates) * 1e15:.2f} fJ, {_of(fp16) / _of(gates):.1f} times less; with "
-        f"registers and clock {whole:.1f} times less; not 71.4. The paper prices a ternary "
-        f"operation as one 8-bit addition, 7 fJ; here that is {_of(8 * bit) * 1e15:.2f} fJ, but "
-        f"an operation takes {bits / PRICED_LANES:.1f} bits of adders with its part of the "
-        f"accumulator, and FP16 takes {_of(fp16) / 0.5e-12:.2f} of the paper's 0.50 pJ"
+        f"the netlists: an FP16 multiply-accumulate's gates take {_nominal(fp16) * 1e15:.0f} fJ, a "
+        f"ternary one's {_nominal(gates) * 1e15:.2f} fJ, {_nominal(fp16) / _nominal(gates):.1f} "
+        f"times less; with registers and clock {whole:.1f} times less; not 71.4. The paper prices "
+        f"a ternary operation as one 8-bit addition, 7 fJ; here that is "
+        f"{_nominal(8 * bit) * 1e15:.2f} fJ, but an operation takes {bits / lanes:.1f} bits of "
+        f"adders with its part of the accumulator, and FP16 takes {_nominal(fp16) / 0.5e-12:.2f} "
+        "of the paper's 0.50 pJ"
     )
     return {
         "name": "asap7",
@@ -101,8 +151,15 @@ def costs(done: Sequence[Priced], *, library: str) -> dict:
     }
 
 
-def _of(levels) -> float:
-    """The nominal one of three."""
+def costs_yaml(found: Mapping) -> str:
+    """Text of the cost table's file, out of `figures`."""
+    import yaml
+
+    return HEADER + yaml.safe_dump(costs(found), sort_keys=False, width=100)
+
+
+def _nominal(levels: np.ndarray) -> float:
+    """The middle one of low, nominal and high."""
     return float(levels[1])
 
 

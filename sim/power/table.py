@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tritloom.arch.errors import InputError
 from tritloom.arch.files import write_files
 from tritloom.console.progress import status
 from tritloom.console.sheet import Sheet, Table, render, show
 from tritloom.hw.cells import liberty, mapping, timer
 
-from .costs import costs
+from .costs import costs_yaml, figures
 from .designs import quick_designs, search_designs, table_designs
 from .price import Priced, measure
 
@@ -36,6 +37,10 @@ def as_json(done: Sequence[Priced]) -> str:
     return json.dumps(told, indent=1, default=str) + "\n"
 
 
+# Where a checkout keeps what the cost table is made of, and the table itself.
+ROOT = Path(__file__).parents[2]
+FIGURES, COSTS = Path("docs/asap7.json"), Path("energy_model/data/costs_asap7.yaml")
+PLOT = Path("docs/asap7.svg")
 HEADERS = (
     *("design", ">clock MHz", ">met at MHz", ">um2/op", ">gates", ">registers", "operands"),
     *(">fJ/op", ">low", ">glitching", ">high", ">arithmetic", ">registers", ">clock", ">leakage"),
@@ -117,8 +122,25 @@ def run(
     quick: bool,
     half_drive: bool,
     jobs: int,
+    update: bool = False,
 ) -> tuple[Path, ...]:
-    """Price everything, print a table and write it to `out`."""
+    """Price everything, print a table and write it to `out`.
+
+    Parameters
+    ----------
+    update : bool
+        Write `FIGURES`, `COSTS` and `PLOT` of the checkout too.
+
+    Raises
+    ------
+    InputError
+        The files are no library, or `update` is asked for where there is no checkout, or of a run
+        that prices too little for a table of costs.
+    """
+    if update and quick:
+        raise InputError("three designs are too few for a table of costs: --update without --quick")
+    if update and not (ROOT / FIGURES.parent).is_dir():
+        raise InputError(f"no checkout to update: there is no folder {ROOT / FIGURES.parent}")
     without = () if half_drive else (liberty.HALF_DRIVE,)
     designs = quick_designs() if quick else [*table_designs(), *search_designs()]
     with status("mapping") as tell:
@@ -130,13 +152,16 @@ def run(
     sheet = priced_sheet(done)
     show(sheet)
     texts = {"asap7.json": as_json(done), "asap7.md": render(sheet, "markdown") + "\n"}
+    kept = {}
     if not quick and any(made.energies for made in done):
-        import yaml
-
-        (report,) = {each.settled.library for made in done for each in made.energies}
-        text = yaml.safe_dump(costs(done, library=report), sort_keys=False, width=100)
-        texts["costs_asap7.yaml"] = text
+        found = figures(done)
+        kept = {FIGURES: json.dumps(found, indent=1) + "\n", COSTS: costs_yaml(found)}
+        texts[COSTS.name] = kept[COSTS]
         with tempfile.TemporaryDirectory() as scratch:
-            plot(done, Path(scratch, "asap7.svg"))
-            texts["asap7.svg"] = Path(scratch, "asap7.svg").read_bytes()
-    return write_files(out, texts)
+            plot(done, Path(scratch, PLOT.name))
+            texts[PLOT.name] = kept[PLOT] = Path(scratch, PLOT.name).read_bytes()
+    written = write_files(out, texts)
+    if update:
+        for file, text in kept.items():
+            written += write_files(ROOT / file.parent, {file.name: text})
+    return written

@@ -9,9 +9,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-import yaml
 
 from tritloom.arch.counts import tree_adds
+from tritloom.arch.errors import InputError
+from tritloom.arch.files import read_json
 from tritloom.console.sheet import render
 from tritloom.energy_model.costs.table import load_costs
 from tritloom.sim.power import costs, designs, energy, price, table
@@ -93,7 +94,7 @@ def done():
 
 def test_cost_table_gives_back_the_energies_that_it_comes_from(done, tmp_path):
     path = tmp_path / "costs.yaml"
-    path.write_text(yaml.safe_dump(costs.costs(done, library="mini")))
+    path.write_text(costs.costs_yaml(costs.figures(done)))
     prices = load_costs(str(path))
 
     def nominal(action):
@@ -110,9 +111,14 @@ def test_cost_table_gives_back_the_energies_that_it_comes_from(done, tmp_path):
     assert "not 71.4" in prices.note
 
 
+def test_committed_cost_table_is_what_the_committed_figures_give():
+    found = read_json(table.ROOT / table.FIGURES)
+    assert (table.ROOT / table.COSTS).read_text() == costs.costs_yaml(found)
+
+
 def test_cost_table_needs_what_it_is_made_of(done):
     with pytest.raises(LookupError, match="FP16 MAC was not priced at 1000 MHz"):
-        costs.costs([each for each in done if each.design.kind != "FP16 MAC"], library="mini")
+        costs.figures([each for each in done if each.design.kind != "FP16 MAC"])
 
 
 def test_table_has_a_row_for_each_kind_of_operands(done):
@@ -153,6 +159,32 @@ def test_run_writes_what_was_priced(quick, done, monkeypatch, tmp_path, capsys):
     if not quick:
         assert load_costs(str(tmp_path / "costs_asap7.yaml")).joules("mul_fp16").nominal > 0
         assert ElementTree.fromstring(files["asap7.svg"]).tag.endswith("svg")
+
+
+def test_an_update_writes_what_the_checkout_keeps(done, monkeypatch, tmp_path):
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(table, "ROOT", tmp_path)
+    monkeypatch.setattr(table, "measure", lambda *_, **__: done)
+    out = tmp_path / "out"
+    files = table.run([MINI], out=out, quick=False, half_drive=True, jobs=1, update=True)
+    kept = [tmp_path / file for file in (table.FIGURES, table.COSTS, table.PLOT)]
+    assert list(files[-3:]) == kept
+    figures = read_json(kept[0])
+    assert figures == costs.figures(done)
+    assert kept[1].read_text() == costs.costs_yaml(figures)
+    assert kept[1].read_text() == (out / "costs_asap7.yaml").read_text()
+    assert kept[2].read_bytes() == (out / "asap7.svg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("quick", "message"), [(True, "--update without --quick"), (False, "no checkout to update")]
+)
+def test_an_update_that_cannot_be_is_refused_before_the_work(quick, message, monkeypatch, tmp_path):
+    monkeypatch.setattr(table, "ROOT", tmp_path)
+    options = {"quick": quick, "half_drive": True, "jobs": 1, "update": True}
+    with pytest.raises(InputError, match=message):
+        table.run([MINI], out=tmp_path / "out", **options)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
