@@ -7,12 +7,14 @@ port of every cycle (`sim/bench/lockstep.py`), with one small Gemm streaming thr
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from tritloom.arch import streams, ternary
 from tritloom.arch.config import ArrayConfig, Dataflow, preset
+from tritloom.arch.errors import InputError
 from tritloom.arch.files import write_files
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
@@ -118,7 +120,15 @@ def text(dataflow: Dataflow) -> str:
 
 
 def svg(source: str) -> str:
-    """WaveDrom's drawing of such JSON, one element a line, on white also where a page is dark."""
+    """WaveDrom's drawing of such JSON, one element a line, on white also where a page is dark.
+
+    Raises
+    ------
+    InputError
+        WaveDrom is not installed.
+    """
+    if find_spec("wavedrom") is None:
+        raise InputError("WaveDrom is missing: install the package's `docs` extra")
     import wavedrom
 
     drawing = wavedrom.render(source).tostring().replace("><", ">\n<")

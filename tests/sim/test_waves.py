@@ -11,6 +11,7 @@ from tritloom.arch import timing
 from tritloom.arch.config import Dataflow
 from tritloom.arch.streams import join_psums
 from tritloom.arch.tiling import make_plan
+from tritloom.sim.__main__ import PROGRAM
 from tritloom.sim.figures import waves
 
 FOLDER = Path(__file__).parents[2] / "docs" / "waves"
@@ -26,6 +27,14 @@ def test_committed_wave_is_what_the_run_gives(dataflow):
 def test_committed_drawing_is_that_of_the_wave(dataflow):
     source = (FOLDER / f"{dataflow}.json").read_text()
     assert (FOLDER / f"{dataflow}.svg").read_text() == waves.svg(source)
+
+
+def test_without_wavedrom_the_command_is_refused_in_a_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(waves, "find_spec", lambda name: None)
+    assert PROGRAM.main(["waves", "--out", str(tmp_path)]) == 2
+    missing = "WaveDrom is missing: install the package's `docs` extra"
+    assert capsys.readouterr().err == f"python -m sim waves: error: {missing}\n"
+    assert not list(tmp_path.iterdir())
 
 
 def lines(dataflow):
