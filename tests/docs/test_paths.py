@@ -18,7 +18,7 @@ NAMED = re.compile(rf"(?<![\w./*-])(?:{'|'.join(FOLDERS)})/[\w./*-]*[\w*]")
 # A module or a member of one, as `arch.timing` or `tritloom.arch.timing.skew`.
 DOTTED = re.compile(r"`(?:tritloom\.)?((?:arch|console|energy_model|hw|sim)(?:\.\w+)+)[`(]")
 MODULE_RUN = re.compile(r"python -m ((?:arch|docs|energy_model|hw|sim|tests|tritloom)[\w.]*\w)")
-COMMAND_RUN = re.compile(r"python -m (hw|energy_model) ([a-z][\w-]*)")
+COMMAND_RUN = re.compile(r"python -m (hw|sim|energy_model) ([a-z][\w-]*)")
 MADE = re.compile(r"(?:^    |[`(])make ((?!it\b)[a-z][\w-]*)", re.MULTILINE)
 
 

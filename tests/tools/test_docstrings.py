@@ -6,11 +6,8 @@ import pytest
 
 from tests.tools.docstrings import ROOT, fault, faults, sources
 
-# A room whose first lines are still being mended; this goes when they are.
-LEFT = "sim"
 
-
-@pytest.mark.parametrize("path", [p for p in sources() if p.parts[0] != LEFT], ids=str)
+@pytest.mark.parametrize("path", sources(), ids=str)
 def test_first_lines_stand_alone(path):
     assert list(faults((ROOT / path).read_text())) == []
 
