@@ -139,7 +139,7 @@ scalesim: $(STAMP) $(SCALESIM)/.installed  ## our cycles and time beside those o
 sweep: $(STAMP)  ## Pareto front of the machines in SWEEP=examples/sweep.yaml (seconds)
 	$(PY) -m energy_model sweep $(SWEEP)
 
-bench: $(STAMP)  ## the figures that the README quotes (10 minutes)
+bench: $(STAMP)  ## the figures that the pages quote (10 minutes)
 	$(PY) -m sim bench
 
 docs: $(VENV)/.installed-docs  ## the book, warnings as errors, into build/docs/html (half a minute)
