@@ -205,6 +205,5 @@ def modules(config: ArrayConfig, *, prefix: str) -> Modules:
         f"{prefix}_row": Row(config, prefix=prefix),
         prefix: OutputStationaryArray(config, prefix=prefix),
         **stacks(config, prefix=prefix),
-        **delay.modules(width=acts, blocks=config.rows, prefix=prefix),
-        **delay.modules(width=trits, blocks=config.hops, prefix=prefix),
+        **delay.modules((acts, config.rows), (trits, config.hops), prefix=prefix),
     }

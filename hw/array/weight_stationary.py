@@ -354,7 +354,10 @@ def modules(config: ArrayConfig, *, prefix: str) -> Modules:
 
     The order decides how Yosys numbers unnamed wires, hence the text of the Verilog.
     """
-    trits, psums = config.lanes * 2, config.psum_bits
+    acts = config.lanes * config.act_bits, config.rows
+    trits, psums = (
+        (config.cols_per_hop * bits, config.hops) for bits in (config.lanes * 2, config.psum_bits)
+    )
     return {
         f"{prefix}_pe": WeightStationaryPE(config),
         f"{prefix}_hop": WeightStationaryHop(config, prefix=prefix),
@@ -362,7 +365,5 @@ def modules(config: ArrayConfig, *, prefix: str) -> Modules:
         prefix: WeightStationaryArray(config, prefix=prefix),
         f"{prefix}_psum_buffer": psum_buffer(config),
         **stacks(config, prefix=prefix),
-        **delay.modules(width=config.lanes * config.act_bits, blocks=config.rows, prefix=prefix),
-        **delay.modules(width=config.cols_per_hop * trits, blocks=config.hops, prefix=prefix),
-        **delay.modules(width=config.cols_per_hop * psums, blocks=config.hops, prefix=prefix),
+        **delay.modules(acts, trits, psums, prefix=prefix),
     }

@@ -53,11 +53,17 @@ def delay_name(prefix: str, *, width: int, cycles: int) -> str:
     return f"{prefix}_delay_{width}x{cycles}"
 
 
-def modules(*, width: int, blocks: int, prefix: str) -> Modules:
-    """The delay lines of a side of `blocks` words, for `staggered`."""
+def modules(*sides: tuple[int, int], prefix: str) -> Modules:
+    """The delay lines of sides, each (bits of a word, words), for `staggered`.
+
+    Sides of equal width share their lines: Amaranth warns of a component that is made in vain.
+    """
+    shapes = dict.fromkeys(
+        (width, 1 << bit) for width, blocks in sides for bit in range((blocks - 1).bit_length())
+    )
     return {
-        delay_name(prefix, width=width, cycles=1 << bit): Delay(width=width, cycles=1 << bit)
-        for bit in range((blocks - 1).bit_length())
+        delay_name(prefix, width=width, cycles=cycles): Delay(width=width, cycles=cycles)
+        for width, cycles in shapes
     }
 
 

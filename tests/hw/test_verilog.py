@@ -1,10 +1,12 @@
 """hw.verilog: what the generator emits, read back by Yosys and from the command line."""
 
+import gc
 import itertools
 import json
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -32,6 +34,17 @@ def rtl(request, dataflow):
 
 def modules(verilog):
     return re.findall(r"^module (\S+)\(", verilog, re.MULTILINE)
+
+
+@pytest.mark.parametrize("dataflow", Dataflow)
+def test_no_component_is_made_in_vain_where_sides_are_equally_wide(dataflow):
+    # Acts and trits of 2 bits, psums as wide as two of them.
+    changes = {"act_bits": 2, "max_k": 2, "dataflow": dataflow}
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        generate(config(3, 3, 1, **changes))
+        gc.collect()
+    assert [str(each.message) for each in warned] == []
 
 
 def test_a_long_line_is_broken_between_tokens(monkeypatch):
