@@ -90,7 +90,7 @@ coverage-python: $(SUITE) $(VENV)/.installed-torch  ## branches of our Python th
 lint: $(STAMP)  ## ruff, check and format; mypy, where rooms have no more errors than before (half a minute)
 	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m tests.tools.typecheck
 
-presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (17 minutes)
+presets: $(STAMP)  ## every preset, either dataflow: lint and co-simulation (35 minutes)
 	$(PY) -m pytest tests/hw/test_lint.py sim/bench/test_core.py -k "warned_of or presets_run"
 
 floats: $(STAMP)  ## floating-point baselines, 10 million pairs of operands each, against NumPy (1 minute)
