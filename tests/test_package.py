@@ -15,6 +15,7 @@ import pytest
 
 from tests.tools.rooms import PACKAGES, is_test
 from tritloom.__main__ import PROGRAM
+from tritloom.sim.run.command import EXAMPLE_MODEL, PACKAGED_MODEL
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -45,11 +46,16 @@ def source_files():
             if not path.is_file() or path.suffix == ".pyc" or is_test(place):
                 continue
             found[place if name == "tritloom" else Path("tritloom", place)] = path
+    for path in sorted((ROOT / EXAMPLE_MODEL).rglob("*")):
+        if path.is_file():
+            place = path.relative_to(ROOT / EXAMPLE_MODEL)
+            found[Path("tritloom", PACKAGED_MODEL, place)] = path
     return found
 
 
 def test_listed_packages_are_the_folders_with_source():
     folders = {path.parent for path in source_files() if path.suffix == ".py"}
+    folders.add(Path("tritloom", PACKAGED_MODEL))
     assert sorted(SETTINGS["tool"]["setuptools"]["packages"]) == sorted(
         ".".join(folder.parts) for folder in folders
     )
@@ -57,6 +63,7 @@ def test_listed_packages_are_the_folders_with_source():
 
 def test_every_top_folder_has_its_place_in_the_package():
     wanted = {"tritloom" if name == "tritloom" else f"tritloom.{name}": name for name in PACKAGES}
+    wanted[f"tritloom.{PACKAGED_MODEL}"] = str(EXAMPLE_MODEL)
     assert SETTINGS["tool"]["setuptools"]["package-dir"] == wanted
 
 
@@ -107,6 +114,7 @@ def wheel(tmp_path_factory):
     for name in PACKAGES:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    shutil.copytree(ROOT / EXAMPLE_MODEL, source / EXAMPLE_MODEL)
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     pip("wheel", "--no-deps", "--wheel-dir", str(out), str(source))
@@ -198,6 +206,13 @@ def test_command_that_prints_runs_in_a_read_only_folder(installed, command, prin
     done = installed.run("tritloom", *command.split())
     assert (done.returncode, done.stderr) == (0, "")
     assert printed.lower() in done.stdout.lower()
+
+
+@pytest.mark.slow
+def test_the_installed_model_speaks_in_a_read_only_folder(installed):
+    done = installed.run("tritloom", "speak", "--prompt", "MACBETH.", "--tokens", "10")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("MACBETH.")
 
 
 @pytest.mark.slow

@@ -19,8 +19,9 @@ from tritloom.sim.options import (
     seed_argument,
 )
 
-# A small BitNet of our own (examples/train), which a checkout has and a wheel has not.
+# A small BitNet of our own (examples/train): its folder in a checkout and in an installed package.
 EXAMPLE_MODEL = Path("examples/shakespeare/model")
+PACKAGED_MODEL = Path("example_model")
 
 
 def demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +85,7 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="FOLDER",
-        help=f"that `import` wrote [{EXAMPLE_MODEL} of the source]",
+        help=f"that `import` wrote [{EXAMPLE_MODEL} of the source, or the copy that is installed]",
     )
     parser.add_argument("--tokens", type=int, default=100, metavar="N", help="[%(default)s]")
     parser.add_argument(
@@ -113,8 +114,9 @@ def run_speak(options: argparse.Namespace) -> None:
 
 
 def example_model() -> Path:
-    """Folder of the model that comes with the source; `InputError` where that is not at hand."""
-    for folder in (EXAMPLE_MODEL, Path(__file__).parents[2] / EXAMPLE_MODEL):
+    """Folder of the model that comes with Tritloom; `InputError` where that is not at hand."""
+    here = Path(__file__).parents[2]
+    for folder in (EXAMPLE_MODEL, here / EXAMPLE_MODEL, here / PACKAGED_MODEL):
         if folder.is_dir():
             return folder
     raise InputError("the package brings no model that speaks: give --model, a folder of `import`")
