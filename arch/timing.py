@@ -19,7 +19,7 @@ from .ternary import Packing
 from .tiling import Plan, WeightStationaryPlan
 
 # Registers that a slice passes in the PE of the corner: the accumulator and the drain register.
-# Those before the selects are config.input_stages, the adder tree's own config.tree_stages.
+# config.input_stages counts the registers before the selects, config.tree_stages the adder tree's.
 ACCUMULATE, LOAD = 1, 1
 # Cycles from the core's first beat of weights to the first slice of trits: a group of beats.
 UNPACK = BEATS

@@ -241,7 +241,7 @@ def _escaped(text: str) -> str:
     )
 
 
-# By the name in the comment that opens a table.
+# The tables by the name in the comment that opens each.
 TABLES: dict[str, Callable[[], str]] = {
     "names": names,
     "reference": reference,

@@ -79,7 +79,7 @@ def test_after_a_signal_files_are_whole_or_absent_and_a_rerun_is_right(undisturb
         time.sleep(share * seconds)
         process.send_signal(sent)
         _, error = process.communicate(timeout=120)
-        # By the signal itself where Python is still importing.
+        # Where Python is still importing, the signal itself ends it.
         assert process.returncode in (0, 130, -sent), error
         assert process.returncode != 130 or re.fullmatch(
             r"python -m (hw|sim)( \w+)?: interrupted\n", error
@@ -109,7 +109,7 @@ def test_objects_that_a_killed_compiler_cut_short_are_compiled_anew(undisturbed)
 
 def test_without_room_there_is_one_line_and_no_file(undisturbed, tmp_path):
     name, *_ = undisturbed
-    # Those that compile shall come as far as the compiler.
+    # Commands that compile get enough room to come as far as the compiler.
     room = 500_000 if name in COMPILING else 4096
 
     def no_room():

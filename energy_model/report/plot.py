@@ -134,7 +134,7 @@ def _roofline(axes, report: Report) -> None:
             [layer.ops_per_s for layer in layers],
             color=LLAMA_COLOUR if system == SYSTEMS[0] else BITNET_COLOUR,
             marker=_MARKERS[phase],
-            # Of two in one place both are seen.
+            # Markers differ in size, so that both are seen where they fall together.
             s=90 if system == SYSTEMS[0] else 25,
             label=f"{system}, {phase}",
             zorder=3,

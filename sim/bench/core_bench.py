@@ -33,7 +33,7 @@ from .lockstep import VALUES, operands
 from .scenarios import CORE_SCENARIOS
 
 PERIOD_NS = 2
-# Of all tests.
+# Bins that all tests of a simulation have hit.
 HITS = Counter()
 
 
@@ -306,7 +306,7 @@ async def runs_are_right_and_counted(dut, scenario):
         else:
             assert wanted <= cycles <= wanted + bench.held, f"{job.plan.gemm} {job.packing.name}"
 
-    # As many as fit: the queue, and the one that is under way.
+    # The queue holds so many beside the one that is under way.
     for start in range(0, len(jobs), regmap.QUEUE_DEPTH + 1):
         batch = jobs[start : start + regmap.QUEUE_DEPTH + 1]
         await bench.idle()
@@ -343,7 +343,7 @@ def damage(fault, job, acts, trits, rng):
     act_packets, beats = job.acts(acts), job.weights(trits)
     damaged, meant, acts_meant = beats, beats.copy(), acts.copy()
     if fault == "illegal":
-        # Of a position that counts: the last byte of a group may be spare.
+        # The first byte of a group belongs to a position; the last one may be spare.
         beat, byte = int(rng.integers(len(beats))) // 4 * 4, 0
         damaged = beats.copy()
         damaged[beat, byte] = rng.choice(np.flatnonzero(~job.packing.legal))

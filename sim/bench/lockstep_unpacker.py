@@ -68,7 +68,7 @@ def make_pass(rng, positions: int, packing: Packing, slices: int, fault: str | N
         beats = np.where(rng.random(beats.shape) < 0.2, rng.choice(wrong, beats.shape), beats)
 
     # The stage, and the cycle that ends the pass, may still take four of the beats too many.
-    # Those after them are dropped unread, so they may be illegal.
+    # Beats after these are dropped unread, so they may be illegal.
     dropped = beats[need + layout.BEATS :]
     dropped[:] = rng.integers(0, 256, dropped.shape)
 

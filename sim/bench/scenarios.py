@@ -45,6 +45,6 @@ CORE_SCENARIOS = {
     "starved": {"acts": 0.9, "weights": 0.2, "psums": 0.9},
     "clogged": {"acts": 1.0, "weights": 1.0, "psums": 0.15},
 }
-# Its tests beside one for each of these: kinds of damage, kinds of reset, psums that wait when it
-# comes, a packet without end, m and n, sizes that no run ends with.
+# Tests of the core's bench beside one for each scenario: kinds of damage, kinds of reset, psums
+# that wait when a reset comes, a packet without end, m and n, sizes that no run ends with.
 CORE_TESTS = 5 + 2 + 1 + 1 + 2 + 1

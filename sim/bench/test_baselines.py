@@ -43,7 +43,8 @@ def operands(kind, lanes, rng):
         if beats == max(TILES):
             acts[:], weights[:] = -128, low
         if kind in FLOATS:
-            # As many bits as there are, of which sums lose some; or as large as numbers are.
+            # Operands use all their bits, so that sums lose some; the longest run has the
+            # largest numbers.
             acts, weights = (rng.normal(size=(beats, lanes)).astype(np.float16) for _ in range(2))
             if beats == max(TILES):
                 acts[:] = weights[:] = np.finfo(np.float16).min

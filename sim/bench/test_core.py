@@ -68,7 +68,7 @@ def test_runs_are_right_counted_and_in_time(config, simulator, folder):
     assert run(config, gemms, seed, simulator, folder) == ""
 
 
-# For `make presets` alone.
+# Presets whose runs take minutes, which `make presets` alone runs.
 MINUTES = ("large", "ecp5", "ecp5_full", "asic")
 PRESET_TESTS = [
     pytest.param(name, dataflow, marks=[pytest.mark.exhaustive] if name in MINUTES else [])
@@ -86,7 +86,7 @@ def test_presets_run(preset, dataflow, simulator, folder):
     assert run(config, gemms, 1, simulator, folder) == ""
 
 
-# By dataflow: what is done to the RTL.
+# What is done to the RTL, by dataflow.
 MUTANTS = {
     "output-stationary": {
         "the slice before is read": (

@@ -65,7 +65,7 @@ EXCLUDED = [
     Excluded(REGISTERS, r"field_status_runs_done\[([7-9]|1\d)\]:.*", "128 runs and more"),
 ]
 
-# Of `sim.bench.crosses`.
+# Bins of `sim.bench.crosses` that are left out, each with its reason.
 EXCLUDED_BINS = [
     Excluded("parts of k", r".*part=(first|middle|last)", "a tile has all of k", OUTPUT_STATIONARY),
     Excluded(

@@ -29,7 +29,7 @@ from tritloom.sim.bench.scenarios import BUS_SCENARIOS, CORE_SCENARIOS, CORE_TES
 
 from .excluded import EXCLUDED, EXCLUDED_BINS, Excluded
 
-# Of the points that are not excluded. Bins are to be hit, all of them.
+# Share of the points that must be covered, where they are not excluded. Every bin must be hit.
 LEAST = 0.98
 # Instead of 32,768, so that a run passes all addresses of the act buffer.
 MAX_K = 128

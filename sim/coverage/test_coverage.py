@@ -43,7 +43,7 @@ def hits(folder):
 
 def test_points_of_a_file_are_those_of_its_lines_over_all_instances(tmp_path):
     def line(number, kind, what, instance, count):
-        # As Verilator 5.040 writes them.
+        # Verilator 5.040 writes points in this form.
         fields = {"f": "dut.v", "l": number, "n": 5, "t": kind, "page": f"v_{kind}/tritloom_dut"}
         fields |= {"o": what, "h": instance}
         return "C '" + "".join(f"\1{key}\2{value}" for key, value in fields.items()) + f"' {count}"
@@ -107,8 +107,8 @@ def test_cycles_written_by_hand_hit_the_bins_of_their_moments():
     sampler = crosses.Sampler(config, hits)
     busy = {"busy": True, "waiting": 4, "packing": "trit2", "errors": frozenset()}
     error = frozenset({"QUEUE_OVERFLOW"})
-    # Not busy; acts wanted; then psums that wait, and a tile that goes on to its end; an error of
-    # the cycle before, which stays and counts once.
+    # First the core is not busy; then it wants acts; then psums wait, and a tile goes on to its
+    # end. An error of the cycle before stays and counts once.
     sampler.cycle(valid=[0, 0, 0], ready=[1, 1, 0], **busy | {"busy": False})
     sampler.cycle(valid=[0, 1, 0], ready=[1, 1, 1], under_way=one, **busy)
     sampler.cycle(valid=[0, 1, 1], ready=[0, 0, 0], under_way=two, **busy | {"errors": error})

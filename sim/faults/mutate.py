@@ -38,7 +38,7 @@ from tritloom.sim.bench.scenarios import (
 from . import netlist_faults
 from .netlist_faults import Fault
 
-# Of the faults that are not proved to change nothing.
+# Share of faults that must be killed, among those that are not proved to change nothing.
 REQUIRED = 0.98
 _SHAPE = ArrayConfig(rows=2, cols=3, lanes=4, max_k=64, buffer_tokens=5)
 CONFIGS = {dataflow: _SHAPE.replace(dataflow=dataflow) for dataflow in Dataflow}

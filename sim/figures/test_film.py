@@ -65,7 +65,7 @@ def test_trits_go_south_beside_the_acts_that_they_meet(films):
 def test_trits_at_work_are_those_of_the_tile_when_its_first_acts_come(films):
     shown, config = films[Dataflow.WEIGHT_STATIONARY], film.CONFIG
     first = np.array(shown["trits"])[: config.cols, : config.rows * config.lanes]
-    # By slice, the first one in the southernmost row.
+    # The first slice is in the southernmost row.
     tile = first.reshape(config.cols, config.rows, config.lanes).swapaxes(0, 1)[::-1]
     cycle, _ = beats(shown["frames"], "acts")[0]
     for row, col in np.ndindex(config.rows, config.cols):

@@ -294,7 +294,7 @@ def internal_j(
                 share = np.divide(moves[pin], causes, out=np.zeros(len(indices)), where=causes > 0)
                 alone = np.maximum(moves[pin] - share * events, 0)
             else:
-                # Of a clock gate's clock; data has no output of its own.
+                # A clock gate's clock pin moves its output; its data pin has no output of its own.
                 alone = np.maximum(moves[pin] - changes, 0) if pin == clock else moves[pin]
             spent[:, 1] += alone * mean_fj((rise, fall), slew, 0.0)
         result[indices] = spent

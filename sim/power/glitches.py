@@ -96,7 +96,7 @@ class _Circuit:
         heapq.heapify(events)
         while events:
             now, which, gate, net, value = heapq.heappop(events)
-            # Of a gate, its latest event alone counts.
+            # Only the latest event of a gate counts.
             if (gate >= 0 and pending.get(gate) != which) or values[net] == value:
                 continue
             values[net] = value

@@ -21,7 +21,7 @@ from tritloom.hw.cells.netlist import Netlist
 from tritloom.hw.emit import Rtl
 from tritloom.sim import verilator
 
-# With `rst`, if there is one, before the first word.
+# Cycles with `rst` high before the first word, where there is a reset.
 RESET_CYCLES = 2
 
 

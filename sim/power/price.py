@@ -26,7 +26,7 @@ from .designs import BASELINES, CORE_BLOCKS, PricedDesign
 # Nothing reads these in an array of one row and one hop.
 UNREAD = ("trits_south", "acts_east")
 TILES, SLICES = 4, 120
-# Of the demo's layer: input and output features.
+# Input and output features of the demo's layer.
 DEMO_FEATURES = 576, 1536
 # Cycles that are simulated event by event, of a design with so many cells.
 GLITCH_CYCLES = {3_000: 200, 100_000: 40}

@@ -167,7 +167,7 @@ def test_no_clock_behind_a_closed_gate(library, folder, opened):
     report, activity = run(netlist, timed(2.5, 1.5, 1.0, 1.5, 1.5), folder, a=enable, d=[0] * 8)
     rises = min(opened, 7)
     assert activity.toggles[[0, 2]].tolist() == [16, 2 * rises]
-    # Of the clock's net and of the gate, with an output or without.
+    # The clock's net and the gate take this, whether an output moves or not.
     gate = 16 * 0.5 * 2.5 + 2 * rises * 1.0 + (16 - 2 * rises) * 0.2 + activity.toggles[1] * 0.2
     behind = rises * (0.6 + 0.4) + 2 * rises * 0.5 * 1.0
     assert report.nominal.clock_j == pytest.approx((gate + behind) / 8 * FJ)

@@ -18,7 +18,7 @@ from .streams import Tracked, holds
 TOP = "dut"
 # Cycles for which the counters are copied, at most: to the end of a round, a round, and a cycle.
 COPYING = 2 * WORDS + 1
-# The same for a read, which after a reset may first see a round being copied.
+# Cycles for which a read waits, at most: after a reset it may first see a round being copied.
 READING = COPYING + WORDS
 
 
@@ -198,7 +198,7 @@ def _ends(m, s, config, *, active, step, inner):
     order of weight, falls with each step and has a floor; so any run ends.
     """
     steps = sequencer.steps(config)
-    # Of a descriptor that the registers let through.
+    # The registers let no descriptor with larger sizes through.
     most = {"m": 2**32 - 1, "n": 2**32 - 1, "k": config.max_k}
     for size, limit in most.items():
         whole = s[f"run_{size}"].as_signed()
@@ -256,7 +256,7 @@ def descriptors(config: ArrayConfig) -> ProvedDesign:
     }
     seen |= {"push": 1, "level": QUEUE_DEPTH.bit_length(), "field_status_full": 1}
     seen |= dict.fromkeys(("first", "free"), (QUEUE_DEPTH - 1).bit_length())
-    # Of m, k and n the register as it is read.
+    # The registers of m, k and n are seen as they are read.
     seen |= {
         signal: WORD_BITS if name in "mkn" else width for name, signal, width in _fields(config)
     }
@@ -279,7 +279,7 @@ def queued(config: ArrayConfig) -> Statements:
         # A soft reset drops them.
         m.d.comb += Assume(~s["soft_reset"])
         offered = Cat(s[f"descriptor_{name}"] for name, _, _ in _fields(config))
-        # As stored: k is narrower than its register.
+        # The queue stores fewer bits of k than its register has.
         full = s["field_status_full"]
         pushed = Cat(s[signal][:width] for _, signal, width in _fields(config))
         valid, ready = s["descriptor_valid"], s["descriptor_ready"]

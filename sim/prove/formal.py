@@ -161,7 +161,7 @@ def system(design: ProvedDesign, statements: Statements) -> System:
             "proc -norom\n"
             "flatten\n"
             "setattr -unset init w:*\n"
-            # Of an unknown bit nothing is known, in any cycle.
+            # An unknown bit may be anything, in every cycle anew.
             "setundef -anyseq\n"
             "opt_clean\n"
             "memory_nordff\n"

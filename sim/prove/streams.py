@@ -54,7 +54,7 @@ class Tracked:
     """
 
     def __init__(self, m: Module, *, entering: Value, leaving: Value, word: Value, depth: int):
-        # Of a number only these bits matter: fewer are under way than they count.
+        # These bits tell numbers apart: fewer are under way than they count.
         bits = depth.bit_length() + 1
         self.which, self.came, self.left = (
             Signal(bits, name=name) for name in ("which", "came", "left_")

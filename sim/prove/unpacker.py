@@ -99,7 +99,7 @@ def stream(config: ArrayConfig) -> Statements:
             m.d.sync += [offset.eq(offset + 1), active.eq(~over)]
         whole = Mux(trit5, (1 << TRIT5.trits_per_byte) - 1, (1 << TRIT2.trits_per_byte) - 1)
         m.d.comb += [
-            # Of one group the packing is one; a pass ends with a group, on either side.
+            # A group has one packing, and a pass ends with a group on either side.
             Assume((slot == 0) | (s["packing"] == packing)),
             Assume(~(s["weights_valid"] & s["weights_last"]) | (slot == BEATS - 1)),
             Assume(~s["trits_last"] | ended),

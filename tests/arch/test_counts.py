@@ -369,7 +369,7 @@ def test_every_kind_of_vector_work_is_tested():
 def test_arithmetic_of_llama_7b_decode_is_what_a_hand_computes():
     trace = build_trace(find_model("7b"), weight="ternary", phase="decode", context=512)
     fp16 = 134_217_728 + 131_072_000  # attention at 512 tokens, and the head
-    # Of each block: q, k, v, o of 4096 x 4096; gate, up to 11008 and down from it.
+    # Each block has q, k, v, o of 4096 x 4096; gate and up to 11008, and down from it.
     scales = 32 * (4 * (4096 + 4096) + 3 * (4096 + 11008))
     counts = (product_counts(layer) + scale_counts(layer) for layer in trace)
     assert sum(counts, start=Counts()) == {

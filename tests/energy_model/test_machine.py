@@ -237,7 +237,7 @@ def test_a_machine_is_read_from_yaml(tmp_path):
         action: prices.cost(action).nominal
         for action in ("psum_hop_bits", "act_dram_bits", "act_buffer_bits", "select", "add_int8")
     }
-    # Its own; of the table where it has none.
+    # A machine's own cost comes first; the table's stands in where it has none.
     assert nominal == {
         "psum_hop_bits": 1,
         "act_dram_bits": 2,
@@ -289,7 +289,7 @@ def test_costs_of_a_table_can_be_named(tmp_path):
     prices = machine.prices(load_costs("paper"))
     assert prices.cost("add_int8").nominal == 0.0145
     assert prices.cost("psum_buffer_bits").nominal == 13
-    # Of the DRAM itself.
+    # The energy of a DRAM bit is that of the DRAM itself, not of the table.
     assert prices.cost("psum_dram_bits").nominal == 20.3
 
 

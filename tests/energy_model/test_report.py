@@ -189,7 +189,7 @@ def test_latency_is_at_least_that_of_either_resource_and_at_most_their_sum():
 
 
 def test_decode_is_bound_by_a_square_array_and_by_the_dram_of_a_wide_one():
-    # Of 64 rows one holds a token, and 64 columns take 128 GB/s of weights.
+    # One of 64 rows holds a token, and 64 columns take 128 GB/s of weights.
     square = Machine(name="square", engine=parse_array("64x64x16/4"), dram=load_dram())
     assert report_of("70b", machine=square).figure("latency").bounds == ("compute", "compute")
     latency = report_of("70b").figure("latency")

@@ -31,7 +31,7 @@ from tritloom.energy_model.validate.scalesim import (
 TABLE = datafile.DATA / "scalesim.csv"
 ROWS = crosscheck()
 HIDDEN, FFN = 4096, 11008
-# Of the seven matrices of a LLaMA-7B block: output and input features.
+# Output and input features of the seven matrices of a LLaMA-7B block.
 LLAMA = {"gate": (FFN, HIDDEN), "up": (FFN, HIDDEN), "down": (HIDDEN, FFN)} | dict.fromkeys(
     "qkvo", (HIDDEN, HIDDEN)
 )

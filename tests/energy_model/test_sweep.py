@@ -412,7 +412,7 @@ def test_a_killed_sweep_ends_as_one_that_was_not(tmp_path, large, backend):
     while running(process.pid):
         assert time.monotonic() < limit
         time.sleep(0.1)
-    # Of 9 chunks some are there, each of them whole.
+    # Some of the 9 chunks are there, each of them whole.
     kept = {part.name: part.read_text() for part in parts.glob("0*.csv")}
     assert 0 < len(kept) < 9
     assert not out.exists()

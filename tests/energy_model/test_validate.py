@@ -21,7 +21,7 @@ from tritloom.energy_model.validate.validate import predict, summaries, systems,
 DOCS = Path(__file__).parents[2] / "docs" / "validate.md"
 BY_NAME = {system.name: system for system in systems()}
 ROWS = {(row.system.name, row.quantity): row for row in validate()}
-# By hand, out of the papers and repositories.
+# These figures were typed by hand from the papers and repositories.
 MEASURED = {
     "kv260_bitnet_2b4t": (16.78, 381, 6.206, 483),
     "kv260_a53_bitnet_cpp_2b4t": (2.77, 1963, None, None),

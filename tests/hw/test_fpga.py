@@ -233,7 +233,7 @@ def test_area_places_every_design_without_dsps(form, placed, monkeypatch, tmp_pa
         assert printed.count(" 39.5 ") == len(area.DESIGNS)
     if form == "markdown":
         assert printed == (tmp_path / "area.md").read_text()
-    # For readers, the files as well.
+    # Only the table names the files: other forms are read by programs.
     assert ("area.json" in printed) == (form == "table")
 
 
@@ -421,7 +421,7 @@ def test_module_that_is_faster_than_its_harness_is_told_apart():
     registers = "reg [39:0] q; always @(posedge clk) q <= a; assign y = q;"
     rtl = module(registers, a=40, y=40)
     (route,) = placement.place(rtl, seeds=1).routes
-    # Of the module there is no LUT.
+    # Nothing is left of the module, not one LUT.
     assert route.cells["TRELLIS_COMB"] == harness.harness_luts(rtl) == 15
     assert route.in_harness
     # No design of ours comes near, so the harness never decides.

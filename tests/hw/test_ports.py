@@ -12,7 +12,7 @@ from tritloom.hw.emit import listed
 from tritloom.hw.verilog import generate, generate_core, generate_hop, generate_pe
 
 CONFIGS = {str(dataflow): PRESETS["tiny"].replace(dataflow=dataflow) for dataflow in Dataflow}
-# By the name of a configuration, tables of ports.
+# Tables of ports by the name of a configuration.
 PER_CONFIG = {
     "core": core.core_table,
     "array": array.ports,

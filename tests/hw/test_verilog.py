@@ -114,7 +114,7 @@ def test_buffer_of_a_weight_stationary_array_is_one_memory_of_its_tokens():
     assert re.findall(r"reg \[(\d+):0\] (\w+) \[(\d+):0\];", verilog) == [
         (str(3 * 15 - 1), "words", "299")
     ]
-    # Its content after power-up is not written out.
+    # The content of a memory after power-up is not written out.
     assert "words[0] =" not in verilog
 
 

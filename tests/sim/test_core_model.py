@@ -269,7 +269,7 @@ def test_one_illegal_code_is_told_until_a_reset(model):
         return golden.step(model.inputs(acts=acts, trits=trits, **ports | rest)).illegal
 
     assert not any(step(legal) for _ in range(3))
-    # Not taken, not seen; a cycle later where it was.
+    # What is not taken is not seen; what is taken is seen a cycle later.
     assert not any(step(illegal, trits_valid=False) for _ in range(2))
     golden.step(model.inputs(acts=np.ones((1, 2), int), trits=legal, rst=True))
     assert [step(illegal), step(legal), step(legal, rst=True), step(legal)] == [

@@ -227,7 +227,7 @@ def test_acts_and_psums_of_each_linear_are_those_of_transformers(pair):
 
 @pytest.mark.torch
 def test_ties_round_as_in_transformers(pair):
-    # As near to half a step as a float comes.
+    # These values are as near to half a step as a float comes.
     largest = np.random.default_rng(7).uniform(0.1, 10, (100, 1)).astype(np.float32)
     halves = (np.arange(-126, 126) + 0.5) * largest / 127
     x = np.concatenate((largest, halves), axis=1).astype(np.float32)

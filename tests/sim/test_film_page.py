@@ -181,7 +181,7 @@ def test_psums_on_the_page_are_the_product_of_acts_and_trits_on_it(seen):
     film = seen["found"]["films"][0]
     rows, cols, lanes, m, k, n = sizes(film)
     assert m == rows
-    # By frame and port; the southernmost row has the first token.
+    # Values by frame and port; the southernmost row has the first token.
     ports = [
         (grid(film, frame)[-2:0:-1, 0], grid(film, frame)[0, 1:]) for frame in film["frames"][:-1]
     ]

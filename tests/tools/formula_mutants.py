@@ -43,7 +43,7 @@ PACKAGES = ("arch", "sim/golden", "energy_model")
 REQUIRED = 0.9
 # Modules, tests and faults that are left out, with reasons.
 LISTS = yaml.safe_load((ROOT / "tests/data/formula_mutants.yaml").read_text())
-# Not ours, and imported once for all faults.
+# Modules of others, which are imported once for all faults.
 PRELOADED = (
     *("numpy.testing", "hypothesis.extra.numpy", "yaml", "rich.table", "rich.console", "joblib"),
     *("jinja2", "matplotlib.figure", "safetensors.numpy", "gguf", "html5lib", "amaranth.hdl"),
@@ -202,7 +202,7 @@ class Project:
 
     def __init__(self, files=None):
         self.files = files or test_files()
-        # By test file: seconds by test, and tests by source file and line.
+        # For each test file: seconds by test, and tests by source file and line.
         self.measured = {}
 
     def __enter__(self):
@@ -210,7 +210,7 @@ class Project:
         self.folder = Path(self._scratch.name)
         ignored = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
         shutil.copytree(ROOT, self.folder / "copy", ignore=ignored)
-        # Or `tritloom.arch` would be the folder that is installed rather than the copy.
+        # Without the links `tritloom.arch` would be the installed folder rather than the copy.
         for package in OURS:
             (self.folder / "copy" / NAME / package).symlink_to(Path("..", package))
         return self
@@ -282,7 +282,7 @@ class Project:
 def _measure(name, sources):
     import coverage
 
-    # Not as pyproject.toml has it, which is about the whole suite and the processes that it starts.
+    # The settings of pyproject.toml are for the whole suite and the processes that it starts.
     cov = coverage.Coverage(
         data_file=None, config_file=False, include=[f"{os.getcwd()}/{s}" for s in sources]
     )
@@ -309,7 +309,7 @@ def _compile(files):
 
 
 def _run(groups):
-    # Or the next fault of the file might run this one's.
+    # Bytecode of this fault must not be left to the next one of the file.
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     sys.dont_write_bytecode = True
     for tests in groups:
