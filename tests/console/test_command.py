@@ -138,8 +138,16 @@ sys.exit(frame.Program("prog", "", ["room"]).main({arguments}))
 
 
 def test_interrupt_while_modules_are_imported_is_one_line():
-    command = [sys.executable, "-c", SLOW]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    def take_interrupts():
+        # A shell starts its background jobs with the signal ignored, which children inherit.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=take_interrupts,
+    ) as process:
         assert process.stderr.readline() == "importing\n"
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == "prog: interrupted\n"
