@@ -94,11 +94,10 @@ def _array_um2(config: ArrayConfig, dtype: str) -> float:
     if dtype == "fp16":
         config = config.replace(act_bits=16, max_k=1 << 30)
     output = config.dataflow == Dataflow.OUTPUT_STATIONARY
-    # One full beat uses every operator once, and clocks every register of acts and of weights.
-    beat = Gemm(config.rows, config.lanes, config.cols)
-    if not output:
-        beat = Gemm(1, config.rows * config.lanes, config.cols)
-    plan = make_plan(config, beat)
+    # One beat uses every operator once, and clocks every register of acts and of weights: a whole
+    # tile streams also where its Gemm fills less.
+    features = min(config.slices_per_tile * config.lanes, config.max_k)
+    plan = make_plan(config, Gemm(config.rows if output else 1, features, config.cols))
     psum_bits = accumulator_bits(config, dtype)
     hops = access_counts(
         plan, weight_bits=int(WEIGHT_BITS[dtype]), act_bits=config.act_bits, psum_bits=psum_bits

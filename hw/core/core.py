@@ -114,8 +114,8 @@ class Core(wiring.Component):
         # Sizes of the descriptor that was offered a cycle ago, as `sequencer.Left` counts: nobody
         # needs them sooner.
         whole = {
-            size: Signal(signed(len(control[f"descriptor_{size}"]) + 1), name=f"run_{size}")
-            for size in "mkn"
+            size: Signal(signed(bits), name=f"run_{size}")
+            for size, bits in sequencer.left_bits(config).items()
         }
         # Tokens left; the sign tells the last pass.
         m_less = Signal.like(whole["m"], name="weights_m_less")

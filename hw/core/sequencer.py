@@ -55,17 +55,26 @@ def steps(config: ArrayConfig) -> dict[str, int]:
     }
 
 
+def left_bits(config: ArrayConfig) -> dict[str, int]:
+    """Bits of what `Left` keeps of m, k and n, the sign included.
+
+    A size is kept less what a tile takes, less one; a tile may take more of k than `max_k`.
+    """
+    tile = steps(config)
+    most = {"m": (1 << WORD_BITS) - 1, "k": config.max_k, "n": (1 << WORD_BITS) - 1}
+    return {size: max(most[size], tile[size]).bit_length() + 1 for size in tile}
+
+
 def _run_ports(config):
-    bits = {"m": WORD_BITS, "k": config.max_k.bit_length(), "n": WORD_BITS}
     what = {"m": "tokens", "k": "input features", "n": "output features"}
     return {
         **{
             f"run_{size}": (
                 In,
-                bits[size] + 1,
+                bits,
                 f"{what[size]} of the run offered, less those of a tile, less one; signed",
             )
-            for size in steps(config)
+            for size, bits in left_bits(config).items()
         },
         "run_valid": (In, 1, "high while a run is offered"),
         "run_ready": (Out, 1, "high when the run offered is taken this cycle"),

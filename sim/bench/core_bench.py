@@ -382,9 +382,10 @@ ERRORS = {
 
 
 def two_runs(run, config, rng):
-    """Two jobs with operands, each of several slices, tiles and groups of tokens."""
+    """Two jobs with operands, each of several tiles and groups of tokens, and as many slices."""
     slices = 4 * config.slices_per_tile
-    shape = (2 * config.group_tokens + 1, slices * config.lanes + 1, 2 * config.cols + 1)
+    features = min(slices * config.lanes + 1, config.max_k)
+    shape = (2 * config.group_tokens + 1, features, 2 * config.cols + 1)
     return list(random_jobs(run | {"gemms": [shape, shape]}, config, rng))
 
 
@@ -404,6 +405,9 @@ async def a_damaged_stream_is_reported_and_the_next_run_is_right(dut, fault):
     run, config, rng, bench = start(dut)
     await bench.reset()
     (job, acts, trits), (after, acts_after, trits_after) = two_runs(run, config, rng)
+    if fault == "acts_early" and len(job.acts(acts)[0]) == 1:
+        # What is one beat long ends with it.
+        return
     act_packets, passes, wanted = damage(fault, job, acts, trits, rng)
     for packet in act_packets:
         bench.acts.send_nowait(packet.tobytes())
@@ -470,7 +474,7 @@ async def a_soft_reset_takes_what_waits_to_be_taken(dut):
     # Two rows of psums leave the array for the registers at the output, and no tile's last beat
     # enters while another's psums are in the array.
     tiles = 2 // config.rows + 1
-    shape = (config.rows, 2 * config.lanes, tiles * config.cols)
+    shape = (config.rows, min(2 * config.lanes, config.max_k), tiles * config.cols)
     jobs = random_jobs(run | {"gemms": [shape, shape]}, config, rng)
     (job, acts, trits), (after, acts_after, trits_after) = jobs
     bench.psums.clear_pause_generator()
@@ -544,7 +548,7 @@ async def a_descriptor_of_any_size_is_taken_and_a_soft_reset_ends_its_run(dut):
     await bench.reset()
     (_, _, _), (after, acts_after, trits_after) = two_runs(run, config, rng)
     most = (1 << 32) - 1
-    for m, k, n in ((most, config.max_k, most), (1, config.max_k - 1, 1), (most, 1, most)):
+    for m, k, n in ((most, config.max_k, most), (1, max(config.max_k - 1, 1), 1), (most, 1, most)):
         for name, size in (("M", m), ("K", k), ("N", n)):
             await bench.registers.write_dword(regmap.offset(name), size)
             assert await bench.read(name) == size

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow, Technology
+from tritloom.hw.core import sequencer
 from tritloom.hw.verilog import generate_core
 from tritloom.sim.bench.runner import plant, run_array_bench
 from tritloom.sim.bench.scenarios import CORE_SCENARIOS, CORE_TESTS
@@ -66,6 +67,40 @@ def test_runs_are_right_counted_and_in_time(config, simulator, folder):
     seed = 20 + (CONFIGS + STATIONARY_CONFIGS).index(config)
     gemms = random_gemms(config, seed, 40)
     assert run(config, gemms, seed, simulator, folder) == ""
+
+
+# Where a tile takes more of k than there ever is.
+BELOW_A_TILE = {
+    "tiny with max_k 1": PRESETS["tiny"].replace(max_k=1),
+    "64 lanes with max_k 31": PRESETS["tiny"].replace(rows=1, lanes=64, max_k=31),
+    "60 lanes with max_k 20": PRESETS["tiny"].replace(lanes=60, max_k=20),
+    "base weight-stationary, 2 columns, max_k 64": PRESETS["base"].replace(
+        dataflow="weight-stationary", cols=2, max_k=64, buffer_tokens=6
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BELOW_A_TILE)
+def test_max_k_may_be_below_a_tile(name, simulator, folder):
+    config = BELOW_A_TILE[name]
+    assert config.max_k < config.slices_per_tile * config.lanes
+    gemms = [*random_gemms(config, 5, 12), (1, config.max_k, config.cols)]
+    assert run(config, gemms, 5, simulator, folder) == ""
+
+
+def narrow(config):
+    """The RTL with what is left of k in as few bits as its largest value needs."""
+    with pytest.MonkeyPatch.context() as patch:
+        bits = sequencer.left_bits(config) | {"k": config.max_k.bit_length() + 1}
+        patch.setattr(sequencer, "left_bits", lambda _: bits)
+        return generate_core(config, name="dut").verilog
+
+
+@pytest.mark.parametrize("name", BELOW_A_TILE)
+def test_bench_catches_a_fault_where_what_is_left_of_k_has_too_few_bits(name, simulator, folder):
+    config = BELOW_A_TILE[name]
+    gemms = [(1, config.max_k, config.cols), (2, 1, 1)]
+    assert run(config, gemms, 5, simulator, folder, narrow(config)) != ""
 
 
 # Presets whose runs take minutes, which `make presets` alone runs.

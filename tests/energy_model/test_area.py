@@ -2,7 +2,7 @@
 
 import pytest
 
-from tritloom.arch.config import ArrayConfig
+from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.energy_model.machine.area import array_area
 
 # Square microns at 45 nm, of data/area.yaml; an adder of w bits is on the line from 8 to 32.
@@ -72,3 +72,16 @@ def test_area_is_that_of_the_parts_of_each_format_and_of_shared_buffers(dataflow
     assert area.high == pytest.approx(um2 * 1e-6 * 0.1 + held_mb / 0.75, rel=1e-12)
     dense = (1.8 * 0.75) ** 0.5
     assert area.nominal == pytest.approx(um2 * 1e-6 * 0.059 + held_mb / dense, rel=1e-12)
+
+
+@pytest.mark.parametrize("dataflow", Dataflow)
+def test_an_array_whose_max_k_is_below_a_tile_has_an_area(dataflow):
+    config = ArrayConfig(rows=2, cols=3, lanes=8, max_k=8, dataflow=dataflow, buffer_tokens=1)
+    whole = array_area(config.replace(max_k=16), 0, frozenset(["ternary"]))
+    # A psum has a bit less; nothing else shrinks but the act buffer, which has a beat at least.
+    assert array_area(config.replace(max_k=3), 0, frozenset(["ternary"])).nominal > 0
+    assert array_area(config, 0, frozenset(["ternary"])).nominal < whole.nominal
+    int8 = frozenset(["int8"])
+    below, above = (array_area(config.replace(max_k=k), 0, int8) for k in (1, 8))
+    # An int8 array accumulates in 32 bits whatever max_k is.
+    assert below == above
