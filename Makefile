@@ -16,7 +16,7 @@ TARGET ?= ecp5
 SWEEP ?= examples/sweep.yaml
 PROMPT ?= To be, or not to be
 
-.PHONY: help verilog synth fpga area asap7 bitstream test test-torch test-fast mutants mutate mutate-formulas coverage coverage-python prove fuzz killed lint presets floats browser integrate demo speak soak products train report reproduce validate scalesim sweep bench docs clean
+.PHONY: help verilog synth fpga area asap7 bitstream test test-torch test-fast mutants mutate mutate-formulas coverage coverage-python prove fuzz fuzz-configs killed lint presets floats browser integrate demo speak soak products train report reproduce validate scalesim sweep bench docs clean
 help:  ## print this list (less than a second)
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
@@ -72,6 +72,9 @@ prove: $(VENV)/.installed-prove  ## properties of the RTL for all inputs, and a 
 
 fuzz: $(VENV)/.installed-fuzz  ## damaged model files into their readers, guided by coverage (10 minutes)
 	$(PY) -m tests.tools.fuzz_readers --seconds 600
+
+fuzz-configs: $(STAMP)  ## random configurations, each linted and through its benches (60 minutes)
+	$(PY) -m sim fuzz-configs --seconds 3600 --seed 1
 
 killed: $(STAMP)  ## commands interrupted and killed at random points, speak too (5 minutes)
 	$(PY) -m pytest tests/test_killed.py tests/energy_model/test_sweep.py -k "killed or signal or without_room or cut_short"

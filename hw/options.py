@@ -16,6 +16,7 @@ PARAMETERS = {
     "rows": "PEs down: tokens, or slices of k in a weight-stationary array",
     "cols": "PEs across: output features",
     "lanes": "trits x acts of one PE's adder tree",
+    "act_bits": "bits of an act, 2 to 16",
     "cols_per_hop": "columns that share one set of act registers",
     "input_stages": "registers between ports and selects, 1 or 0",
     "levels_per_stage": "adder-tree levels between pipeline registers",

@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from tritloom.arch.board import Board
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.errors import InputError
-from tritloom.arch.ports import clock_ports, core_ports
+from tritloom.arch.ports import Port, clock_ports, core_ports
 
 from .array import array, pe, row
 from .board import top as board_top
@@ -61,13 +61,18 @@ def generate_core(config: ArrayConfig, *, name: str | None = None) -> Rtl:
     Raises
     ------
     InputError
-        The configuration has no diagnostics.
+        The configuration has no diagnostics, or psums too wide for their stream.
     """
+    ports, top = _core_ports(config), _top(config, name)
+    verilog, cells = emit(core.modules(config, prefix=top), top=top)
+    return Rtl(top=top, config=config, ports=ports, verilog=verilog, cells=cells)
+
+
+def _core_ports(config: ArrayConfig) -> tuple[Port, ...]:
+    """Ports of a core; refuses what cannot be one before a component of it is made."""
     if not config.diagnostics:
         raise InputError("diagnostics must be on in a core, whose registers show its counters")
-    top = _top(config, name)
-    verilog, cells = emit(core.modules(config, prefix=top), top=top)
-    return Rtl(top=top, config=config, ports=core_ports(config), verilog=verilog, cells=cells)
+    return core_ports(config)
 
 
 def generate_board(config: ArrayConfig, board: Board, *, name: str | None = None) -> Rtl:
@@ -78,6 +83,7 @@ def generate_board(config: ArrayConfig, board: Board, *, name: str | None = None
     name : str, optional
         Distinguishes the core's modules; as for `generate`.
     """
+    _core_ports(config)
     inner = _top(config, name)
     top = f"{inner}_{board.name}"
     verilog, cells = emit(board_top.modules(config, board, prefix=top, core_name=inner), top=top)

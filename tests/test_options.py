@@ -126,7 +126,7 @@ HEAVY = {
     "hw": {"verilog", "synth", "fpga", "area"},
     "sim": {
         *("demo", "layer", "speak", "products", "toggles", "board", "asap7", "prove", "bench"),
-        *("soak", "mutate", "coverage", "film", "waves"),
+        *("soak", "mutate", "coverage", "film", "waves", "fuzz-configs"),
     },
     "energy_model": {"reproduce", "fit", "validate", "sweep"},
 }
