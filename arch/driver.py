@@ -115,6 +115,49 @@ class Job:
         return streams.join_psums(self.plan, np.ascontiguousarray(rows).view("<i4"))
 
 
+def soft_reset(write: Callable[[int, int], None]):
+    """Drop all runs: from now on the core takes what the streams offer, and drops it.
+
+    Software then stops its DMAs of acts and weights, or lets them finish, and takes psums; see
+    `resume`. The parameter is that of `read_counters`.
+    """
+    write(regmap.offset("CONTROL"), regmap.encode("CONTROL", SOFT_RESET=1))
+
+
+def resume(
+    read: Callable[[int], int], write: Callable[[int, int], None], *, polls: int = 1000
+) -> None:
+    """Make a core that was reset softly ready for the next descriptor.
+
+    No DMA may have a packet left that it has not begun: it would be the next run's.
+
+    Parameters
+    ----------
+    read, write : callable
+        As for `read_counters`.
+    polls : int
+        How often to read STATUS at most.
+
+    Raises
+    ------
+    RuntimeError
+        The core is still flushing: the error says which stream keeps it waiting.
+    """
+    write(regmap.offset("CONTROL"), regmap.encode("CONTROL", RESUME=1))
+    status = {}
+    for _poll in range(polls):
+        status = regmap.decode("STATUS", read(regmap.offset("STATUS")))
+        if not status["FLUSHING"]:
+            return
+    waits = {
+        "ACTS_OPEN": "a packet of acts has not ended",
+        "WEIGHTS_OPEN": "a packet of weights has not ended",
+        "PSUM_OFFERED": "a beat of psums is not taken",
+    }
+    left = ", ".join(what for name, what in waits.items() if status.get(name))
+    raise RuntimeError(f"the core is still flushing: {left or 'it has not resumed'}")
+
+
 def read_counters(read: Callable[[int], int], write: Callable[[int, int], None]) -> dict[str, int]:
     """All counters at one moment, by their names in `arch.regmap.COUNTERS`.
 

@@ -212,7 +212,7 @@ REGISTERS = validate(
                     low=16,
                     width=16,
                     access=Access.RO,
-                    reset=2,
+                    reset=3,
                     what="grows where it does not",
                 ),
             ),
@@ -308,12 +308,18 @@ REGISTERS = validate(
                 (
                     "SOFT_RESET",
                     "drop the run and all waiting descriptors, zero the counters and "
-                    "STATUS.RUNS_DONE; every other register stays",
+                    "STATUS.RUNS_DONE, and set STATUS.FLUSHING; every other register stays",
                 ),
                 (
                     "SNAPSHOT",
                     "copy all counters at once into the registers that show them, which takes up "
                     "to 66 cycles; the write is answered when it is done",
+                ),
+                (
+                    "RESUME",
+                    "let STATUS.FLUSHING end: from now on the streams' beats are taken only to the "
+                    "end of a packet that has begun; nothing where STATUS.FLUSHING is 0, or "
+                    "together with SOFT_RESET",
                 ),
             ),
         ),
@@ -324,6 +330,32 @@ REGISTERS = validate(
             fields=(
                 Field(name="BUSY", access=Access.RO, what="a run is under way or waits"),
                 Field(name="FULL", low=1, access=Access.RO, what="the queue takes no descriptor"),
+                Field(
+                    name="FLUSHING",
+                    low=2,
+                    access=Access.RO,
+                    what="after a soft reset: the core computes nothing, drops the beats of acts "
+                    "and of weights, and refuses descriptors, until CONTROL.RESUME was written "
+                    "and the next three bits are 0",
+                ),
+                Field(
+                    name="ACTS_OPEN",
+                    low=3,
+                    access=Access.RO,
+                    what="the last beat of acts that was taken had no TLAST: a packet has begun",
+                ),
+                Field(
+                    name="WEIGHTS_OPEN",
+                    low=4,
+                    access=Access.RO,
+                    what="likewise for weights",
+                ),
+                Field(
+                    name="PSUM_OFFERED",
+                    low=5,
+                    access=Access.RO,
+                    what="a beat of psums is offered and not taken yet",
+                ),
                 Field(
                     name="LEVEL",
                     low=8,
@@ -356,6 +388,10 @@ REGISTERS = validate(
                     "BAD_DESCRIPTOR",
                     "a pushed descriptor held M, K or N of 0, K above MAX_K, or a reserved option, "
                     "and was dropped",
+                ),
+                (
+                    "PUSHED_FLUSHING",
+                    "a descriptor was pushed while STATUS.FLUSHING was 1, and dropped",
                 ),
             ),
         ),

@@ -5,7 +5,7 @@ answers within cycles, and the transmitter: a stream's command finds room in its
 Bytes that come while the loader answers are lost, which the next answer tells.
 
 The psums' beats are not stored again: the core holds a beat while its bytes leave, as AXI4-Stream
-demands. A soft reset of the core breaks that rule, so with runs under way RESET is the one to use.
+demands, through a soft reset too.
 """
 
 from amaranth.hdl import Array, C, Cat, Module, Mux, ResetSignal, Signal

@@ -12,7 +12,10 @@ the unpacker holds, also into the next run, so the descriptor goes to two places
 side, which must know the packing of the beat it takes, as soon as the last pass of the run before
 has come in; to the sequencer as soon as the last beat of the run before is on its way.
 
-A soft reset clears all but the registers' settings. Streams then start with the next run.
+A soft reset clears all but the registers' settings, and holds array, sequencer and unpacker in
+reset while the core is flushing. Both input streams are then taken and dropped, after RESUME to the
+end of a packet that has begun, and no further. A psum beat that is offered stays until it is taken,
+as AXI4-Stream demands; all that is behind it is dropped.
 """
 
 from __future__ import annotations
@@ -71,7 +74,8 @@ class Core(wiring.Component):
         weights = self._part(m, "unpacker", unpacker.ports(positions), reset)
         grid = self._part(m, "array", array.ports(config), reset)
 
-        m.d.comb += reset.eq(ResetSignal() | control["soft_reset"])
+        m.d.comb += reset.eq(ResetSignal() | control["flushing"])
+        drop = self._packets(m, control)
         for port in core_ports(config):
             if port.name.startswith("s_axil_") or port.name == "irq":
                 inside, outside = control[port.name], getattr(self, port.name)
@@ -81,8 +85,8 @@ class Core(wiring.Component):
         loads = (
             None if self._output else self._part(m, "loads", sequencer.load_ports(config), reset)
         )
-        self._runs(m, control, feed, weights, loads)
-        self._acts(m, feed, grid)
+        self._runs(m, control, feed, weights, loads, drop["weights"])
+        self._acts(m, feed, grid, drop["acts"])
         self._trits(m, feed, weights, grid, loads)
         idle = self._psums(m, control, feed, grid)
         self._count(m, control, feed, weights, grid, reset)
@@ -106,7 +110,19 @@ class Core(wiring.Component):
     def _part(self, m, name, ports, reset):
         return part(m, f"{self.prefix}_{name}", ports, reset, name=name)
 
-    def _runs(self, m, control, feed, weights, loads):
+    def _packets(self, m, control):
+        """Track the packets of both input streams; return what drops their beats, by stream."""
+        drop = {}
+        for name in ("acts", "weights"):
+            port = f"s_axis_{name}"
+            inside, drop[name] = control[f"{name}_open"], Signal(name=f"drop_{name}")
+            valid, ready = (getattr(self, f"{port}_t{signal}") for signal in ("valid", "ready"))
+            with m.If(valid & ready):
+                m.d.sync += inside.eq(~getattr(self, f"{port}_tlast"))
+            m.d.comb += drop[name].eq(control["flushing"] & (inside | ~control["resumed"]))
+        return drop
+
+    def _runs(self, m, control, feed, weights, loads, drop):
         """Hand each descriptor to the weight side, then to the walkers of trits and of acts."""
         config = self.config
         active = Signal(name="weights_active")
@@ -140,7 +156,7 @@ class Core(wiring.Component):
             weights["weights_data"].eq(self.s_axis_weights_tdata),
             weights["weights_last"].eq(self.s_axis_weights_tlast),
             weights["weights_valid"].eq(self.s_axis_weights_tvalid & open_),
-            self.s_axis_weights_tready.eq(weights["weights_ready"] & open_),
+            self.s_axis_weights_tready.eq((weights["weights_ready"] & open_) | drop),
             feed["run_valid"].eq(control["descriptor_valid"] & walked & ~done),
             control["descriptor_ready"].eq(done),
             *(feed[f"run_{size}"].eq(value) for size, value in whole.items()),
@@ -176,13 +192,13 @@ class Core(wiring.Component):
         ]
         m.d.inner += walked.eq((walked & ~done) | (loads["run_valid"] & loads["run_ready"]))
 
-    def _acts(self, m, feed, grid):
+    def _acts(self, m, feed, grid, drop):
         """Connect the acts from their stream to the array."""
         m.d.comb += [
             feed["stream_data"].eq(self.s_axis_acts_tdata),
             feed["stream_last"].eq(self.s_axis_acts_tlast),
             feed["stream_valid"].eq(self.s_axis_acts_tvalid),
-            self.s_axis_acts_tready.eq(feed["stream_ready"]),
+            self.s_axis_acts_tready.eq(feed["stream_ready"] | drop),
             *(
                 grid[port].eq(feed[port])
                 for port in grid
@@ -260,15 +276,19 @@ class Core(wiring.Component):
             word = self.m_axis_psums_tdata[col * PSUM_STREAM_BITS : (col + 1) * PSUM_STREAM_BITS]
             m.d.comb += word.eq(psum)
         with m.If(~front_valid | self.m_axis_psums_tready):
-            m.d.inner += [
-                front.eq(Mux(back_valid, back, psums)),
-                front_valid.eq(back_valid | grid["psums_valid"]),
-                back_valid.eq(0),
-            ]
+            # Not reset with the rest: what is offered stays. Nothing follows it while flushing.
+            m.d.sync += front_valid.eq((back_valid | grid["psums_valid"]) & ~control["flushing"])
+            m.d.inner += [front.eq(Mux(back_valid, back, psums)), back_valid.eq(0)]
         with m.Elif(grid["psums_valid"] & ~back_valid):
             m.d.inner += [back.eq(psums), back_valid.eq(1)]
-        m.d.comb += control["event_run_done"].eq(front_valid & self.m_axis_psums_tready & front[-1])
-        return (tiles == 0) & ~enter & ~front_valid
+        m.d.comb += [
+            control["psum_offered"].eq(front_valid),
+            control["event_run_done"].eq(
+                front_valid & self.m_axis_psums_tready & front[-1] & ~control["flushing"]
+            ),
+        ]
+        # The beat that a soft reset left is of no run.
+        return (tiles == 0) & ~enter & (~front_valid | control["flushing"])
 
     def _count(self, m, control, feed, weights, grid, reset):
         """Drive the steps of the counters that software reads."""

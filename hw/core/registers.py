@@ -9,10 +9,14 @@ last answer is gone, the write is carried out and answered. A read is answered t
 Reads change nothing. A write in two cycles and a read in three at best. While the counters are
 copied (`hw/core/counters.py`) no write is answered, and no read taken.
 
+Flushing. A soft reset starts it, in the cycle of its strobe; it ends when RESUME was written and
+no stream has anything left. `resumed` says that streams are not to begin a packet any more.
+
 Descriptors. `descriptor_*` offers the oldest one, valid until it is taken; a soft reset alone
-takes it back. A push is queued in the cycle in which its write is carried out, so STATUS tells of
-it as soon as the write is answered. The cycle before checks what would be pushed, and puts it into
-the queue's free place; writes are two cycles apart, so both are done by then.
+takes it back. None is queued while flushing. A push is queued in the cycle in which its write is
+carried out, so STATUS tells of it as soon as the write is answered. The cycle before checks what
+would be pushed, and puts it into the queue's free place; writes are two cycles apart, so both are
+done by then.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ from . import counters
 OKAY, SLVERR = 0b00, 0b10
 
 # Sticky bits that this component sets; an `event_*` port sets each of the others.
-_SET_INSIDE = {"QUEUE_OVERFLOW", "BAD_DESCRIPTOR"}
+_SET_INSIDE = {"QUEUE_OVERFLOW", "BAD_DESCRIPTOR", "PUSHED_FLUSHING"}
 
 
 def descriptor_fields(config: ArrayConfig) -> dict[str, int]:
@@ -78,7 +82,12 @@ def ports(config: ArrayConfig) -> Ports:
         **{f"event_{name}": (In, 1, f"strobe, {what}") for name, what in events().items()},
         "illegal_beat": (In, WORD_BITS, "number of the beat that event_illegal_code reports"),
         **counters.counts(config),
-        "soft_reset": (Out, 1, "strobe that drops all runs and clears the counters"),
+        "acts_open": (In, 1, "high while the stream of acts is inside a packet"),
+        "weights_open": (In, 1, "high while the stream of weights is inside a packet"),
+        "psum_offered": (In, 1, "high while a beat of psums is offered"),
+        "soft_reset": (Out, 1, "strobe that drops all waiting runs and clears the counters"),
+        "flushing": (Out, 1, "high from soft_reset on until all streams may begin afresh"),
+        "resumed": (Out, 1, "high while flushing ends: packets that have begun go on, no others"),
         "irq": (Out, 1, "interrupt, high while a cause that IRQ_ENABLE lets through is set"),
     }
 
@@ -294,7 +303,8 @@ class Registers(wiring.Component):
         )
         m.d.comb += [
             full.eq(level == QUEUE_DEPTH),
-            push.eq(fields["PUSH", "GO"] & ~full & ~bad),
+            push.eq(fields["PUSH", "GO"] & ~full & ~bad & ~self.flushing),
+            sticky["PUSHED_FLUSHING"].set.eq(fields["PUSH", "GO"] & self.flushing),
             sticky["QUEUE_OVERFLOW"].set.eq(fields["PUSH", "GO"] & full),
             sticky["BAD_DESCRIPTOR"].set.eq(fields["PUSH", "GO"] & bad),
             take.eq(self.descriptor_valid & self.descriptor_ready),
@@ -319,7 +329,12 @@ class Registers(wiring.Component):
             m.d.comb += getattr(self, f"descriptor_{name}").eq(offered[name])
         m.d.comb += [
             fields["STATUS", "BUSY"].eq(self.busy | self.descriptor_valid),
-            fields["STATUS", "FULL"].eq(full),
+            fields["STATUS", "FULL"].eq(full | self.flushing),
+            fields["STATUS", "FLUSHING"].eq(self.flushing),
+            *(
+                fields["STATUS", name].eq(getattr(self, name.lower()))
+                for name in ("ACTS_OPEN", "WEIGHTS_OPEN", "PSUM_OFFERED")
+            ),
             fields["STATUS", "LEVEL"].eq(level),
         ]
 
@@ -333,6 +348,13 @@ class Registers(wiring.Component):
 
         runs = fields["STATUS", "RUNS_DONE"]
         m.d.sync += self.soft_reset.eq(fields["CONTROL", "SOFT_RESET"])
+        # `resumed` ends every packet, so none may begin in the cycle in which flushing ends.
+        quiet = ~(self.acts_open | self.weights_open | self.psum_offered)
+        reset, resume = fields["CONTROL", "SOFT_RESET"], fields["CONTROL", "RESUME"]
+        m.d.sync += [
+            self.flushing.eq(reset | (self.flushing & ~(self.resumed & quiet))),
+            self.resumed.eq(~reset & self.flushing & (self.resumed | resume)),
+        ]
         with m.If(self.soft_reset):
             m.d.sync += runs.eq(0)
         with m.Elif(self.event_run_done):

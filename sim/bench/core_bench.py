@@ -38,7 +38,7 @@ HITS = Counter()
 
 
 class BusWatch:
-    """Finds the descriptors among the writes to the registers."""
+    """Finds what the model has to know of among the writes to the registers."""
 
     def __init__(self, dut, config: ArrayConfig):
         self.dut, self.config = dut, config
@@ -46,9 +46,9 @@ class BusWatch:
         self.values = {}
         self.answering = False
 
-    def pushed(self) -> list:
-        """Called once a cycle: (plan, packing) of the descriptor the queue got by the last edge."""
-        dut, found = self.dut, []
+    def tell(self, model: CoreModel):
+        """Called once a cycle: tell the model what was written at the last edge."""
+        dut = self.dut
         # A write is answered in the cycle after it was carried out.
         answering = bool(dut.s_axil_bvalid.value)
         if answering and not self.answering:
@@ -59,13 +59,18 @@ class BusWatch:
                     self.values[regmap.offset(name)] for name in ("M", "K", "N", "OPTIONS")
                 )
                 packing = list(PACKINGS.values())[regmap.decode("OPTIONS", options)["PACKING"]]
-                found.append((make_plan(self.config, Gemm(m, k, n)), packing))
+                model.push(make_plan(self.config, Gemm(m, k, n)), packing)
+            elif address == regmap.offset("CONTROL"):
+                actions = regmap.decode("CONTROL", word)
+                if actions["SOFT_RESET"]:
+                    model.soft_reset()
+                elif actions["RESUME"]:
+                    model.resume()
         self.answering = answering
         for channel, payload in (("aw", "awaddr"), ("w", "wdata")):
             port = f"s_axil_{channel}"
             if getattr(dut, f"{port}valid").value and getattr(dut, f"{port}ready").value:
                 self.writes[channel].append(int(getattr(dut, f"s_axil_{payload}").value))
-        return found
 
 
 class CoreBench:
@@ -90,6 +95,11 @@ class CoreBench:
         self.bus = BusWatch(dut, self.config)
         self.sampler = crosses.Sampler(self.config, HITS) if run.get("crosses") else None
         self.cycle = self.first = self.last = self.held = 0
+        # Whether acts and weights are inside a packet; the psums that were offered and not taken.
+        self.inside = [False, False]
+        self.offered: tuple | None = None
+        # Beats of acts and of weights taken since the last hard reset.
+        self.taken = [0, 0]
         cocotb.start_soon(self._watch_to_the_end())
 
     def _pauses(self, side):
@@ -127,6 +137,7 @@ class CoreBench:
             if self.model:
                 self._compare(valid, ready)
             taken = [offered and accepted for offered, accepted in zip(valid, ready, strict=True)]
+            self._check_streams(valid, taken)
             if (taken[0] or taken[1]) and not self.first:
                 self.first, self.held = self.cycle, 0
             if taken[2]:
@@ -134,6 +145,22 @@ class CoreBench:
             self.held += ready[0] > valid[0] and not self.acts.idle()
             self.held += ready[1] > valid[1] and not self.weights.idle()
             self.held += valid[2] > ready[2]
+
+    def _check_streams(self, valid, taken):
+        """What is offered stays as it is until it is taken, also where a soft reset comes."""
+        dut = self.dut
+        if dut.rst.value:
+            self.inside, self.offered, self.taken = [False, False], None, [0, 0]
+            return
+        for side, port in enumerate(("s_axis_acts", "s_axis_weights")):
+            if taken[side]:
+                self.taken[side] += 1
+                self.inside[side] = not getattr(dut, f"{port}_tlast").value
+        psums = None
+        if valid[2]:
+            psums = int(dut.m_axis_psums_tdata.value), int(dut.m_axis_psums_tlast.value)
+        assert self.offered in (None, psums), f"cycle {self.cycle}: psums changed while offered"
+        self.offered = None if taken[2] else psums
 
     def _sample(self, valid, ready):
         dut, registers = self.dut, self.dut.registers
@@ -161,8 +188,7 @@ class CoreBench:
         if dut.rst.value:
             self.model, self.bus = CoreModel(config), BusWatch(dut, config)
             return
-        for descriptor in self.bus.pushed():
-            self.model.push(*descriptor)
+        self.bus.tell(self.model)
         acts = weights = None
         if valid[0]:
             fields = streams.unpack_fields(
@@ -177,6 +203,7 @@ class CoreBench:
             CoreInputs(
                 acts=acts,
                 weights=weights,
+                acts_last=bool(dut.s_axis_acts_tlast.value),
                 weights_last=bool(dut.s_axis_weights_tlast.value),
                 psums_ready=bool(ready[2]),
             )
@@ -202,6 +229,28 @@ class CoreBench:
             stream.clear()
         self.dut.rst.value = 0
         await ClockCycles(self.dut.clk, 2)
+
+    async def stop(self):
+        """Drop all packets that have not begun, as software stops its DMAs."""
+        for side, source in enumerate((self.acts, self.weights)):
+            source.clear()
+            # A packet that is not on the bus yet cannot be taken back.
+            while not (source.current_frame is None or self.inside[side]):
+                await RisingEdge(self.dut.clk)
+        await ClockCycles(self.dut.clk, 2)
+
+    async def flushed(self):
+        """Wait until the core is not flushing any more; psums that came meanwhile are dropped."""
+        while regmap.decode("STATUS", await self.read("STATUS"))["FLUSHING"]:
+            pass
+        self.psums.clear()
+
+    async def recover(self):
+        """What software does where a run is not to go on: no packet is taken for another one."""
+        await self.write("CONTROL", SOFT_RESET=1)
+        await self.stop()
+        await self.write("CONTROL", RESUME=1)
+        await self.flushed()
 
     async def read(self, name: str) -> int:
         """The named register."""
@@ -325,6 +374,12 @@ async def runs_are_right_and_counted(dut, scenario):
             assert cycles == wanted, f"{shapes}: {cycles}, not {wanted}"
         else:
             assert wanted <= cycles <= wanted + bench.held, f"{shapes}"
+
+
+# When a soft reset comes: inside a packet, while psums wait, between packets, with a full queue,
+# whenever.
+LEFT = {"acts": "ACTS_OPEN", "weights": "WEIGHTS_OPEN", "psums": "PSUM_OFFERED"}
+MOMENTS = ("acts", "weights", "psums", "between", "full", "any")
 
 
 def blank(job, beats):
@@ -452,8 +507,7 @@ async def a_run_cut_short_by_a_reset_leaves_no_trace(dut, reset):
             await bench.weights.wait()
             await ClockCycles(dut.clk, 400)
             assert regmap.decode("STATUS", await bench.read("STATUS"))["BUSY"]
-            await bench.write("CONTROL", SOFT_RESET=1)
-            bench.psums.clear()
+            await bench.recover()
         assert not regmap.decode("STATUS", await bench.read("STATUS"))["BUSY"]
         bench.send(after, acts_after, trits_after)
         await bench.push(after)
@@ -485,13 +539,105 @@ async def a_soft_reset_takes_what_waits_to_be_taken(dut):
     await bench.weights.wait()
     await ClockCycles(dut.clk, 100)
     await bench.write("CONTROL", SOFT_RESET=1)
-    bench.psums.clear()
-    bench.psums.pause = False
     assert not regmap.decode("STATUS", await bench.read("STATUS"))["BUSY"]
+    bench.psums.pause = False
+    await bench.recover()
     bench.send(after, acts_after, trits_after)
     await bench.push(after)
     assert (await bench.collect(after) == acts_after @ trits_after.T).all()
     await bench.idle()
+
+
+async def _reach(bench, moment, rng, packets):
+    """Let the run that has been pushed go on up to such a moment; `packets` are its first ones."""
+    streams = {"acts": (0, bench.acts), "weights": (1, bench.weights)}
+    if moment in streams:
+        side, source = streams[moment]
+        beats = bench.taken[side] + int(rng.integers(3 * len(packets[side]) // 2))
+        while True:
+            while not (bench.taken[side] >= beats and bench.inside[side] and source.current_frame):
+                await RisingEdge(bench.dut.clk)
+            # The sender pauses in the middle of its packet, if it is not over already.
+            bench.shares[moment] = 0
+            await ClockCycles(bench.dut.clk, 5)
+            if bench.inside[side] and source.current_frame:
+                break
+            bench.shares[moment] = 0.7
+    elif moment == "psums":
+        bench.shares["psums"] = 0
+        while not bench.offered:
+            await RisingEdge(bench.dut.clk)
+        await ClockCycles(bench.dut.clk, int(rng.integers(100)))
+    elif moment == "between":
+        # The first packet of either stream is whole, and no other one has begun.
+        await bench.acts.wait()
+        await bench.weights.wait()
+        await ClockCycles(bench.dut.clk, int(rng.integers(50, 200)))
+    else:
+        await ClockCycles(bench.dut.clk, int(rng.integers(300)))
+
+
+@cocotb.test()
+@cocotb.parametrize(moment=list(MOMENTS))
+async def runs_after_a_soft_reset_are_right_whatever_it_cut_short(dut, moment):
+    """Software stops its senders, resumes at once or later, and goes on; the model beside it."""
+    run = json.loads(os.environ["TRITLOOM_RUN"])
+    config = ArrayConfig(**run["config"])
+    rng = np.random.default_rng([run["seed"], MOMENTS.index(moment)])
+    bench = CoreBench(
+        dut, run, rng, dict.fromkeys(("acts", "weights", "psums"), 0.7), lockstep=True
+    )
+    await bench.reset()
+    for turn in range(6):
+        bench.limit = bench.cycle + 6_000
+        (job, acts, trits), (after, acts_after, trits_after) = two_runs(run, config, rng)
+        for _ in range(regmap.QUEUE_DEPTH + 1 if moment == "full" else 1):
+            await bench.push(job)
+        if moment == "between":
+            bench.acts.send_nowait(job.acts(acts)[0].tobytes())
+            bench.weights.send_nowait(job.weights(trits).tobytes())
+        else:
+            bench.send(job, acts, trits)
+            bench.send(job, acts, trits)
+        await _reach(bench, moment, rng, (job.acts(acts)[0], job.weights(trits)))
+        await bench.write("CONTROL", SOFT_RESET=1)
+        status = regmap.decode("STATUS", await bench.read("STATUS"))
+        assert (status["FLUSHING"], status["FULL"], status["LEVEL"], status["BUSY"]) == (1, 1, 0, 0)
+        # Psums that are held are offered all the time; a sender goes on now, or once resumed.
+        if moment in LEFT and turn % 2:
+            if moment != "psums":
+                bench.shares[moment] = 0.7
+            await ClockCycles(dut.clk, int(rng.integers(200)))
+            status = regmap.decode("STATUS", await bench.read("STATUS"))
+            assert status[LEFT[moment]] or moment != "psums"
+        # Nothing begins, also where it was pushed.
+        for offset, word in after.writes():
+            await bench.registers.write_dword(offset, word)
+        assert await bench.read("ERROR") == regmap.encode("ERROR", PUSHED_FLUSHING=1)
+        await bench.write("ERROR", PUSHED_FLUSHING=1)
+        await bench.stop()
+        await bench.write("CONTROL", RESUME=1)
+        # The next packets need not wait for the end of the last one.
+        bench.send(after, acts_after, trits_after)
+        if bench.shares.get(moment) == 0:
+            await ClockCycles(dut.clk, int(rng.integers(100)))
+            status = regmap.decode("STATUS", await bench.read("STATUS"))
+            assert (status["FLUSHING"], status[LEFT[moment]]) == (1, 1)
+            bench.shares[moment] = 0.7
+        await bench.flushed()
+        # The run and one more, of which some packets may be on their way already.
+        bench.send(job, acts, trits)
+        await bench.push(after)
+        await bench.push(job)
+        assert (await bench.collect(after) == acts_after @ trits_after.T).all(), f"turn {turn}"
+        assert (await bench.collect(job) == acts @ trits.T).all(), f"turn {turn}"
+        await bench.idle()
+        assert await bench.read("ERROR") == 0
+        status = regmap.decode("STATUS", await bench.read("STATUS"))
+        assert (status["RUNS_DONE"], status["FLUSHING"]) == (2, 0)
+        assert (status["ACTS_OPEN"], status["WEIGHTS_OPEN"], status["PSUM_OFFERED"]) == (0, 0, 0)
+        beats = after.plan.beats + job.plan.beats
+        assert (await bench.counters())["BUSY"] == beats
 
 
 @cocotb.test()
@@ -507,8 +653,7 @@ async def a_packet_without_an_end_is_reported_and_a_soft_reset_recovers(dut):
     await bench.weights.wait()
     await ClockCycles(dut.clk, 50)
     assert regmap.decode("ERROR", await bench.read("ERROR"))["WEIGHTS_LATE"]
-    await bench.write("CONTROL", SOFT_RESET=1)
-    bench.psums.clear()
+    await bench.recover()
     bench.send(after, acts_after, trits_after)
     await bench.push(after)
     psums = await bench.collect(after)
@@ -537,8 +682,7 @@ async def every_bit_of_a_size_counts(dut, side):
             large = (1 << bit) + 3 * group if offset == regmap.offset(side.upper()) else word
             await bench.registers.write_dword(offset, large)
         assert (await bench.collect(job) == acts @ trits.T).all(), f"{side}: bit {bit}"
-        await bench.write("CONTROL", SOFT_RESET=1)
-        bench.psums.clear()
+        await bench.recover()
 
 
 @cocotb.test()
@@ -555,7 +699,7 @@ async def a_descriptor_of_any_size_is_taken_and_a_soft_reset_ends_its_run(dut):
         await bench.write("PUSH", GO=1)
         assert await bench.read("ERROR") == 0
         assert regmap.decode("STATUS", await bench.read("STATUS"))["BUSY"]
-        await bench.write("CONTROL", SOFT_RESET=1)
+        await bench.recover()
         assert not regmap.decode("STATUS", await bench.read("STATUS"))["BUSY"]
     assert int((await bench.registers.write(0xFC, b"\xff" * 4)).resp) == 2
     bench.send(after, acts_after, trits_after)

@@ -30,7 +30,10 @@ def stall_name(stalled: Iterable[int]) -> str:
 
 STALLS = tuple(map(stall_name, itertools.product((0, 1), repeat=3)))
 RESET = "SOFT_RESET"
-ERRORS = tuple(field.name for field in regmap.register("ERROR").fields)
+# Those that a run can have: while the core is flushing there is none, and the queue is empty.
+ERRORS = tuple(
+    field.name for field in regmap.register("ERROR").fields if field.name != "PUSHED_FLUSHING"
+)
 WHOLE = ("whole", "short")
 
 # Cross -> dimension -> values. A tile is short where the array has place for more tokens, input

@@ -45,8 +45,11 @@ EVENTS = [
     ("event_weights_late", "ERROR", 4),
     ("event_run_done", "EVENT", 0),
 ]
-OVERFLOW, BAD = 1 << 5, 1 << 6
-INPUTS = ["descriptor_ready", "busy", "illegal_beat", *(port for port, _, _ in EVENTS)]
+OVERFLOW, BAD, FLUSHED = 1 << 5, 1 << 6, 1 << 7
+SOFT_RESET, SNAPSHOT, RESUME = 1, 2, 4
+# What flushing waits for, from bit 3 of STATUS on.
+LEFT = ["acts_open", "weights_open", "psum_offered"]
+INPUTS = ["descriptor_ready", "busy", "illegal_beat", *LEFT, *(port for port, _, _ in EVENTS)]
 SCENARIOS = cocotb.parametrize(scenario=list(BUS_SCENARIOS))
 
 
@@ -73,7 +76,8 @@ class RegistersModel:
         self.words = {name: regmap.reset_word(name, config) for name in NAMES.values()}
         self.queue = deque()
         self.counters = dict.fromkeys(COUNTERS, 0)
-        self.busy = self.runs = self.soft_resets = 0
+        self.busy = self.runs = self.soft_resets = self.left = 0
+        self.flushing = self.resumed = False
 
     def write(self, address: int, word: int, strobes: int) -> int:
         """Carry out a write; returns its response."""
@@ -89,16 +93,24 @@ class RegistersModel:
         elif name == "PUSH" and ones & 1:
             self.push()
         elif name == "CONTROL":
-            if ones & 1:
+            if ones & RESUME and self.flushing:
+                self.resumed = True
+            if ones & SOFT_RESET:
+                self.flushing, self.resumed = True, False
                 self.queue.clear()
                 self.counters = dict.fromkeys(COUNTERS, 0)
                 self.runs = 0
                 self.soft_resets += 1
-            if ones & 2:
+            if ones & SNAPSHOT:
                 for counter, value in self.counters.items():
                     self.words[f"{counter}_LO"] = value & 0xFFFFFFFF
                     self.words[f"{counter}_HI"] = value >> 32
+            self.settle()
         return SLVERR if name is None else OKAY
+
+    def settle(self):
+        """Flushing ends where software has resumed and no stream has anything left."""
+        self.flushing = self.flushing and not (self.resumed and not self.left)
 
     def push(self):
         """Queue the descriptor, or say why not."""
@@ -109,7 +121,9 @@ class RegistersModel:
             self.words["ERROR"] |= BAD
         if full:
             self.words["ERROR"] |= OVERFLOW
-        if not bad and not full:
+        if self.flushing:
+            self.words["ERROR"] |= FLUSHED
+        if not bad and not full and not self.flushing:
             self.queue.append((m, k, n, options))
 
     def event(self, port: str, register: str, bit: int, beat: int):
@@ -128,7 +142,9 @@ class RegistersModel:
         if name == "STATUS":
             level = len(self.queue)
             busy = int(self.busy or level > 0)
-            return OKAY, busy | (level == 4) << 1 | level << 8 | self.runs << 16
+            full = self.flushing or level == 4
+            low = busy | full << 1 | self.flushing << 2 | self.left << 3
+            return OKAY, low | level << 8 | self.runs << 16
         return OKAY, self.words[name]
 
     @property
@@ -296,6 +312,14 @@ class RegistersBench:
         for port in self.counts.values():
             port.value = 0
 
+    async def leave(self, left: int):
+        """Tell what flushing waits for, a bit for each of `LEFT`."""
+        for bit, port in enumerate(LEFT):
+            getattr(self.dut, port).value = left >> bit & 1
+        self.model.left = left
+        await ClockCycles(self.dut.clk, 2)
+        self.model.settle()
+
     async def take(self):
         """Take the descriptor that is offered, if any, as the model does."""
         self.dut.descriptor_ready.value = 1
@@ -336,7 +360,7 @@ async def random_traffic_answers_as_the_page_says(dut, scenario):
     values = [0, 1, 1, 5, bench.config.max_k, bench.config.max_k + 1, 0xFFFFFFFF]
     often = [regmap.offset(name) for name in ("M", "K", "N", "OPTIONS", "PUSH", "PUSH", "PUSH")]
     for _ in range(300):
-        action = rng.choice(["read", "write", "descriptor", "event", "take", "inputs"])
+        action = rng.choice(["read", "write", "descriptor", "event", "take", "inputs", "flush"])
         if action in ("read", "write"):
             address = int(rng.choice(list(NAMES)) if rng.random() < 0.7 else rng.integers(256))
             if action == "read":
@@ -355,6 +379,12 @@ async def random_traffic_answers_as_the_page_says(dut, scenario):
             await bench.event(*(EVENTS[i] for i in picked), beat=int(rng.integers(1 << 32)))
         elif action == "take":
             await bench.take()
+        elif action == "flush":
+            # Mostly it ends soon, or no descriptor would be queued.
+            await bench.leave(int(rng.choice([0, 0, 0, 1, 2, 4, 7])))
+            control = int(rng.choice([RESUME, RESUME, RESUME, SOFT_RESET, SOFT_RESET | RESUME]))
+            await bench.write_checked(regmap.offset("CONTROL"), control)
+            await bench.read_checked(regmap.offset("STATUS"))
         else:
             model.busy = int(rng.integers(2))
             dut.busy.value = model.busy
@@ -543,8 +573,46 @@ async def soft_reset_drops_descriptors_and_keeps_errors(dut, scenario):
     for control in (2, 3):
         await bench.write_checked(regmap.offset("CONTROL"), control)
         await bench.read_all()
+    await bench.write_checked(regmap.offset("CONTROL"), RESUME)
     await bench.write_checked(regmap.offset("PUSH"), 1)
     await bench.take()
+
+
+@cocotb.test()
+@SCENARIOS
+async def flushing_ends_once_software_resumes_and_nothing_is_left(dut, scenario):
+    """Each of what may be left keeps it up by itself; descriptors are refused until then."""
+    bench = await RegistersBench(dut, scenario, 10).start()
+    control, status = regmap.offset("CONTROL"), regmap.offset("STATUS")
+    for name in ("M", "K", "N"):
+        await bench.write_checked(regmap.offset(name), 1)
+
+    async def is_flushing(wanted):
+        await bench.read_checked(status)
+        assert (bench.model.flushing, int(dut.flushing.value)) == (wanted, wanted)
+        await bench.write_checked(regmap.offset("PUSH"), 1)
+        await bench.read_checked(regmap.offset("ERROR"))
+        assert bench.model.words["ERROR"] == (FLUSHED if wanted else 0)
+        await bench.write_checked(regmap.offset("ERROR"), FLUSHED)
+        if not wanted:
+            await bench.take()
+
+    for left in (0, 1, 2, 4, 7):
+        # Without a soft reset before it, and together with it, RESUME does nothing.
+        await bench.write_checked(control, RESUME)
+        await bench.leave(left)
+        await is_flushing(False)
+        await bench.write_checked(control, SOFT_RESET)
+        await is_flushing(True)
+        await bench.write_checked(control, RESUME)
+        await bench.write_checked(control, SOFT_RESET | RESUME)
+        await bench.leave(0)
+        await is_flushing(True)
+        await bench.leave(left)
+        await bench.write_checked(control, RESUME)
+        await is_flushing(left != 0)
+        await bench.leave(0)
+        await is_flushing(False)
 
 
 @cocotb.test()

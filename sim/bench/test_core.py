@@ -121,9 +121,34 @@ def test_presets_run(preset, dataflow, simulator, folder):
     assert run(config, gemms, 1, simulator, folder) == ""
 
 
+# What is done to the RTL, in either dataflow: a soft reset and what comes after.
+RECOVERY = {
+    "psums that are offered withdrawn by a soft reset": (
+        r"if \(rst\) (m_axis_psums_tvalid <= 1'h0;)",
+        r"if (inner_rst) \1",
+    ),
+    "psums behind those that are offered not dropped": (
+        r"(assign (\w+) = back_valid \| array_psums_valid;(?s:.*?)= \2) & \w+;",
+        r"\1;",
+    ),
+    "rest of a packet of acts taken as data": (
+        r"(tritloom_dut_registers registers \((?s:.*?)\.acts_open\()registers_acts_open\)",
+        r"\g<1>1'h0)",
+    ),
+    "rest of a packet of weights taken as data": (
+        r"(tritloom_dut_registers registers \((?s:.*?)\.weights_open\()registers_weights_open\)",
+        r"\g<1>1'h0)",
+    ),
+    "resumed while a packet is open": (r"= acts_open \| weights_open;", r"= 1'h0;"),
+    "acts that begin after RESUME dropped": (r"registers_acts_open \| \w+;", r"1'h1;"),
+    "weights that begin after RESUME dropped": (r"registers_weights_open \| \w+;", r"1'h1;"),
+    "descriptor taken while flushing": (r"(assign push = \w+) & \w+;", r"\1;"),
+    "flushing ends before software resumes": (r"= resumed & (\w+);", r"= \1;"),
+}
 # What is done to the RTL, by dataflow.
 MUTANTS = {
     "output-stationary": {
+        **RECOVERY,
         "the slice before is read": (
             r"(?s)(module tritloom_dut_act_buffer.*?<= words\[)(.*?)\];",
             r"\1\2 - 1];",
@@ -150,6 +175,7 @@ MUTANTS = {
         ),
     },
     "weight-stationary": {
+        **RECOVERY,
         "a group of tokens too many": (r"(descriptor_m - )3'h6;", r"\g<1>3'h1;"),
         "trits of a pass end a tile early": (
             r"(?s)(module tritloom_dut_loads.*?\(n_less\) - \$signed\()3'h3",

@@ -12,8 +12,8 @@ from tritloom.sim.bench.scenarios import BUS_SCENARIOS
 
 pytestmark = pytest.mark.slow
 
-# Tests of sim.bench.registers_bench: nine under every scenario, and one.
-TESTS = 9 * len(BUS_SCENARIOS) + 1
+# Tests of sim.bench.registers_bench: ten under every scenario, and one.
+TESTS = 10 * len(BUS_SCENARIOS) + 1
 # The largest k is a power of two, odd, and 1.
 CONFIGS = [
     PRESETS["tiny"],
@@ -76,7 +76,7 @@ MUTANTS = {
         "every_address",
     ),
     "full queue takes a descriptor": (
-        r"(field_status_full = level == )3'h4;",
+        r"(assign full = level == )3'h4;",
         r"\g<1>3'h5;",
         "full_queue",
     ),
@@ -111,6 +111,36 @@ MUTANTS = {
         r"if \(\w+\)( level <= 3'h0;)",
         r"if (rst)\1",
         "soft_reset",
+    ),
+    "descriptor taken while flushing": (
+        r"(assign push = )(\w+) & \w+;",
+        r"\1\2;",
+        "flushing",
+    ),
+    "flushing ends before software resumes": (
+        r"= resumed & (\w+);",
+        r"= \1;",
+        "flushing",
+    ),
+    "flushing ends inside a packet of acts": (
+        r"= acts_open \| (weights_open);",
+        r"= \1;",
+        "flushing",
+    ),
+    "flushing ends inside a packet of weights": (
+        r"= (acts_open) \| weights_open;",
+        r"= \1;",
+        "flushing",
+    ),
+    "flushing ends while psums are offered": (
+        r"= (\w+) \| psum_offered;",
+        r"= \1;",
+        "flushing",
+    ),
+    "soft reset does not take a resumption back": (
+        r"= ~ field_control_soft_reset;",
+        r"= 1'h1;",
+        "flushing",
     ),
     "largest k refused": (
         r"word_k > 16'h8000;",

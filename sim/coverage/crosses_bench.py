@@ -141,10 +141,8 @@ async def _cause(stimulus, error, runs):
     await ClockCycles(stimulus.dut.clk, int(rng.integers(60)))
     if error == crosses.RESET:
         await bench.write("CONTROL", SOFT_RESET=1)
-        for source in (bench.acts, bench.weights):
-            source.clear()
-            source.assert_reset()
-        bench.psums.clear()
+        stimulus.stall("none")
+        await bench.recover()
         assert not regmap.decode("STATUS", await bench.read("STATUS"))["BUSY"]
         return []
     if error == "BAD_DESCRIPTOR":
@@ -210,5 +208,5 @@ async def every_error_meets_every_stall(dut):
         # A full queue tells of a bad descriptor too; one that has room by then does not overflow.
         maybe = {"QUEUE_OVERFLOW"} if error in ("QUEUE_OVERFLOW", "BAD_DESCRIPTOR") else set()
         assert shown | maybe == ({error} - {crosses.RESET}) | maybe, f"{drawn}: {shown}"
-        await bench.registers.write_dword(regmap.offset("ERROR"), 0x7F)
+        await bench.registers.write_dword(regmap.offset("ERROR"), 0xFF)
         assert bench.psums.empty()

@@ -2,7 +2,7 @@
 
 It joins the models of unpacker and array. It has no counters of what is left of a run: it lists the
 beats of a run's plan and goes through them. Packets are whole; what the core does with damaged ones
-is not in it.
+is not in it. A soft reset may come at any time.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ class CoreInputs:
     ----------
     acts : ndarray of int, shape (rows, lanes), or None
         The beat that is offered; likewise `weights`, bytes of shape (beat_bytes,).
-    weights_last : bool
+    acts_last, weights_last : bool
     psums_ready : bool
     """
 
     acts: np.ndarray | None
     weights: np.ndarray | None
+    acts_last: bool
     weights_last: bool
     psums_ready: bool
 
@@ -105,6 +106,17 @@ class CoreModel:
     def __init__(self, config: ArrayConfig):
         self.config = config
         self._streamed = config.dataflow == Dataflow.OUTPUT_STATIONARY
+        # Whether a soft reset is under way, now and a cycle ago; whether software has resumed.
+        self._flushing = self._flushed = self._resumed = False
+        # Streams that are inside a packet.
+        self._open = {"acts": False, "weights": False}
+        # The beat of psums that is offered.
+        self._front: np.ndarray | None = None
+        self._clear()
+
+    def _clear(self):
+        """Forget all runs, and what they have brought along but for the beat that is offered."""
+        config = self.config
         self._array = (OutputStationaryModel if self._streamed else WeightStationaryModel)(config)
         self._unpacker = UnpackerModel(config.cols * config.lanes)
         self._queue: deque[tuple[Plan, Packing]] = deque()
@@ -121,12 +133,26 @@ class CoreModel:
         self._read: _ActBeat | None = None
         self._staged: _ActBeat | None = None
         self._kept: dict[int, np.ndarray] = {}
-        self._front: np.ndarray | None = None
         self._back: np.ndarray | None = None
 
     def push(self, plan: Plan, packing: Packing):
-        """A descriptor that the queue offers from this cycle on."""
-        self._queue.append((plan, packing))
+        """A descriptor that the queue offers from this cycle on; refused while flushing."""
+        if not self._flushed:
+            self._queue.append((plan, packing))
+
+    def soft_reset(self):
+        """The core is flushing from this cycle on."""
+        self._clear()
+        self._flushing, self._resumed = True, False
+
+    def resume(self):
+        """Software lets the flushing end; no packet that begins from this cycle on is dropped."""
+        self._resumed = self._flushed
+
+    @property
+    def flushing(self) -> bool:
+        """Whether STATUS.FLUSHING is 1."""
+        return self._flushing
 
     @property
     def under_way(self) -> tuple[Plan, Packing, Tile] | None:
@@ -138,6 +164,28 @@ class CoreModel:
 
     def step(self, inputs: CoreInputs) -> CoreOutputs:
         """Outputs of this cycle for its inputs; then the clock rises."""
+        self._flushed = self._flushing
+        outputs = self._flush(inputs) if self._flushing else self._work(inputs)
+        for name, ready in (("acts", outputs.acts_ready), ("weights", outputs.weights_ready)):
+            if ready and getattr(inputs, name) is not None:
+                self._open[name] = not getattr(inputs, f"{name}_last")
+        return outputs
+
+    def _flush(self, inputs):
+        """A cycle of flushing."""
+        outputs = CoreOutputs(
+            acts_ready=self._open["acts"] or not self._resumed,
+            weights_ready=self._open["weights"] or not self._resumed,
+            psums=self._front,
+        )
+        if self._resumed and self._front is None and not any(self._open.values()):
+            self._flushing = False
+        if inputs.psums_ready:
+            self._front = None
+        return outputs
+
+    def _work(self, inputs):
+        """A cycle of runs, or of none."""
         staged = self._staged
         taking = bool(self._queue) and not self._passes and not self._ahead
         if self._streamed:

@@ -254,7 +254,7 @@ def descriptors(config: ArrayConfig) -> ProvedDesign:
         "queue.write_data": ram.width,
         "queue.read_address": ram.address_bits,
     }
-    seen |= {"push": 1, "level": QUEUE_DEPTH.bit_length(), "field_status_full": 1}
+    seen |= {"push": 1, "level": QUEUE_DEPTH.bit_length(), "full": 1}
     seen |= dict.fromkeys(("first", "free"), (QUEUE_DEPTH - 1).bit_length())
     # The registers of m, k and n are seen as they are read.
     seen |= {
@@ -280,7 +280,7 @@ def queued(config: ArrayConfig) -> Statements:
         m.d.comb += Assume(~s["soft_reset"])
         offered = Cat(s[f"descriptor_{name}"] for name, _, _ in _fields(config))
         # The queue stores fewer bits of k than its register has.
-        full = s["field_status_full"]
+        full = s["full"]
         pushed = Cat(s[signal][:width] for _, signal, width in _fields(config))
         valid, ready = s["descriptor_valid"], s["descriptor_ready"]
         tracked = Tracked(

@@ -196,7 +196,7 @@ PROOFS = {
         replacement="assign con = ~(",
     ),
     "psums": Proof(
-        name="psums leave in order, and hold",
+        name="psums leave in order",
         design=streams.core,
         statements=streams.psums,
         config=SMALL,
@@ -204,6 +204,16 @@ PROOFS = {
         fault="front taken while it is stalled",
         pattern=r"(assign \w+ = )(\w+) \| m_axis_psums_tready;",
         replacement=r"\1 1'h1;",
+    ),
+    "psums_held": Proof(
+        name="a psum that is offered holds, whatever soft resets come",
+        design=streams.core,
+        statements=streams.psums_hold,
+        config=SMALL,
+        where="1x2x1",
+        fault="withdrawn by a soft reset",
+        pattern=r"if \(rst\) (m_axis_psums_tvalid <= 1'h0;)",
+        replacement=r"if (inner_rst) \1",
     ),
     "axil": Proof(
         name="AXI4-Lite: one answer to each request, and it holds",

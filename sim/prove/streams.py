@@ -100,10 +100,9 @@ def psums(config: ArrayConfig) -> Statements:
 
     def statements(m: Module, s: dict[str, Signal]) -> None:
         valid, ready = s["m_axis_psums_tvalid"], s["m_axis_psums_tready"]
-        # A soft reset drops what there is, and says so in docs/registers.md.
+        # A soft reset drops what there is but for the beat that is offered, see `psums_hold`.
         m.d.comb += Assume(~s["inner_rst"])
         sent = s["m_axis_psums_tdata"]
-        holds(m, "psums", valid, ready, sent, s["m_axis_psums_tlast"])
         words = Cat(s["array_psums_data"], s["last_of_run"])
         entering = s["array_psums_valid"] & s["array_psums_ready"]
         queue = Tracked(m, entering=entering, leaving=valid & ready, word=words, depth=2)
@@ -117,6 +116,17 @@ def psums(config: ArrayConfig) -> Statements:
             Assert(~queue.inside | (place == queue.word), "place"),
             Assert(~(queue.inside & (queue.ahead == 0)) | (valid & same), "as it came"),
         ]
+
+    return statements
+
+
+def psums_hold(_config: ArrayConfig) -> Statements:
+    """A psum that is offered stays as it is until it is taken, whatever soft resets come."""
+
+    def statements(m: Module, s: dict[str, Signal]) -> None:
+        port = "m_axis_psums_t"
+        valid, ready = s[f"{port}valid"], s[f"{port}ready"]
+        holds(m, "psums", valid, ready, s[f"{port}data"], s[f"{port}last"])
 
     return statements
 

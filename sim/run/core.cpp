@@ -158,6 +158,31 @@ int64_t machine_step(void* handle, int64_t cycles) {
     return machine.rows;
 }
 
+// After a soft reset: sends the rest of the packets that have begun, and takes psums, for so many
+// cycles. The core drops the one, and this the other.
+void machine_flush(void* handle, int64_t cycles) {
+    auto& machine = *static_cast<Machine*>(handle);
+    auto& top = machine.top;
+    const auto begun = [](const Stream& stream, int64_t beat) {
+        return beat < stream.total && beat % stream.packet != 0;
+    };
+    top.m_axis_psums_tready = 1;
+    while (cycles-- > 0) {
+        top.s_axis_acts_tvalid = top.s_axis_weights_tvalid = 0;
+        if (begun(machine.acts, machine.acts_beat))
+            offer(machine.acts, machine.acts_beat, top.s_axis_acts_tdata, top.s_axis_acts_tlast,
+                  top.s_axis_acts_tvalid);
+        if (begun(machine.weights, machine.weights_beat))
+            offer(machine.weights, machine.weights_beat, top.s_axis_weights_tdata,
+                  top.s_axis_weights_tlast, top.s_axis_weights_tvalid);
+        machine.low();
+        machine.acts_beat += top.s_axis_acts_tvalid && top.s_axis_acts_tready;
+        machine.weights_beat += top.s_axis_weights_tvalid && top.s_axis_weights_tready;
+        machine.high();
+    }
+    top.s_axis_acts_tvalid = top.s_axis_weights_tvalid = top.m_axis_psums_tready = 0;
+}
+
 // Cycles from the first beat in to the last row out, both included.
 int64_t machine_span(void* handle) {
     const auto& machine = *static_cast<Machine*>(handle);

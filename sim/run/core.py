@@ -12,7 +12,7 @@ import numpy as np
 
 from tritloom.arch import regmap, timing
 from tritloom.arch.config import ArrayConfig
-from tritloom.arch.driver import Job, read_counters
+from tritloom.arch.driver import Job, read_counters, resume, soft_reset
 from tritloom.hw.verilog import generate_core
 from tritloom.sim import verilator
 
@@ -124,6 +124,18 @@ class SimulatedCore:
         if word < 0:
             raise RuntimeError(f"the core does not answer a read of {offset:#x}")
         return word
+
+    def recover(self):
+        """Reset the core softly, also in the middle of packets, and make it ready for a run."""
+        soft_reset(self.write)
+        # A beat a cycle, until no packet is open.
+        while True:
+            self._library.machine_flush(self._handle, ctypes.c_int64(STEP_CYCLES))
+            status = regmap.decode("STATUS", self.read(regmap.offset("STATUS")))
+            if not (status["ACTS_OPEN"] or status["WEIGHTS_OPEN"]):
+                break
+        resume(self.read, self.write)
+        self.write(regmap.offset("ERROR"), self.read(regmap.offset("ERROR")))
 
     def run(
         self,

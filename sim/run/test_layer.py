@@ -62,6 +62,23 @@ def test_gemm_matches_a_plain_product_and_the_formula(config, shape, packing, fo
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("config", [CONFIG, WEIGHT_STATIONARY], ids=lambda c: c.dataflow)
+def test_a_core_that_hangs_in_a_packet_recovers(config, folder):
+    rng = np.random.default_rng(5)
+    acts, trits = rng.integers(-128, 128, (7, 33)), rng.integers(-1, 2, (12, 33))
+    job = Job(make_plan(config, Gemm(7, 33, 12)), TRIT2)
+    with SimulatedCore(config, folder) as core:
+        for _again in range(2):
+            # Another run is in front of it, which takes its operands.
+            for offset, word in Job(make_plan(config, Gemm(70, 20, 120)), TRIT2).writes():
+                core.write(offset, word)
+            with pytest.raises(RuntimeError, match=r"then no more|the core reports"):
+                core.run(job, acts, job.weights(trits))
+            core.recover()
+            assert (core.run(job, acts, job.weights(trits)).psums == acts @ trits.T).all()
+
+
+@pytest.mark.slow
 def test_short_tiles_wait_for_the_drain_as_the_formula_says(folder):
     plan = OutputStationaryPlan(CONFIG, Gemm(3, 4, 50))
     period = timing.tile_period(CONFIG, slices=1, tokens=3)

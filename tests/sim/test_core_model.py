@@ -99,6 +99,7 @@ def simulate(config, runs, share, rng):
         beat, last = weights[0] if weights and weight else (None, False)
         out = model.step(
             CoreInputs(
+                acts_last=False,
                 acts=acts[0] if acts and act else None,
                 weights=beat,
                 weights_last=last,
