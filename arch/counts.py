@@ -328,5 +328,5 @@ def core_counters(plan: Plan, *, nonzero: int) -> dict[str, int]:
         "BUSY": plan.beats,
         "TRITS": trits,
         "ZERO_TRITS": trits - plan.token_groups * nonzero,
-        "ILLEGAL_CODES": 0,
+        "ILLEGAL_BEATS": 0,
     }

@@ -178,7 +178,10 @@ COUNTERS = (
     ),
     ("TRITS", "trits that entered the array, padding included"),
     ("ZERO_TRITS", "zero ones among them"),
-    ("ILLEGAL_CODES", "illegal codes in the weight stream"),
+    (
+        "ILLEGAL_BEATS",
+        "beats of the weight stream that held an illegal code, however many of them",
+    ),
 )
 COUNTERS_OFFSET = 0x80
 

@@ -303,7 +303,7 @@ class Core(wiring.Component):
             "cycles": 1,
             "trits": Mux(beat, positions, 0),
             "zero_trits": zero_count,
-            "illegal_codes": weights["illegal"],
+            "illegal_beats": weights["illegal"],
             "busy": grid["perf_beats"],
             # Between runs the unpacker may hold trits of the next one.
             "stall_acts": grid["perf_wait_acts"] & (feed["busy"] if self._output else 1),

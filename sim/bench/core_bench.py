@@ -478,7 +478,7 @@ async def a_damaged_stream_is_reported_and_the_next_run_is_right(dut, fault):
     assert await bench.read("ERROR") == regmap.encode("ERROR", **{ERRORS[fault]: 1})
     if fault == "illegal":
         counters = await bench.counters()
-        assert counters["ILLEGAL_CODES"] == 1
+        assert counters["ILLEGAL_BEATS"] == 1
         changed = (passes[0] != job.weights(trits)).any(axis=1)
         assert await bench.read("FIRST_ILLEGAL") == int(np.flatnonzero(changed)[0])
     await bench.write("ERROR", **{ERRORS[fault]: 1})

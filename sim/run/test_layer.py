@@ -58,7 +58,7 @@ def test_gemm_matches_a_plain_product_and_the_formula(config, shape, packing, fo
             assert (run.psums == acts @ trits.T).all()
             assert run.cycles == timing.core_cycles(plan, packing)
             assert run.counters["BUSY"] == plan.beats
-            assert run.counters["STALL_OUTPUT"] == run.counters["ILLEGAL_CODES"] == 0
+            assert run.counters["STALL_OUTPUT"] == run.counters["ILLEGAL_BEATS"] == 0
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def fake_core(change):
                     "BUSY": plan.beats,
                     "TRITS": entered,
                     "ZERO_TRITS": entered - int((trits != 0).sum()) * plan.token_groups,
-                    "ILLEGAL_CODES": 0,
+                    "ILLEGAL_BEATS": 0,
                 },
                 "weight_bytes": 99,
                 "seconds": 1.0,

@@ -141,7 +141,7 @@ def test_counters_of_the_core_count_the_beats_that_stream(dataflow, gemm):
         "BUSY": len(beats["acts"]),
         "TRITS": streamed.size,
         "ZERO_TRITS": (streamed == 0).sum(),
-        "ILLEGAL_CODES": 0,
+        "ILLEGAL_BEATS": 0,
     }
 
 

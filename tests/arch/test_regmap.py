@@ -52,7 +52,7 @@ OFFSETS = {
     "STALL_ARRAY_LO": 0xA8,
     "TRITS_LO": 0xB0,
     "ZERO_TRITS_LO": 0xB8,
-    "ILLEGAL_CODES_LO": 0xC0,
+    "ILLEGAL_BEATS_LO": 0xC0,
 }
 
 
