@@ -27,6 +27,11 @@ from tritloom.arch.errors import InputError, MismatchError, ToolError, one_line
 # Exit statuses.
 PASSED, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
+# Modules that an installation may lack, with the extra of the package that brings each.
+EXTRAS = dict.fromkeys(
+    ("cocotb", "cocotb_tools", "cocotbext", "gguf", "ml_dtypes", "safetensors"), "sim"
+)
+
 
 class Interrupted(KeyboardInterrupt):
     """An interrupt about which the command has something to say: its message."""
@@ -132,6 +137,12 @@ class Program:
             return _end(name, f"error: {one_line(first)}", BAD_INPUT)
         except OSError as error:
             return _end(name, f"error: {one_line(_told(error))}", BAD_INPUT)
+        except ModuleNotFoundError as error:
+            module = (error.name or "").partition(".")[0]
+            if module not in EXTRAS:
+                raise
+            line = f"error: {module} is missing: install the package's `{EXTRAS[module]}` extra"
+            return _end(name, line, BAD_INPUT)
         except KeyboardInterrupt as error:
             # Amaranth warns of gateware that was dropped before it became Verilog.
             warnings.simplefilter("ignore")

@@ -1,11 +1,15 @@
 """The frame of commands: options, one-line errors, statuses, pipes, interrupts."""
 
 import argparse
+import importlib
+import importlib.machinery
 import os
 import signal
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -73,6 +77,37 @@ def test_end_has_its_status_and_one_line(program, capsys, run, status, line):
 def test_faults_of_ours_are_not_hidden(program):
     with pytest.raises(ZeroDivisionError):
         program(raising(ZeroDivisionError())).main(["work"])
+
+
+def importing(module):
+    def run(options):
+        importlib.import_module(module)
+
+    return run
+
+
+@pytest.mark.parametrize("module", command.EXTRAS)
+def test_package_of_an_extra_that_is_missing_is_one_line(program, capsys, monkeypatch, module):
+    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "meta_path", [importlib.machinery.BuiltinImporter])
+    assert program(importing(module)).main(["work"]) == 2
+    extra = f"{module} is missing: install the package's `sim` extra"
+    assert capsys.readouterr().err == f"prog work: error: {extra}\n"
+
+
+def test_missing_module_of_ours_is_not_hidden(program):
+    with pytest.raises(ModuleNotFoundError, match=r"tritloom\.none"):
+        program(importing("tritloom.none")).main(["work"])
+
+
+def test_extras_are_those_of_the_package():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    for module, extra in command.EXTRAS.items():
+        first = module.partition("_")[0].removesuffix("ext")
+        brought = project["optional-dependencies"][extra]
+        assert any(requirement.startswith(first) for requirement in brought)
 
 
 @pytest.mark.parametrize("arguments", [["work", "--har"], ["work", "x\ny"], ["rest"], []])
