@@ -123,8 +123,13 @@ class Program:
         name = self.prog
         try:
             with _pipes():
-                options = self.parser().parse_args(arguments)
+                parser = self.parser()
+                options, unknown = parser.parse_known_args(arguments)
                 name = f"{self.prog} {options.command.name}"
+                if unknown:
+                    # By itself, argparse would name the program without the command.
+                    parser.prog = name
+                    parser.error(f"unrecognized arguments: {' '.join(unknown)}")
                 return options.command.run(options) or PASSED
             return PASSED
         except MismatchError as error:

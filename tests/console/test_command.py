@@ -110,6 +110,14 @@ def test_extras_are_those_of_the_package():
         assert any(requirement.startswith(first) for requirement in brought)
 
 
+@pytest.mark.parametrize("arguments", [["--har"], ["more"]])
+def test_wrong_option_of_a_command_names_the_command(program, capsys, arguments):
+    with pytest.raises(SystemExit):
+        program(raising(AssertionError)).main(["work", *arguments])
+    expected = f"prog work: error: unrecognized arguments: {arguments[0]}\n"
+    assert capsys.readouterr().err == expected
+
+
 @pytest.mark.parametrize("arguments", [["work", "--har"], ["work", "x\ny"], ["rest"], []])
 def test_wrong_options_end_in_one_line_without_usage(program, capsys, arguments):
     def add(parser):
