@@ -27,6 +27,9 @@ from tritloom.arch.errors import InputError, MismatchError, ToolError, one_line
 # Exit statuses.
 PASSED, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
+# How the examples below a command's help begin.
+EXAMPLES = "examples:\n"
+
 # Modules that an installation may lack, with the extra of the package that brings each.
 EXTRAS = dict.fromkeys(
     ("cocotb", "cocotb_tools", "cocotbext", "gguf", "ml_dtypes", "safetensors"), "sim"
@@ -48,7 +51,7 @@ class Command:
     help : str
         A phrase for the list of commands.
     description : str
-        Sentences for the command's own help.
+        Sentences for the command's own help, which folds them to the terminal.
     arguments : callable
         Adds the options to a parser. It must import nothing heavy: every start calls it.
     run : callable
@@ -77,6 +80,23 @@ class Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"{self.prog}: error: {one_line(message)}\n")
 
 
+class Formatter(argparse.HelpFormatter):
+    """Help that folds descriptions to the terminal, keeps examples, and aligns commands."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(EXAMPLES):
+            return text
+        return super()._fill_text(text, width, indent)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """Add an argument; commands are measured with the indent that they are printed with."""
+        super().add_argument(action)
+        indent = self._current_indent + self._indent_increment
+        for command in self._iter_indented_subactions(action):
+            length = len(self._format_action_invocation(command)) + indent
+            self._action_max_length = max(self._action_max_length, length)
+
+
 class Program:
     """A command line made of the commands of several rooms.
 
@@ -103,7 +123,7 @@ class Program:
 
     def parser(self) -> Parser:
         """The parser of the whole command line; options hold the `Command` as `command`."""
-        parser = Parser(prog=self.prog, description=self.description)
+        parser = Parser(prog=self.prog, description=self.description, formatter_class=Formatter)
         subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
         for command in self.commands():
             lines = [f"  {line}" for line in command.examples.format(prog=self.prog).splitlines()]
@@ -111,8 +131,8 @@ class Program:
                 command.name,
                 help=command.help,
                 description=command.description,
-                epilog="\n".join(["examples:", *lines]) if lines else None,
-                formatter_class=argparse.RawDescriptionHelpFormatter,
+                epilog=EXAMPLES + "\n".join(lines) if lines else None,
+                formatter_class=Formatter,
             )
             command.arguments(subparser)
             subparser.set_defaults(command=command)

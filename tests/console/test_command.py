@@ -144,6 +144,32 @@ def test_help_lists_commands_and_examples_with_the_program(program, capsys):
         assert expected in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_help_fits_the_terminal(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    long = Command(
+        name="longestone",
+        help="works",
+        description="Works hard,\nand says so in many words " * 9,
+        arguments=no_arguments,
+        run=raising(AssertionError),
+        examples="{prog} longestone " + "x" * columns,
+    )
+    monkeypatch.setitem(sys.modules, "room_of_long", SimpleNamespace(COMMANDS=(long,)))
+    made = Program("prog", "A program.", ["room_of_long"])
+    with pytest.raises(SystemExit):
+        made.main(["longestone", "--help"])
+    text, examples = capsys.readouterr().out.split("\nexamples:\n")
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= columns
+    described = lines[2 : lines.index("", 2)]
+    assert min(map(len, described[:-1])) > columns - 12
+    assert examples == f"  prog longestone {'x' * columns}\n"
+    with pytest.raises(SystemExit):
+        made.main(["--help"])
+    assert "    longestone  works\n" in capsys.readouterr().out
+
+
 def test_options_reach_the_command(program):
     def add(parser: argparse.ArgumentParser):
         parser.add_argument("--depth", type=int, required=True)
