@@ -43,18 +43,18 @@ def configuration_arguments(
 ) -> None:
     """Add the options of a configuration, and `--top` with these of `TOPS`."""
     parser.add_argument(
-        "--preset", metavar="NAME", default="base", help=f"{', '.join(PRESETS)} [base]"
+        "--preset", metavar="NAME", default="base", help=f"preset: {', '.join(PRESETS)} [base]"
     )
     for name, what in PARAMETERS.items():
         option, help_ = f"--{name.replace('_', '-')}", f"{what} [preset's]"
         parser.add_argument(option, dest=name, type=int, metavar="N", help=help_)
     parser.add_argument(
-        "--dataflow", metavar="NAME", help=f"{' or '.join(Dataflow)} [preset's: output-stationary]"
+        "--dataflow", metavar="NAME", help=f"dataflow: {' or '.join(Dataflow)} [preset's]"
     )
     parser.add_argument(
         "--technology",
         metavar="NAME",
-        help=f"what adders are made of: {' or '.join(Technology)} [preset's: generic]",
+        help=f"what adders are made of: {', '.join(Technology)} [preset's]",
     )
     parser.add_argument(
         "--no-diagnostics",
@@ -64,20 +64,26 @@ def configuration_arguments(
         help="leave out the bare array's event counters and its check of trit codes",
     )
     listed = [TOPS[name] for name in tops]
-    told = f"{', '.join(listed[:-1])} or {listed[-1]} [core]"
+    told = f"top module: {', '.join(listed[:-1])} or {listed[-1]} [core]"
     parser.add_argument("--top", choices=tops, default="core", help=told)
 
 
 def out_argument(parser: argparse.ArgumentParser, folder: str) -> None:
     """Add `--out`, the folder that files are written to."""
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", default=Path(folder), help="[%(default)s]"
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        default=Path(folder),
+        help="folder for the files [%(default)s]",
     )
 
 
 def format_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--format`, the form in which a sheet is printed."""
-    parser.add_argument("--format", choices=FORMS, default="table", help="[%(default)s]")
+    parser.add_argument(
+        "--format", choices=FORMS, default="table", help="form of the output [%(default)s]"
+    )
 
 
 def print_files(files: Iterable[Path]) -> None:

@@ -12,32 +12,42 @@ from tritloom.arch.ternary import PACKINGS, Packing
 def preset_argument(parser: argparse.ArgumentParser, default: str) -> None:
     """Add `--preset`, the configuration of the core."""
     parser.add_argument(
-        "--preset", metavar="NAME", default=default, help=f"{', '.join(PRESETS)} [%(default)s]"
+        "--preset",
+        metavar="NAME",
+        default=default,
+        help=f"preset: {', '.join(PRESETS)} [%(default)s]",
     )
 
 
 def dataflow_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--dataflow`, which takes the place of the preset's."""
-    parser.add_argument("--dataflow", metavar="NAME", help=f"{' or '.join(Dataflow)} [preset's]")
+    parser.add_argument(
+        "--dataflow", metavar="NAME", help=f"dataflow: {' or '.join(Dataflow)} [preset's]"
+    )
 
 
 def packing_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--packing`, the format of the weight stream."""
     parser.add_argument(
-        "--packing", metavar="NAME", default="trit5", help=f"{', '.join(PACKINGS)} [%(default)s]"
+        "--packing",
+        metavar="NAME",
+        default="trit5",
+        help=f"packing of the weights: {' or '.join(PACKINGS)} [%(default)s]",
     )
 
 
 def seed_argument(parser: argparse.ArgumentParser, what: str, *, default: int = 0) -> None:
     """Add `--seed`, from which `what` are drawn."""
     parser.add_argument(
-        "--seed", type=int, metavar="N", default=default, help=f"of {what} [%(default)s]"
+        "--seed", type=int, metavar="N", default=default, help=f"seed of {what} [%(default)s]"
     )
 
 
 def jobs_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--jobs`, the number of processes."""
-    parser.add_argument("--jobs", type=int, metavar="N", default=1, help="processes [%(default)s]")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", default=1, help="number of processes [%(default)s]"
+    )
 
 
 def configuration(options: argparse.Namespace) -> ArrayConfig:

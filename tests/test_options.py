@@ -66,6 +66,17 @@ WRONG = {
 WRONG_TEXT = ("no-such", "", " ", "a\nb", "\udc80", LONG)
 
 
+@pytest.mark.parametrize(
+    ("tool", "command"), [(tool, command) for tool in PARSERS for command in commands(tool)]
+)
+def test_help_is_made_of_whole_phrases(tool, command):
+    parser = commands(tool)[command]
+    assert re.fullmatch(r"[A-Z][a-z]+s\b.*\.", parser.description, re.DOTALL)
+    for action in actions(tool, command):
+        assert re.match(r"[A-Za-z]", action.help or ""), f"{action.dest}: {action.help}"
+        assert not re.match(r"(of|or|such|that|which|with|without|this) ", action.help), action.dest
+
+
 def valued():
     for tool in PARSERS:
         for command in commands(tool):

@@ -59,8 +59,8 @@ COMMANDS = (
         name="compare",
         help="compare two models on one machine, or check the paper's scaling law",
         description="""\
-Compare two models in memory, decode latency and energy, by arithmetic alone and with memory, on one
-machine; without a pair, check the paper's scaling law, and print where it holds.""",
+Compares two models in memory, decode latency and energy, by arithmetic alone and with memory, on
+one machine; without a pair, checks the paper's scaling law, and prints where it holds.""",
         arguments=compare_arguments,
         run=run_compare,
         examples="""\

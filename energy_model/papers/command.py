@@ -62,7 +62,7 @@ COMMANDS = (
         name="reproduce",
         help="print the BitNet papers' figures next to the model's",
         description="""\
-Print every figure of the BitNet papers that a model here predicts (arXiv 2402.17764: figures 2 and
+Prints every figure of the BitNet papers that a model here predicts (arXiv 2402.17764: figures 2 and
 3, tables 1 and 3; arXiv 2310.11453: table 1): published value, model value, residual, and below
 them each assumption that the papers do not state, as INFERRED.""",
         arguments=reproduce_arguments,
@@ -72,8 +72,8 @@ them each assumption that the papers do not state, as INFERRED.""",
         name="fit",
         help="print the constants that are fitted to the BitNet papers' figures",
         description="""\
-Fit the constants that no data sheet has to the published values of energy_model/data/paper.yaml,
-and print them as energy_model/data/fitted.yaml holds them: docs/reproduce.md.""",
+Fits the constants that no data sheet has to the published values of energy_model/data/paper.yaml,
+and prints them as energy_model/data/fitted.yaml holds them: docs/reproduce.md.""",
         arguments=fit_arguments,
         run=run_fit,
     ),

@@ -95,7 +95,7 @@ COMMANDS = (
         name="report",
         help="print BitNet b1.58 next to FP16 LLaMA",
         description="""\
-Print, for BitNet b1.58 next to FP16 LLaMA: the arithmetic energy of the weight products and its
+Prints, for BitNet b1.58 next to FP16 LLaMA: the arithmetic energy of the weight products and its
 parts, the paper's end-to-end energy, the energy of a whole machine with its memory traffic, memory,
 decode latency and throughput, and what dominates. Each figure comes with the ratio,
 its tier (MEASURED, PUBLISHED, DERIVED, PROJECTED or INFERRED) and, under the paper's conditions,

@@ -88,7 +88,7 @@ COMMANDS = (
         name="sweep",
         help="evaluate many machines and workloads, and print the Pareto front",
         description="""\
-Evaluate a model on every machine of a grid, or on random ones of it, and print the Pareto front:
+Evaluates a model on every machine of a grid, or on random ones of it, and prints the Pareto front:
 docs/sweep.md. Results go to a file; a sweep that was killed continues with the same command.""",
         arguments=sweep_arguments,
         run=run_sweep,

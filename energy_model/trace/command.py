@@ -148,7 +148,7 @@ COMMANDS = (
         name="trace",
         help="write the matrix products of a model as a file",
         description="""\
-Write the matrix products of one pass through a model and its vector work (norms, softmax, ...) as
+Writes the matrix products of one pass through a model and its vector work (norms, softmax, ...) as
 YAML, or the matrix products alone as SCALE-Sim's GEMM topology CSV: docs/models.md.""",
         arguments=trace_arguments,
         run=run_trace,
@@ -161,7 +161,7 @@ YAML, or the matrix products alone as SCALE-Sim's GEMM topology CSV: docs/models
         name="ledger",
         help="price a trace file in energy and time",
         description="""\
-Print the energy, line by line, and the time of a trace file (YAML, of `trace` or yours) on a
+Prints the energy, line by line, and the time of a trace file (YAML, of `trace` or yours) on a
 machine, in the number formats that the file states. SCALE-Sim's CSV states none: --weight does.""",
         arguments=ledger_arguments,
         run=run_ledger,
@@ -174,7 +174,7 @@ machine, in the number formats that the file states. SCALE-Sim's CSV states none
         name="counts",
         help="price counted actions in energy",
         description="""\
-Price action counts: a JSON object of action names and numbers, such as
+Prices action counts: a JSON object of action names and numbers, such as
 {"add_int8": 4096, "act_hop_bits": 32768, "weight_dram_bits": 8192}. Energy is printed by category
 (arithmetic, registers, buffer, DRAM) with low, nominal and high; actions without a cost are listed
 as unpriced.""",

@@ -39,9 +39,9 @@ COMMANDS = (
         name="validate",
         help="print measured accelerators, or SCALE-Sim's cycles, next to the model's",
         description="""\
-Print, for ternary accelerators that others measured, what the model predicts from their public
+Prints, for ternary accelerators that others measured, what the model predicts from their public
 parameters next to what was measured, with the ratio, what is published and what INFERRED, and why
-it misses. With --scalesim, print cycles of the FP16 array next to SCALE-Sim's, and each term
+it misses. With --scalesim, prints cycles of the FP16 array next to SCALE-Sim's, and each term
 between them.""",
         arguments=validate_arguments,
         run=run_validate,

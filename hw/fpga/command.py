@@ -23,7 +23,10 @@ from tritloom.hw.options import (
 def synth_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `synth`."""
     parser.add_argument(
-        "--target", required=True, metavar="NAME", help="ecp5, ice40 or xilinx7 (AMD 7 series)"
+        "--target",
+        required=True,
+        metavar="NAME",
+        help="FPGA: ecp5, ice40 or xilinx7 (AMD 7 series)",
     )
     format_argument(parser)
     configuration_arguments(parser)
@@ -44,7 +47,11 @@ def run_synth(options: argparse.Namespace) -> None:
 def place_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of every command that places and routes."""
     parser.add_argument(
-        "--seeds", type=int, default=2, metavar="N", help="runs of the placer [%(default)s]"
+        "--seeds",
+        type=int,
+        default=2,
+        metavar="N",
+        help="number of runs of the placer [%(default)s]",
     )
     out_argument(parser, "build/fpga")
     format_argument(parser)
@@ -52,7 +59,9 @@ def place_arguments(parser: argparse.ArgumentParser) -> None:
 
 def fpga_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fpga`."""
-    parser.add_argument("--board", metavar="NAME", help=f"{', '.join(BOARDS)} [none: any pins]")
+    parser.add_argument(
+        "--board", metavar="NAME", help=f"board: {', '.join(BOARDS)} [none: any pins]"
+    )
     place_arguments(parser)
     configuration_arguments(parser)
 

@@ -17,13 +17,17 @@ from tritloom.sim.options import (
 
 def import_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `import`."""
-    parser.add_argument("source", type=Path, metavar="FILE", help="or folder")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--tensor", metavar="NAME", help="this matrix alone")
+    parser.add_argument(
+        "source", type=Path, metavar="FILE", help="model file, or a folder with one"
+    )
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="FOLDER", help="model folder to write"
+    )
+    parser.add_argument("--tensor", metavar="NAME", help="take this matrix alone")
     preset_argument(parser, "decode")
     dataflow_argument(parser)
     packing_argument(parser)
-    parser.add_argument("--hex", action="store_true", help="weights for $readmemh as well")
+    parser.add_argument("--hex", action="store_true", help="write the weights for $readmemh too")
 
 
 def run_import(options: argparse.Namespace) -> None:
@@ -44,7 +48,7 @@ def run_import(options: argparse.Namespace) -> None:
 COMMANDS = (
     Command(
         name="import",
-        help="a ternary checkpoint into a model folder",
+        help="pack a ternary checkpoint into a model folder",
         description="Packs the weights of a BitNet (a folder or .safetensors file of Hugging\n"
         "Face's, or a .gguf file), or one matrix of any file, for the core: docs/import.md.",
         arguments=import_arguments,

@@ -23,7 +23,7 @@ def run_coverage(options: argparse.Namespace) -> None:
 COMMANDS = (
     Command(
         name="coverage",
-        help="lines, toggles and crosses of the RTL that the benches reach",
+        help="measure lines, toggles and crosses of the RTL that the benches reach",
         description="Runs the benches of the core and of its registers, preset tiny, with\n"
         "Verilator's counters; prints what they reach and writes rtl.json and crosses.json:\n"
         "docs/verification.md. Takes 6 minutes.",

@@ -11,7 +11,9 @@ from tritloom.sim.options import jobs_argument, seed_argument
 
 def mutate_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `mutate`."""
-    parser.add_argument("--faults", type=int, default=200, metavar="N", help="[%(default)s]")
+    parser.add_argument(
+        "--faults", type=int, default=200, metavar="N", help="number of faults [%(default)s]"
+    )
     seed_argument(parser, "the faults", default=1)
     jobs_argument(parser)
     out_argument(parser, "build/mutate")
@@ -27,7 +29,7 @@ def run_mutate(options: argparse.Namespace) -> None:
 COMMANDS = (
     Command(
         name="mutate",
-        help="random faults in the RTL, which the co-simulation must notice",
+        help="plant random faults in the RTL, which the co-simulation must notice",
         description="Puts random single faults into a small core of either dataflow and runs the\n"
         "co-simulation on each until a bench fails; prints what was killed by kind and module and\n"
         "writes every fault as JSON and Markdown: docs/verification.md.",

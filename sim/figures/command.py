@@ -46,7 +46,7 @@ def run_waves(options: argparse.Namespace) -> None:
 COMMANDS = (
     Command(
         name="bench",
-        help="the figures that the pages quote",
+        help="measure the figures that the pages quote",
         description="Measures generation, utilisation, simulation speed and the report's time;\n"
         "prints them beside their targets and writes build/bench.json. Takes 10 minutes.",
         arguments=no_arguments,
@@ -54,7 +54,7 @@ COMMANDS = (
     ),
     Command(
         name="film",
-        help="a page that shows a small array at work, register by register",
+        help="write a page that shows a small array at work, register by register",
         description="Runs the RTL of either dataflow in lockstep with its cycle model and writes\n"
         "what every PE held in every cycle as film.html.",
         arguments=film_arguments,
@@ -62,7 +62,7 @@ COMMANDS = (
     ),
     Command(
         name="waves",
-        help="timing diagrams of either dataflow",
+        help="draw timing diagrams of either dataflow",
         description="Runs the cycle models and writes their ports as WaveDrom's JSON and as SVG.",
         arguments=waves_arguments,
         run=run_waves,

@@ -24,19 +24,23 @@ def share(text: str) -> Fraction:
 def toggles_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `toggles`."""
     preset_argument(parser, "base")
-    parser.add_argument("--rows", type=int, metavar="N", default=4, help="[%(default)s]")
-    parser.add_argument("--cols", type=int, metavar="N", default=4, help="[%(default)s]")
-    parser.add_argument("--lanes", type=int, metavar="N", help="[the preset's]")
+    parser.add_argument("--rows", type=int, metavar="N", default=4, help="PEs down [%(default)s]")
+    parser.add_argument("--cols", type=int, metavar="N", default=4, help="PEs across [%(default)s]")
+    parser.add_argument("--lanes", type=int, metavar="N", help="lanes of a PE [preset's]")
     parser.add_argument(
         "--zero-share",
         type=share,
         nargs="+",
         default=[Fraction(0), Fraction(1, 3), Fraction(2, 3)],
         metavar="SHARE",
-        help="of the trits [0 1/3 2/3]",
+        help="shares of trits that are zero [0 1/3 2/3]",
     )
     parser.add_argument(
-        "--bubbles", type=float, default=0.0, metavar="SHARE", help="cycles without a beat [0]"
+        "--bubbles",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of cycles without a beat [0]",
     )
     seed_argument(parser, "the operands")
     format_argument(parser)
@@ -68,14 +72,14 @@ def asap7_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="of ASAP7: RVT, TT, NLDM; gzipped or not",
+        help="Liberty files of ASAP7: RVT, TT, NLDM; gzipped or not",
     )
-    parser.add_argument("--quick", action="store_true", help="three small designs only")
+    parser.add_argument("--quick", action="store_true", help="take three small designs only")
     parser.add_argument(
         "--no-half-drive",
         dest="half_drive",
         action="store_false",
-        help="without cells of drive strengths below 1",
+        help="leave out cells of drive strengths below 1",
     )
     parser.add_argument(
         "--update",
@@ -105,7 +109,7 @@ def run_asap7(options: argparse.Namespace) -> None:
 COMMANDS = (
     Command(
         name="toggles",
-        help="switching activity of the array",
+        help="measure the switching activity of the array",
         description="Streams random acts and trits through the generated array and prints how\n"
         "often its nets toggle per ternary operation. Compiling takes 20 seconds for 16 PEs,\n"
         "9 minutes for 256.",
@@ -115,7 +119,7 @@ COMMANDS = (
     ),
     Command(
         name="asap7",
-        help="area, clock and energy in a library of 7 nm standard cells",
+        help="measure area, clock and energy in a library of 7 nm standard cells",
         description="Maps our PE and baselines to the library, sizes and times them, simulates\n"
         "them and prices their toggles; prints a table and writes it as JSON and Markdown, with a\n"
         "plot and a cost table for the energy model.",

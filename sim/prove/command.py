@@ -9,7 +9,7 @@ from tritloom.console.command import Command
 
 def prove_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `prove`."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="[all]")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="proofs to run [all]")
 
 
 def run_prove(options: argparse.Namespace) -> None:
@@ -22,7 +22,7 @@ def run_prove(options: argparse.Namespace) -> None:
 COMMANDS = (
     Command(
         name="prove",
-        help="properties of the RTL, for all inputs",
+        help="prove properties of the RTL for all inputs",
         description="Proves properties of the generated Verilog with Yosys and the SMT solver\n"
         "Yices, and refutes each of a mutant: docs/verification.md.",
         arguments=prove_arguments,

