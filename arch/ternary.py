@@ -30,7 +30,7 @@ The other 13 bytes are illegal. Five zero trits are byte 0x0A.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
 
@@ -88,8 +88,9 @@ class Packing:
 
     name: str
     trits_per_byte: int
-    table: np.ndarray
-    legal: np.ndarray
+    # Hundreds of numbers would drown the signatures that have a packing for a default.
+    table: np.ndarray = field(repr=False)
+    legal: np.ndarray = field(repr=False)
 
     @cached_property
     def _bytes(self):

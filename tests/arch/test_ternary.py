@@ -12,6 +12,12 @@ ALL = pytest.mark.parametrize("packing", [TRIT2, TRIT5, BASE3], ids=lambda packi
 TRITS = (-1, 0, 1)
 
 
+@ALL
+def test_packing_is_shown_by_name_and_without_its_tables(packing):
+    each = packing.trits_per_byte
+    assert repr(packing) == f"Packing(name='{packing.name}', trits_per_byte={each})"
+
+
 def pack_byte_trit2(trits):
     """One byte from up to four trits, written from the format's prose."""
     byte = 0
