@@ -9,7 +9,6 @@ import csv
 import html
 import io
 import json
-import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -211,4 +210,4 @@ def _print(sheet: Sheet) -> None:
             with console.capture() as captured:
                 console.print(one, soft_wrap=isinstance(one, str) and not terminal)
             for text in captured.get().splitlines() or [""]:
-                sys.stdout.write(f"{text.rstrip()}\n")
+                print(text.rstrip())

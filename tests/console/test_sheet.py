@@ -29,6 +29,12 @@ SHEET = Sheet(
 )
 
 
+def test_closed_standard_output_is_no_failure(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    for form in ("table", "csv", "json", "markdown"):
+        show(SHEET, form)
+
+
 def test_pipe_has_plain_columns_without_trailing_blanks(capsys):
     show(SHEET)
     assert capsys.readouterr().out == (
