@@ -18,7 +18,9 @@ def read_text(file: Path) -> str:
         content = file.read_bytes()
         return (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {error}") from None
+        # The text of an error of the system names the file again, behind a number.
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{file} cannot be read: {why}") from None
 
 
 def cut(text: str) -> tuple[str, list[tuple[str, str]]]:
