@@ -9,13 +9,20 @@ from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.files import write_files
 from tritloom.console.command import Command
 
-from .options import configuration_arguments, elaborate, out_argument, print_files
+from .options import (
+    configuration_arguments,
+    elaborate,
+    name_arguments,
+    out_argument,
+    print_files,
+)
 
 
 def verilog_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `verilog`."""
     out_argument(parser, "build/verilog")
     configuration_arguments(parser, tops=("core", "array"))
+    name_arguments(parser)
 
 
 def run_verilog(options: argparse.Namespace) -> None:
@@ -28,7 +35,14 @@ def run_verilog(options: argparse.Namespace) -> None:
         f"{rtl.top}: {rtl.config.macs_per_cycle:,} ternary multiply-accumulates a cycle, "
         f"{sum(rtl.cells.values()):,} cells, none of them $mul; {latency(rtl.config)}"
     )
+    print(f"memories: {memories(rtl)}")
     print_files(files)
+
+
+def memories(rtl) -> str:
+    """The memories of a design with their bytes, in words."""
+    told = [f"{name.replace('_', ' ')} {size:,} bytes" for name, size in rtl.memories.items()]
+    return ", ".join(told) or "none"
 
 
 def latency(config: ArrayConfig) -> str:
@@ -59,10 +73,12 @@ COMMANDS = (
         name="verilog",
         help="write Verilog, a JSON sidecar and lint waivers",
         description="Writes NAME.v, NAME.json (ports, cells) and NAME.vlt (the warnings of "
-        "Verilator's lint that are waived, and why).\nNAME is the preset or the shape.",
+        "Verilator's lint that are waived, and why).\nNAME is --name, or the preset, or the shape "
+        "with what else is not as in the preset base;\nwhere that is long, a hash ends it.",
         arguments=verilog_arguments,
         run=run_verilog,
         examples="{prog} verilog --preset tiny\n"
+        "{prog} verilog --preset tiny --name accelerator\n"
         "{prog} verilog --rows 4 --cols 8 --lanes 16 --dataflow weight-stationary",
     ),
     Command(

@@ -11,6 +11,8 @@ from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow, Technology, pre
 from tritloom.arch.errors import InputError
 from tritloom.console.sheet import FORMS
 
+from . import names
+
 # Options that change one number of the preset.
 PARAMETERS = {
     "rows": "PEs down: tokens, or slices of k in a weight-stationary array",
@@ -29,7 +31,7 @@ PARAMETERS = {
     "buffer_tokens": "tokens in the output buffer of a weight-stationary array",
 }
 # Parameters of the preset that options change, those that are no numbers included.
-CHANGES = (*PARAMETERS, "dataflow", "technology", "diagnostics")
+CHANGES = (*PARAMETERS, "clock_hz", "dataflow", "technology", "diagnostics")
 # Tops that a command may elaborate.
 TOPS = {
     "core": "the core with its AXI interfaces",
@@ -43,11 +45,20 @@ def configuration_arguments(
 ) -> None:
     """Add the options of a configuration, and `--top` with these of `TOPS`."""
     parser.add_argument(
-        "--preset", metavar="NAME", default="base", help=f"preset: {', '.join(PRESETS)} [base]"
+        "--preset",
+        metavar="NAME",
+        default=names.DEFAULT,
+        help=f"preset: {', '.join(PRESETS)} [{names.DEFAULT}]",
     )
     for name, what in PARAMETERS.items():
         option, help_ = f"--{name.replace('_', '-')}", f"{what} [preset's]"
         parser.add_argument(option, dest=name, type=int, metavar="N", help=help_)
+    parser.add_argument(
+        "--clock-hz",
+        type=float,
+        metavar="HZ",
+        help="clock that turns cycles into seconds; the RTL is the same [preset's]",
+    )
     parser.add_argument(
         "--dataflow", metavar="NAME", help=f"dataflow: {' or '.join(Dataflow)} [preset's]"
     )
@@ -66,6 +77,30 @@ def configuration_arguments(
     listed = [TOPS[name] for name in tops]
     told = f"top module: {', '.join(listed[:-1])} or {listed[-1]} [core]"
     parser.add_argument("--top", choices=tops, default="core", help=told)
+
+
+def name_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--name` and `--prefix`, what the modules are called in the user's own design."""
+    parser.add_argument(
+        "--name",
+        help="of the top module and of the files; modules below begin with it [see below]",
+    )
+    parser.add_argument(
+        "--prefix",
+        help=f"of every module's name [{names.PREFIX}, and none in front of --name]",
+    )
+
+
+def chosen_name(options: argparse.Namespace) -> tuple[str | None, str]:
+    """Name and prefix of `name_arguments`; without a name, it follows from the configuration."""
+    name, prefix = getattr(options, "name", None), getattr(options, "prefix", None)
+    if name is not None:
+        names.require_identifier("name", name)
+    if prefix is not None:
+        names.require_identifier("prefix", prefix)
+    if prefix is None:
+        prefix = names.PREFIX if name is None else ""
+    return name, prefix
 
 
 def out_argument(parser: argparse.ArgumentParser, folder: str) -> None:
@@ -92,25 +127,6 @@ def print_files(files: Iterable[Path]) -> None:
         print(f"{file}  {file.stat().st_size:,} bytes")
 
 
-def stem(name: str, config: ArrayConfig) -> str:
-    """File name of a configuration: its preset's where it is one, its parameters otherwise."""
-    base = preset(name)
-    dataflow = [] if config.dataflow == base.dataflow else [config.dataflow.replace("-", "_")]
-    if config.technology != base.technology:
-        dataflow.append(config.technology)
-    if config == base.replace(dataflow=config.dataflow, technology=config.technology):
-        return "_".join([name, *dataflow])
-    changed = [
-        f"{parameter}{getattr(config, parameter)}"
-        for parameter in PARAMETERS
-        if parameter not in ("rows", "cols", "lanes")
-        and getattr(config, parameter) != getattr(base, parameter)
-    ]
-    if not config.diagnostics:
-        changed.append("bare")
-    return "_".join([config.shape, *changed, *dataflow])
-
-
 def configuration(options: argparse.Namespace) -> ArrayConfig:
     """The preset with what the options change; `InputError` where they do not go together."""
     changes = {name: getattr(options, name) for name in CHANGES}
@@ -130,17 +146,15 @@ def elaborate(options: argparse.Namespace, *, board: Board | None = None):
     config = configuration(options)
     if board and options.top != "core":
         raise InputError(f"a board has a top of its own, not --top {options.top}")
+    name, prefix = chosen_name(options)
     # Imported once the options are sound, since Amaranth takes a quarter of a second.
     from tritloom.hw.verilog import generate, generate_board, generate_core, generate_pe
 
-    name = stem(options.preset, config)
-    if options.top == "array":
-        name += "_array"
     generators = {"core": generate_core, "array": generate, "pe": generate_pe}
     if board:
-        rtl = generate_board(config, board, name=name)
+        rtl = generate_board(config, board, name=name, prefix=prefix)
     else:
-        rtl = generators[options.top](config, name=name)
+        rtl = generators[options.top](config, name=name, prefix=prefix)
     if "$mul" in rtl.cells:
         raise AssertionError(f"{rtl.cells['$mul']} multipliers in {rtl.top}")
-    return rtl.top.removeprefix("tritloom_"), rtl
+    return rtl.top.removeprefix(prefix), rtl

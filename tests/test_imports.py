@@ -28,7 +28,7 @@ from tests.tools.rooms import (
 FLOORS = (
     {"arch"},
     {"console"},
-    {"hw.parts", "hw.yosys", "hw.lint", "sim.golden", "energy_model.costs"},
+    {"hw.parts", "hw.yosys", "hw.lint", "hw.names", "sim.golden", "energy_model.costs"},
     {"hw.array", "hw.emit", "energy_model.published", "sim.verilator"},
     {"hw.core", "hw.baselines", "energy_model.machine", "energy_model.picture"},
     {"hw.board", "energy_model.options"},

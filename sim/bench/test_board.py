@@ -104,7 +104,7 @@ MUTANTS = {
         "lost_bytes",
     ),
     "RESET does not reach the core": (
-        r"(?s)(tritloom_dut core \(.*?\.rst\()loader_core_reset",
+        r"(?s)(tritloom_dut_\w+ core \(.*?\.rst\()loader_core_reset",
         r"\1reset",
         "power_on",
     ),

@@ -163,7 +163,7 @@ def test_table_names_tool_and_tier(capsys):
     shape = ["--rows", "1", "--cols", "1", "--lanes", "1", "--top", "array"]
     assert PROGRAM.main(["synth", *shape, "--target", "ice40"]) == 0
     printed = capsys.readouterr()
-    assert "tritloom_1x1x1_array on Lattice iCE40, Yosys " in printed.out
+    assert "tritloom_1x1x1_bare_array on Lattice iCE40, Yosys " in printed.out
     (dsp,) = [line.split() for line in printed.out.splitlines() if line.startswith("DSP")]
     assert dsp == ["DSP", "0", "MEASURED"]
     # No progress where nobody looks on.

@@ -187,7 +187,7 @@ def test_dataflow_names_the_file_and_picks_the_ports(tmp_path, capsys):
         assert (told["dataflow"], told["buffer_tokens"]) == ("weight-stationary", tokens)
         assert "s_axis_acts_tdata" in {port["name"] for port in sidecar["ports"]}
     assert PROGRAM.main(["verilog", *arguments, "--top", "array"]) == 0
-    array = json.loads((tmp_path / "tiny_weight_stationary_array.json").read_text())
+    array = json.loads((tmp_path / "tiny_weight_stationary_bare_array.json").read_text())
     assert "acts_first_k" in {port["name"] for port in array["ports"]}
     assert "buffer of 8 tokens" in capsys.readouterr().out
 
