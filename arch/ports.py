@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .config import ArrayConfig
+from .config import ArrayConfig, Dataflow
 from .errors import InputError
 from .layout import beat_bytes
 from .regmap import ADDRESS_BITS, WORD_BITS
@@ -120,12 +120,14 @@ def clock_ports() -> tuple[Port, ...]:
 
 def core_ports(config: ArrayConfig) -> tuple[Port, ...]:
     """Every port of the core's Verilog module, in its order."""
+    # What the rows of the array are.
+    row = "token" if config.dataflow == Dataflow.OUTPUT_STATIONARY else "slice"
     return (
         *clock_ports(),
         *stream_ports(
             "s_axis_acts",
             acts_stream_bits(config),
-            "a beat of acts: act [token][lane], token 0 lane 0 in the low bits",
+            f"a beat of acts: act [{row}][lane], {row} 0 lane 0 in the low bits",
         ),
         *stream_ports(
             "s_axis_weights",

@@ -2,9 +2,10 @@
 
 import pytest
 
-from tritloom.arch.config import PRESETS, preset
+from tritloom.arch.config import PRESETS, Dataflow, preset
 from tritloom.arch.errors import InputError
 from tritloom.arch.ports import core_ports, psums_stream_bits
+from tritloom.hw.array import array
 
 BASE = core_ports(preset("base"))
 
@@ -22,6 +23,18 @@ def test_description_of_a_handshake_says_who_acts(port):
         word = "while the" if port.name.endswith("valid") else "when the"
         assert f"high {word} " in port.what
         assert port.width == 1
+
+
+@pytest.mark.parametrize(
+    ("dataflow", "row"),
+    [(Dataflow.OUTPUT_STATIONARY, "token"), (Dataflow.WEIGHT_STATIONARY, "slice")],
+)
+def test_acts_are_described_as_the_dataflow_lays_them_out(dataflow, row):
+    config = preset("tiny").replace(dataflow=dataflow)
+    told = {port.name: port.what for port in core_ports(config)}["s_axis_acts_tdata"]
+    inside = array.ports(config)["acts_data"][2]
+    for what in (told, inside):
+        assert f"act [{row}][lane], {row} 0 lane 0 in the low bits" in what
 
 
 @pytest.mark.parametrize("name", PRESETS)
