@@ -13,6 +13,11 @@ from dataclasses import dataclass
 from . import heap
 from .errors import InputError, require_int
 
+# Default of `buffer_tokens`, chosen by bytes: with the default `max_k` the act buffer is 512 KiB, as
+# that of an output-stationary core of 16 rows is. With 512 tokens, which share the weights of a whole
+# prompt, it would be 16 MiB. 16 tokens also last as long as 16 rows take to load their trits.
+BUFFER_TOKENS = 16
+
 
 class Dataflow(enum.StrEnum):
     """What stays in a PE while the rest streams past."""
@@ -99,7 +104,7 @@ class ArrayConfig:
     select_stages: int = 0
     clock_hz: float = 500e6
     dataflow: Dataflow = Dataflow.OUTPUT_STATIONARY
-    buffer_tokens: int = 512
+    buffer_tokens: int = BUFFER_TOKENS
     technology: Technology = Technology.GENERIC
     lanes_per_chain: int = 8
     lanes_per_stage: int = 1

@@ -28,7 +28,7 @@ from tritloom.sim.run.layer import run_layer
 REPORT = Path("build/bench.json")
 # Input and output features.
 LAYERS = ((4096, 4096), (2560, 6912), (4096, 11008))
-WEIGHT_STATIONARY = preset("base").replace(dataflow="weight-stationary")
+WEIGHT_STATIONARY = preset("base").replace(dataflow="weight-stationary", buffer_tokens=512)
 
 
 def show_figures() -> None:

@@ -307,6 +307,14 @@ def test_any_values_make_an_array_that_adds_up_or_one_line(sound, odd):
     assert tokens * made.max_k <= slots < tokens * (made.max_k + made.slices_per_tile * made.lanes)
 
 
+def test_buffer_by_default_is_as_large_as_that_of_an_output_stationary_base():
+    output = preset("base")
+    stationary = output.replace(dataflow="weight-stationary")
+    assert stationary.buffer_tokens == output.rows == config.BUFFER_TOKENS
+    sizes = {made.act_buffer_beats * made.acts_bits // 8 for made in (output, stationary)}
+    assert sizes == {512 << 10}
+
+
 STATED = {
     name: comment
     for comment, name in re.findall(

@@ -182,7 +182,7 @@ def test_dataflow_names_the_file_and_picks_the_ports(tmp_path, capsys):
     names = ["tiny_weight_stationary", "2x2x4_buffer_tokens8_weight_stationary"]
     assert {path.stem for path in tmp_path.iterdir()} == set(names)
     sidecars = [json.loads((tmp_path / f"{name}.json").read_text()) for name in names]
-    for sidecar, tokens in zip(sidecars, (512, 8), strict=True):
+    for sidecar, tokens in zip(sidecars, (16, 8), strict=True):
         told = sidecar["configuration"]
         assert (told["dataflow"], told["buffer_tokens"]) == ("weight-stationary", tokens)
         assert "s_axis_acts_tdata" in {port["name"] for port in sidecar["ports"]}
@@ -239,3 +239,39 @@ def test_word_for_a_number_exits_with_2():
     assert done.returncode == 2
     assert "invalid int value: 'many'" in done.stderr
     assert not done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        # 2 rows of 32,768 acts; four descriptors; 2 x 32 words; 2 columns of 24 bits for 16 tokens.
+        (["--preset", "tiny"], {"act_buffer": 65536}),
+        (
+            ["--preset", "tiny", "--dataflow", "weight-stationary"],
+            {"act_buffer": 524288, "array_psum_buffer": 96},
+        ),
+        (
+            ["--preset", "tiny", "--dataflow", "weight-stationary", "--top", "array"],
+            {"psum_buffer": 96},
+        ),
+        (["--preset", "tiny", "--top", "array"], {}),
+    ],
+)
+def test_bytes_of_every_memory_are_told(options, told, tmp_path, capsys):
+    assert PROGRAM.main(["verilog", *options, "--out", str(tmp_path)]) == 0
+    sidecar = json.loads(next(tmp_path.glob("*.json")).read_text())
+    sizes = sidecar["memory_bytes"]
+    assert sizes.items() >= told.items()
+    (line,) = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("memories: ")
+    ]
+    for name, size in sizes.items():
+        assert f"{name.replace('_', ' ')} {size:,} bytes" in line
+    # As the Verilog declares them, with as many instances.
+    text = next(tmp_path.glob("*.v")).read_text()
+    size = 0
+    for name, body in re.findall(r"(?ms)^module (\w+)(.*?)^endmodule", text):
+        for width, depth in re.findall(r"reg \[(\d+):0\] \w+ \[(\d+):0\];", body):
+            uses = len(re.findall(rf"^  {name} ", text, re.MULTILINE))
+            size += uses * -(-(int(width) + 1) * (int(depth) + 1) // 8)
+    assert size == sum(sizes.values())
