@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from . import heap
 from .errors import InputError, require_int
 
-# Default of `buffer_tokens`, chosen by bytes: with the default `max_k` the act buffer is 512 KiB, as
-# that of an output-stationary core of 16 rows is. With 512 tokens, which share the weights of a whole
-# prompt, it would be 16 MiB. 16 tokens also last as long as 16 rows take to load their trits.
+# Default of `buffer_tokens`, chosen by bytes: with the default `max_k` the act buffer is 512 KiB,
+# as that of an output-stationary core of 16 rows is. With 512 tokens, which share the weights of a
+# whole prompt, it would be 16 MiB. 16 tokens also last as long as 16 rows take to load their trits.
 BUFFER_TOKENS = 16
 
 

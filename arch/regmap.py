@@ -49,11 +49,13 @@ class Field:
     reset : int or None
         Value after reset; None where the configuration decides (see `constants`).
     what : str
+    values : tuple of (str, int)
+        Names of values, where the field is a choice; `arch.svd` shows them.
 
     Raises
     ------
     InputError
-        The field does not fit a word, or its reset value does not fit the field.
+        The field does not fit a word, or its reset value or a named value does not fit the field.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Field:
     access: Access
     reset: int | None = 0
     what: str
+    values: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self):
         _require_name("field", self.name)
@@ -69,6 +72,11 @@ class Field:
         require_int(f"width of field {self.name}", self.width, high=WORD_BITS - self.low)
         if self.reset is not None:
             self.require_fits(self.reset)
+        _require_distinct(f"value name of {self.name}", [name for name, _ in self.values])
+        _require_distinct(f"value of {self.name}", [f"{value}" for _, value in self.values])
+        for name, value in self.values:
+            _require_name("value", name)
+            self.require_fits(value)
 
     @property
     def mask(self) -> int:
@@ -291,6 +299,7 @@ REGISTERS = validate(
                     access=Access.RO,
                     reset=None,
                     what="0: psums, rows are tokens; 1: trits, rows are slices of k",
+                    values=(("PSUMS", 0), ("TRITS", 1)),
                 ),
                 Field(
                     name="GROUP_TOKENS",
@@ -428,6 +437,7 @@ REGISTERS = validate(
                     name="PACKING",
                     access=Access.RW,
                     what="packing of the weights: 0 is trit2, 1 is trit5",
+                    values=(("TRIT2", 0), ("TRIT5", 1)),
                 ),
                 Field(
                     name="RESERVED",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tritloom.arch import regmap, timing
+from tritloom.arch import regmap, svd, timing
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.files import write_files
 from tritloom.console.command import Command
@@ -61,8 +61,12 @@ def regmap_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_regmap(options: argparse.Namespace) -> None:
-    """Write the C header and the page of the register map."""
-    texts = {"tritloom_regs.h": regmap.c_header(), "registers.md": regmap.markdown()}
+    """Write the C header, the page and the SVD file of the register map."""
+    texts = {
+        "tritloom_regs.h": regmap.c_header(),
+        "registers.md": regmap.markdown(),
+        "tritloom.svd": svd.svd(),
+    }
     files = write_files(options.out, texts)
     print(f"{len(regmap.REGISTERS)} registers in {1 << regmap.ADDRESS_BITS} bytes of addresses")
     print_files(files)
@@ -83,8 +87,8 @@ COMMANDS = (
     ),
     Command(
         name="regmap",
-        help="write the register map as a C header and as a page",
-        description="Writes tritloom_regs.h and registers.md.",
+        help="write the register map as a C header, a page and a CMSIS-SVD file",
+        description="Writes tritloom_regs.h, registers.md and tritloom.svd.",
         arguments=regmap_arguments,
         run=run_regmap,
     ),

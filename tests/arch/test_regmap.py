@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tritloom.arch import ports, regmap
+from tritloom.arch import ports, regmap, svd
 from tritloom.arch.config import PRESETS, ArrayConfig
 from tritloom.arch.errors import InputError
 from tritloom.arch.regmap import Access, Field, Register
@@ -164,11 +164,12 @@ def test_page_in_docs_is_up_to_date():
     assert (ROOT / "docs/registers.md").read_text() == regmap.markdown(), "run: python -m hw regmap"
 
 
-def test_command_writes_header_and_page(tmp_path, capsys):
+def test_command_writes_header_page_and_svd(tmp_path, capsys):
     assert PROGRAM.main(["regmap", "--out", str(tmp_path / "new")]) == 0
     assert (tmp_path / "new/tritloom_regs.h").read_text() == regmap.c_header()
     assert (tmp_path / "new/registers.md").read_text() == regmap.markdown()
-    assert len(list((tmp_path / "new").iterdir())) == 2
+    assert (tmp_path / "new/tritloom.svd").read_text() == svd.svd()
+    assert len(list((tmp_path / "new").iterdir())) == 3
     assert "36 registers" in capsys.readouterr().out
 
 
