@@ -19,6 +19,9 @@ from .emit import Rtl, emit, listed, memory_bytes
 from .names import PREFIX
 from .parts import asic
 
+# Words of an act buffer; tools refuse memories of more, or count their addresses in 32 bits.
+MOST_ACT_BEATS = 1 << 28
+
 
 def _top(config: ArrayConfig, name: str | None, prefix: str, kind: str) -> str:
     top = prefix + (name or names.configuration_name(config) + names.SUFFIXES[kind])
@@ -73,7 +76,8 @@ def generate_core(config: ArrayConfig, *, name: str | None = None, prefix: str =
     Raises
     ------
     InputError
-        The configuration has no diagnostics, or psums too wide for their stream.
+        The configuration has no diagnostics, psums too wide for their stream, or an act buffer of
+        more than MOST_ACT_BEATS.
     """
     ports, top = _core_ports(config), _top(config, name, prefix, "core")
     modules = core.modules(config, prefix=top)
@@ -93,7 +97,15 @@ def _core_ports(config: ArrayConfig) -> tuple[Port, ...]:
     """Ports of a core; refuses what cannot be one before a component of it is made."""
     if not config.diagnostics:
         raise InputError("diagnostics must be on in a core, whose registers show its counters")
-    return core_ports(config)
+    ports = core_ports(config)
+    beats, stationary = config.act_buffer_beats, config.dataflow == Dataflow.WEIGHT_STATIONARY
+    if beats > MOST_ACT_BEATS:
+        tokens = f" and buffer_tokens = {config.buffer_tokens}" if stationary else ""
+        raise InputError(
+            f"the act buffer of max_k = {config.max_k}{tokens} has {beats} words, "
+            f"and a core has at most {MOST_ACT_BEATS}"
+        )
+    return ports
 
 
 def generate_board(

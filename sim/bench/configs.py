@@ -27,6 +27,7 @@ import numpy as np
 from tritloom.arch import timing
 from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow, Technology
 from tritloom.arch.errors import InputError, MismatchError, require_int
+from tritloom.arch.ports import PSUM_STREAM_BITS
 from tritloom.arch.ternary import PACKINGS
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
@@ -34,7 +35,7 @@ from tritloom.console.command import Interrupted
 from tritloom.console.progress import bar
 from tritloom.hw import lint, yosys
 from tritloom.hw.emit import Rtl
-from tritloom.hw.verilog import generate, generate_core
+from tritloom.hw.verilog import MOST_ACT_BEATS, generate, generate_core
 from tritloom.sim import verilator
 
 from .runner import run_array_bench
@@ -62,7 +63,7 @@ class Result:
     parameters : dict
         As they were drawn.
     ran : tuple of str
-        What it went through, of "refused", "array", "core" and "core's scenarios".
+        What it went through, of "refused", "array", "core", "core's scenarios" and "core's lint".
     failure : str
         One line; "" where all is well.
     """
@@ -196,9 +197,9 @@ def _failure(parameters, rng, folder, seed, ran):
     tops, failures = {"array": generate}, []
     bench = functools.partial(run_array_bench, seed=seed, simulator="verilator", folder=folder)
     why = _no_core(config)
-    if why is None:
+    if not why:
         tops["core"] = generate_core
-    elif why:
+    else:
         try:
             generate_core(config)
         except InputError as error:
@@ -216,6 +217,8 @@ def _failure(parameters, rng, folder, seed, ran):
         if top == "array":
             through = top
             failure = bench(config, gemms, verilog=rtl.verilog)
+        elif config.act_buffer_beats * config.acts_bits > MOST_BUFFER_BITS:
+            through, failure = "core's lint", ""
         else:
             through, tests, only = _core_tests(config)
             failure = bench(
@@ -233,13 +236,12 @@ def _failure(parameters, rng, folder, seed, ran):
 
 
 def _no_core(config):
-    """Why there is no core, "" where it has buffers too large to run here; None: there is one."""
+    """Why there is no core; "" where there is one."""
     if not config.diagnostics:
         return "diagnostics must be on"
-    if config.psum_bits > 32:
-        return "and the stream carries 32"
-    bits = config.act_buffer_beats * config.acts_bits
-    return "" if bits > MOST_BUFFER_BITS else None
+    if config.psum_bits > PSUM_STREAM_BITS:
+        return f"and the stream carries {PSUM_STREAM_BITS}"
+    return "words, and a core has" if config.act_buffer_beats > MOST_ACT_BEATS else ""
 
 
 def _core_tests(config):

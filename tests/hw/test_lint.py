@@ -16,7 +16,7 @@ from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow, Technology
 from tritloom.arch.errors import InputError
 from tritloom.hw import lint, yosys
 from tritloom.hw.emit import write
-from tritloom.hw.verilog import generate, generate_board, generate_core
+from tritloom.hw.verilog import MOST_ACT_BEATS, generate, generate_board, generate_core
 from tritloom.sim import verilator
 
 ROOT = Path(__file__).parents[2]
@@ -141,6 +141,14 @@ def test_any_shape_is_as_clean(seed, tmp_path):
 def test_board_s_top_is_as_clean(dataflow, tmp_path):
     config = PRESETS["tiny"].replace(dataflow=dataflow)
     assert warnings(generate_board(config, BOARDS["ulx3s"]), tmp_path) == []
+
+
+def test_the_largest_act_buffer_that_a_core_may_have_is_as_clean(tmp_path):
+    config = ArrayConfig(rows=1, cols=4, lanes=1, max_k=MOST_ACT_BEATS, act_bits=3)
+    assert config.act_buffer_beats == MOST_ACT_BEATS
+    found = warnings(generate_core(config), tmp_path)
+    # Bits of an act's byte are padding.
+    assert [line for line in found if "s_axis_acts_tdata" not in line] == []
 
 
 @pytest.mark.parametrize("waiver", lint.WAIVERS, ids=lambda waiver: f"{waiver.rule} {waiver.match}")

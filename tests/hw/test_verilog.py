@@ -11,9 +11,10 @@ import warnings
 import pytest
 
 from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow
+from tritloom.arch.errors import InputError
 from tritloom.hw import emit, yosys
 from tritloom.hw.__main__ import PROGRAM
-from tritloom.hw.verilog import generate
+from tritloom.hw.verilog import generate, generate_core
 
 SHAPES = [(1, 1, 1), (2, 3, 4), (5, 1, 7), (1, 6, 3), (16, 16, 16), (7, 8, 5)]
 
@@ -215,6 +216,20 @@ def test_dataflow_names_the_file_and_picks_the_ports(tmp_path, capsys):
         (["--cols", "-4"], "cols must be at least 1, not -4"),
         (["--lanes", "100000"], "lanes must be at most 1024, not 100000"),
         (["--cols-per-hop", "3"], "cols_per_hop must divide cols = 16, which 3 does not"),
+        (["--act-bits", "17"], "act_bits must be at most 16, not 17"),
+        (
+            ["--max-k", "67108864"],
+            "psums of max_k = 67108864 and act_bits = 8 are 35 bits wide, "
+            "and the stream carries 32",
+        ),
+        (
+            [
+                *("--preset", "tiny", "--dataflow", "weight-stationary"),
+                *("--max-k", "16777215", "--buffer-tokens", "65536"),
+            ],
+            "the act buffer of max_k = 16777215 and buffer_tokens = 65536 has 137438953472 words, "
+            "and a core has at most 268435456",
+        ),
     ],
 )
 def test_bad_input_gets_one_line_and_writes_nothing(arguments, message, tmp_path, capsys):
@@ -222,6 +237,14 @@ def test_bad_input_gets_one_line_and_writes_nothing(arguments, message, tmp_path
     assert PROGRAM.main(["verilog", *arguments, "--out", str(out)]) == 2
     assert capsys.readouterr().err == f"python -m hw verilog: error: {message}\n"
     assert not out.exists()
+
+
+def test_core_that_is_refused_warns_of_no_component_made_in_vain():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match="the act buffer of max_k = 1073741823 has"):
+            generate_core(config(1, 1, 1, max_k=(1 << 30) - 1, act_bits=2))
+        gc.collect()
 
 
 def test_unwritable_folder_gets_one_line(tmp_path, capsys):
