@@ -7,7 +7,7 @@ from collections.abc import Callable
 from amaranth.lib import wiring
 
 from tritloom.arch.board import Board
-from tritloom.arch.config import ArrayConfig
+from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.errors import InputError
 from tritloom.arch.ports import Port, clock_ports, core_ports
 
