@@ -592,7 +592,7 @@ def test_help_names_what_it_offers(capsys, command):
     with pytest.raises(SystemExit) as caught:
         PROGRAM.main([*command, "--help"])
     assert caught.value.code == 0
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     expected = {
         (): ["report", "compare", "counts"],
         ("compare",): ["MODEL:FORMAT", "--hardware", "scaling law", "examples:"],
