@@ -80,6 +80,17 @@ class Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"{self.prog}: error: {one_line(message)}\n")
 
 
+class Version(argparse.Action):
+    """Prints the version of the installed package, which is looked up only then, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_) -> NoReturn:
+        """Print one line such as "tritloom 0.1.0"."""
+        from importlib.metadata import version
+
+        print(f"tritloom {version('tritloom')}")
+        parser.exit()
+
+
 class Formatter(argparse.HelpFormatter):
     """Help that folds descriptions to the terminal, keeps examples, and aligns commands."""
 
@@ -124,6 +135,13 @@ class Program:
     def parser(self) -> Parser:
         """The parser of the whole command line; options hold the `Command` as `command`."""
         parser = Parser(prog=self.prog, description=self.description, formatter_class=Formatter)
+        parser.add_argument(
+            "--version",
+            action=Version,
+            nargs=0,
+            default=argparse.SUPPRESS,  # no option of a command, which pages of reports list
+            help="show the package's version and exit",
+        )
         subparsers = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
         for command in self.commands():
             lines = [f"  {line}" for line in command.examples.format(prog=self.prog).splitlines()]

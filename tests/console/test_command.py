@@ -18,6 +18,8 @@ from tritloom.arch.errors import InputError, MismatchError, ToolError
 from tritloom.console import command
 from tritloom.console.command import Command, Interrupted, Program
 
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
 
 def no_arguments(parser):
     """A command without options."""
@@ -103,7 +105,7 @@ def test_missing_module_of_ours_is_not_hidden(program):
 
 
 def test_extras_are_those_of_the_package():
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads(PROJECT.read_text())["project"]
     for module, extra in command.EXTRAS.items():
         first = module.partition("_")[0].removesuffix("ext")
         brought = project["optional-dependencies"][extra]
@@ -142,6 +144,20 @@ def test_help_lists_commands_and_examples_with_the_program(program, capsys):
             made.main(arguments)
         assert end.value.code == 0
         assert expected in capsys.readouterr().out
+
+
+def test_version_is_that_of_the_package(program, capsys):
+    with pytest.raises(SystemExit) as end:
+        program(raising(AssertionError)).main(["--version"])
+    assert end.value.code == 0
+    version = tomllib.loads(PROJECT.read_text())["project"]["version"]
+    assert capsys.readouterr().out == f"tritloom {version}\n"
+
+
+def test_commands_see_their_own_options_alone(program):
+    seen = []
+    assert program(lambda options: seen.extend(vars(options))).main(["work"]) == 0
+    assert seen == ["command"]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
