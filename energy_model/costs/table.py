@@ -109,7 +109,7 @@ def price(counts: Mapping[str, int], table: CostTable) -> Energy:
     Parameters
     ----------
     counts : mapping of str to int
-        Occurrences by action, as `arch.counts` names them.
+        Occurrences by action, as `tritloom.arch.counts` names them.
     table : CostTable
 
     Returns

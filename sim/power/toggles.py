@@ -69,7 +69,7 @@ class ArrayActivity:
             for (path, name), count in self.nets.items()
             if instance.fullmatch(path.rpartition("/")[2])
             and net.fullmatch(name)
-            # The end of a longer line, once more.
+            # This is the end of a longer line, which has been counted.
             and not (name == "after" and (path, "line") in self.nets)
         )
 

@@ -89,7 +89,7 @@ def run_layer(
     seed : int
         Seed of the acts.
     builds : Path, optional
-        Where builds are kept: `verilator.builds_folder` by default.
+        Where builds are kept: `tritloom.sim.verilator.builds_folder()` by default.
 
     Returns
     -------
@@ -101,7 +101,8 @@ def run_layer(
     InputError
         The layer does not fit the configuration, or `tokens` is below 1.
     MismatchError
-        The RTL, the golden model, a plain product, `arch.timing` and the plan are not all equal.
+        The RTL, the golden model, a plain product, the formulas of `tritloom.arch.timing` and the
+        plan are not all equal.
     """
     quantised = to_trits(weights)
     trits = quantised.values

@@ -69,7 +69,7 @@ def run_blocks(
     require_int("seed", seed, low=0)
     for _, k, n in model.linears():
         make_plan(config, Gemm(tokens, k, n))
-    # Before several processes want it.
+    # The core is compiled here once, before several processes want it.
     compile_core(config, folder)
     calls = (
         delayed(_run_block)(model, config, packing, tokens, (seed, block), folder)
