@@ -83,11 +83,11 @@ def name_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--name` and `--prefix`, what the modules are called in the user's own design."""
     parser.add_argument(
         "--name",
-        help="of the top module and of the files; modules below begin with it [see below]",
+        help="name of the top module and of the files; modules below begin with it [see below]",
     )
     parser.add_argument(
         "--prefix",
-        help=f"of every module's name [{names.PREFIX}, and none in front of --name]",
+        help=f"prefix of every module's name [{names.PREFIX}, and none in front of --name]",
     )
 
 

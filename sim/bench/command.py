@@ -11,13 +11,22 @@ from tritloom.sim.options import jobs_argument, seed_argument
 
 def fuzz_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `fuzz-configs`."""
-    parser.add_argument("--seconds", type=int, default=3600, metavar="N", help="[%(default)s]")
+    parser.add_argument(
+        "--seconds",
+        type=int,
+        default=3600,
+        metavar="N",
+        help="seconds after which no more are begun [%(default)s]",
+    )
     seed_argument(parser, "configurations and Gemms", default=1)
     parser.add_argument(
         "--first", type=int, default=0, metavar="N", help="number to begin with [%(default)s]"
     )
     parser.add_argument(
-        "--number", type=int, metavar="N", help="this configuration of the seed alone, from 0"
+        "--number",
+        type=int,
+        metavar="N",
+        help="number of the one configuration to repeat, from 0 [all]",
     )
     jobs_argument(parser)
 
@@ -38,7 +47,7 @@ def run_fuzz(options: argparse.Namespace) -> None:
 COMMANDS = (
     Command(
         name="fuzz-configs",
-        help="random configurations through lint and benches",
+        help="run random configurations through lint and benches",
         description="Draws configurations over all parameters, extremes among them. Each is\n"
         "refused in one line, or made, linted and co-simulated, array and core;\n"
         "prints what failed and how to repeat it: docs/verification.md.",
