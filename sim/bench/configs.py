@@ -247,12 +247,11 @@ def _no_core(config):
 def _core_tests(config):
     """(name, number, regular expression) of the tests of the core's bench that take seconds.
 
-    They are all tests where runs of several tiles and groups of everything take few cycles.
+    They are all tests where runs of a few tiles and groups of everything take few cycles.
     """
     features = min(4 * config.slices_per_tile * config.lanes + 1, config.max_k)
-    gemm = Gemm(4 * config.group_tokens + 1, features, 4 * config.cols + 1)
-    plan = make_plan(config, gemm)
-    if max(timing.core_cycles(plan, packing) for packing in PACKINGS.values()) < 2500:
+    plan = make_plan(config, Gemm(2 * config.group_tokens + 1, features, 2 * config.cols + 1))
+    if max(timing.core_cycles(plan, packing) for packing in PACKINGS.values()) < MOST_CYCLES:
         return "core", len(CORE_SCENARIOS) + CORE_TESTS, None
     return "core's scenarios", len(CORE_SCENARIOS), "runs_are_right"
 

@@ -591,6 +591,9 @@ async def runs_after_a_soft_reset_are_right_whatever_it_cut_short(dut, moment):
     for turn in range(6):
         bench.limit = bench.cycle + 6_000
         (job, acts, trits), (after, acts_after, trits_after) = two_runs(run, config, rng)
+        if moment == "acts" and len(job.acts(acts)[0]) == 1:
+            # A packet of one beat has no middle.
+            return
         for _ in range(regmap.QUEUE_DEPTH + 1 if moment == "full" else 1):
             await bench.push(job)
         if moment == "between":
