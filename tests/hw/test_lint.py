@@ -28,6 +28,10 @@ CONFIGS = {
 } | {
     "tiny-ecp5": PRESETS["tiny"].replace(technology="ecp5", lanes_per_chain=2),
     "tiny-asic": PRESETS["tiny"].replace(technology="asic", carries_per_stage=6),
+    # A sum of all lanes has more bits than a psum.
+    "tiny-asic-few": PRESETS["tiny"].replace(
+        rows=1, lanes=8, act_bits=2, max_k=3, technology="asic", carries_per_stage=4
+    ),
 }
 SLOW = {
     **{key: [pytest.mark.slow] for key in ("decode", "kv260", "base", "ecp5")},
