@@ -6,6 +6,7 @@ onto the streams, and makes a matrix of the bytes that come back.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,14 @@ from .ternary import PACKINGS, Packing
 from .tiling import Plan, WeightStationaryPlan
 
 
+class PsumsLast(enum.IntEnum):
+    """Which beats of psums end a packet: OPTIONS.PSUMS_LAST."""
+
+    RUN = 0  # the last one of the run
+    PASS = 1  # the last one of each group of tokens
+    BEAT = 2  # every one
+
+
 @dataclass(frozen=True)
 class Job:
     """One run of the core.
@@ -26,10 +35,13 @@ class Job:
     plan : Plan
     packing : Packing
         What the bytes of the weight stream hold.
+    psums_last : PsumsLast
+        How the psums are cut into packets.
     """
 
     plan: Plan
     packing: Packing
+    psums_last: PsumsLast = PsumsLast.RUN
 
     def writes(self) -> list[tuple[int, int]]:
         """(offset, word) of the register writes that put the descriptor into the queue."""
@@ -39,7 +51,10 @@ class Job:
             (regmap.offset("M"), gemm.m),
             (regmap.offset("K"), gemm.k),
             (regmap.offset("N"), gemm.n),
-            (regmap.offset("OPTIONS"), regmap.encode("OPTIONS", PACKING=code)),
+            (
+                regmap.offset("OPTIONS"),
+                regmap.encode("OPTIONS", PACKING=code, PSUMS_LAST=self.psums_last),
+            ),
             (regmap.offset("PUSH"), regmap.encode("PUSH", GO=1)),
         ]
 
@@ -100,6 +115,16 @@ class Job:
     def rows_out(self) -> int:
         """Beats of psums: one for each token of each tile."""
         return self.plan.gemm.m * self.plan.feature_groups
+
+    @property
+    def psum_packets(self) -> list[int]:
+        """Beats of each packet of psums."""
+        if self.psums_last == PsumsLast.RUN:
+            return [self.rows_out]
+        if self.psums_last == PsumsLast.BEAT:
+            return [1] * self.rows_out
+        m, group = self.plan.gemm.m, self.plan.config.group_tokens
+        return [min(group, m - at) * self.plan.feature_groups for at in range(0, m, group)]
 
     def psums(self, rows) -> np.ndarray:
         """The matrix (m, n) of psum beats.

@@ -440,9 +440,17 @@ REGISTERS = validate(
                     values=(("TRIT2", 0), ("TRIT5", 1)),
                 ),
                 Field(
-                    name="RESERVED",
+                    name="PSUMS_LAST",
                     low=1,
-                    width=31,
+                    width=2,
+                    access=Access.RW,
+                    what="psums with TLAST: 0 the last beat of the run, 1 the last beat of each "
+                    "pass (a group of tokens), 2 every beat; 3 is reserved",
+                ),
+                Field(
+                    name="RESERVED",
+                    low=3,
+                    width=29,
                     access=Access.RW,
                     what="must be 0, or the descriptor is bad",
                 ),

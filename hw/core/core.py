@@ -160,6 +160,7 @@ class Core(wiring.Component):
             feed["run_valid"].eq(control["descriptor_valid"] & walked & ~done),
             control["descriptor_ready"].eq(done),
             *(feed[f"run_{size}"].eq(value) for size, value in whole.items()),
+            feed["run_psums_last"].eq(control["descriptor_psums_last"]),
         ]
         m.d.inner += [
             value.eq(control[f"descriptor_{size}"] - (sequencer.steps(config)[size] + 1))
@@ -225,7 +226,8 @@ class Core(wiring.Component):
     def _psums(self, m, control, feed, grid):
         """Send the psums, through two registers that cut the path from tready.
 
-        Whether a tile is the last of its run waits in a queue while the tile is in the array.
+        What TLAST and the end of a run need to know of a tile waits in a queue while the tile is in
+        the array.
 
         Returns
         -------
@@ -236,40 +238,52 @@ class Core(wiring.Component):
         # A tile follows another one after at least as many cycles as that one delivers tokens.
         latency = timing.drain_latency if self._output else timing.pass_latency
         depth = latency(config) + 2
-        ends = Signal(depth)
+        # Of each tile in the array: does the run end with it, is its last psum marked, are all?
+        marks = {name: Signal(depth, name=name) for name in ("run_last", "mark_last", "mark_all")}
         tiles = Signal(range(depth + 1))
         enter = Signal()
         leave = Signal()
-        run_last = Signal()
         last_of_run = Signal()
+        marked = Signal()
+        # The psums of an output-stationary tile come after its last beat; those of another one
+        # after its first, while others may be still to enter.
+        enters = Signal()
+        if self._output:
+            m.d.comb += enters.eq(grid["acts_last"])
+        else:
+            begins = Signal(init=1)
+            m.d.comb += enters.eq(begins & grid["acts_last_k"])
+            with m.If(grid["acts_valid"] & grid["acts_ready"]):
+                m.d.inner += begins.eq(grid["acts_last"])
         m.d.comb += [
             leave.eq(grid["psums_valid"] & grid["psums_ready"] & grid["psums_last"]),
-            last_of_run.eq(grid["psums_last"] & ends[0]),
+            last_of_run.eq(grid["psums_last"] & marks["run_last"][0]),
+            marked.eq((grid["psums_last"] & marks["mark_last"][0]) | marks["mark_all"][0]),
         ]
         after = Signal(range(depth + 1))
-        m.d.comb += after.eq(tiles - leave)
+        place = Signal(depth)
+        m.d.comb += [after.eq(tiles - leave), place.eq(enter << after)]
         m.d.inner += [
             # A cycle late, which is early enough: psums come later still.
-            enter.eq(
-                grid["acts_valid"]
-                & grid["acts_ready"]
-                & grid["acts_last"]
-                & (1 if self._output else grid["acts_last_k"])
-            ),
-            run_last.eq(feed["acts_run_last"]),
+            enter.eq(grid["acts_valid"] & grid["acts_ready"] & enters),
             tiles.eq(after + enter),
-            ends.eq(Mux(leave, ends >> 1, ends) | ((enter & run_last) << after)[:depth]),
         ]
+        for name, waiting in marks.items():
+            mark = Signal(name=f"entering_{name}")
+            m.d.inner += [
+                mark.eq(feed[f"acts_{name}"]),
+                waiting.eq(Mux(leave, waiting >> 1, waiting) | Mux(mark, place, 0)),
+            ]
 
-        psums = Signal(config.psums_bits + 1)
-        m.d.comb += psums.eq(Cat(grid["psums_data"], last_of_run))
+        psums = Signal(config.psums_bits + 2)
+        m.d.comb += psums.eq(Cat(grid["psums_data"], marked, last_of_run))
         front, back = (Signal.like(psums, name=name, reset_less=True) for name in ("front", "back"))
         front_valid = Signal()
         back_valid = Signal()
         m.d.comb += [
             grid["psums_ready"].eq(~back_valid),
             self.m_axis_psums_tvalid.eq(front_valid),
-            self.m_axis_psums_tlast.eq(1),
+            self.m_axis_psums_tlast.eq(front[-2]),
         ]
         for col in range(config.cols):
             psum = front[col * config.psum_bits : (col + 1) * config.psum_bits].as_signed()

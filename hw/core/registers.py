@@ -317,6 +317,7 @@ class Registers(wiring.Component):
                 | (k > self.config.max_k)
                 | (features == 0)
                 | (fields["OPTIONS", "RESERVED"] != 0)
+                | fields["OPTIONS", "PSUMS_LAST"].all()
             ),
             level.eq(level + push - take),
             free.eq(free + push),

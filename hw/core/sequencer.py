@@ -43,6 +43,8 @@ BESIDE_ACTS = (
     "acts_first_k",
     "acts_last_k",
     "acts_run_last",
+    "acts_mark_last",
+    "acts_mark_all",
 )
 
 
@@ -95,6 +97,7 @@ def ports(config: ArrayConfig) -> Ports:
     }
     return {
         **_run_ports(config),
+        "run_psums_last": (In, 2, "psums to be marked: of the run, of each pass the last, or all"),
         "busy": (Out, 1, "high while beats of a run are still to enter the array"),
         "stream_data": (In, config.acts_bits, "act [token or slice][lane] of the stream"),
         "stream_last": (In, 1, "high with the stream's last beat of a group of tokens"),
@@ -105,7 +108,9 @@ def ports(config: ArrayConfig) -> Ports:
         "acts_data": (Out, config.acts_bits, "act [token or slice][lane] to the array"),
         "acts_last": (Out, 1, "high with the last beat of a tile"),
         **by_dataflow[config.dataflow],
-        "acts_run_last": (Out, 1, "high with the last beat of the run"),
+        "acts_run_last": (Out, 1, "high with last slices of k where the run ends with the tile"),
+        "acts_mark_last": (Out, 1, "likewise where the last psums of the tile are marked"),
+        "acts_mark_all": (Out, 1, "likewise where all psums of the tile are marked"),
         "acts_valid": (Out, 1, "high while a beat is offered to the array"),
         "acts_ready": (In, 1, "high when the array takes the beat of acts this cycle"),
     }
@@ -230,6 +235,7 @@ class Sequencer(wiring.Component):
         room = Signal()
         took = Signal()
         finished = Signal()
+        psums_last = Signal(2)
         m.d.comb += [
             wanted.eq(active & first_features & ~ended & ~dropping),
             took.eq(step & wanted),
@@ -263,7 +269,11 @@ class Sequencer(wiring.Component):
                     m.d.sync += cut.eq(0)
         m.d.comb += self.run_ready.eq(~active | (step & finished))
         with m.If(self.run_ready):
-            m.d.sync += [active.eq(self.run_valid), first_features.eq(1)]
+            m.d.sync += [
+                active.eq(self.run_valid),
+                first_features.eq(1),
+                psums_last.eq(self.run_psums_last),
+            ]
 
         # The bits of a beat go with its acts: the address is asked for, the word is read, and comes
         # to the buffer's output register, in front of the array.
@@ -276,7 +286,9 @@ class Sequencer(wiring.Component):
             "valid": step,
             "missing": ended,
             "acts_last": tile_last,
-            "acts_run_last": finished,
+            "acts_run_last": left.all_last,
+            "acts_mark_last": left.all_last | (psums_last[0] & left.k_last & left.group_last),
+            "acts_mark_all": psums_last[1],
         }
         if output:
             entering |= {

@@ -22,7 +22,7 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiStreamBus, AxiStreamSink
 from tritloom.arch import layout, regmap, streams, timing
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.counts import core_counters
-from tritloom.arch.driver import Job
+from tritloom.arch.driver import Job, PsumsLast
 from tritloom.arch.ternary import PACKINGS
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
@@ -58,8 +58,10 @@ class BusWatch:
                 m, k, n, options = (
                     self.values[regmap.offset(name)] for name in ("M", "K", "N", "OPTIONS")
                 )
-                packing = list(PACKINGS.values())[regmap.decode("OPTIONS", options)["PACKING"]]
-                model.push(make_plan(self.config, Gemm(m, k, n)), packing)
+                fields = regmap.decode("OPTIONS", options)
+                packing = list(PACKINGS.values())[fields["PACKING"]]
+                plan = make_plan(self.config, Gemm(m, k, n))
+                model.push(plan, packing, fields["PSUMS_LAST"])
             elif address == regmap.offset("CONTROL"):
                 actions = regmap.decode("CONTROL", word)
                 if actions["SOFT_RESET"]:
@@ -218,7 +220,8 @@ class CoreBench:
             word = int(dut.m_axis_psums_tdata.value)
             seen["psums_tdata"] = streams.unpack_fields(word, config.cols, 32).tolist()
             wanted["psums_tdata"] = outputs.psums.tolist()
-            seen["psums_tlast"], wanted["psums_tlast"] = int(dut.m_axis_psums_tlast.value), 1
+            seen["psums_tlast"] = int(dut.m_axis_psums_tlast.value)
+            wanted["psums_tlast"] = outputs.psums_last
         assert seen == wanted, f"cycle {self.cycle}: {seen}, the model says {wanted}"
 
     async def reset(self):
@@ -243,7 +246,9 @@ class CoreBench:
         """Wait until the core is not flushing any more; psums that came meanwhile are dropped."""
         while regmap.decode("STATUS", await self.read("STATUS"))["FLUSHING"]:
             pass
+        # Also the packet that the last of them left without an end.
         self.psums.clear()
+        self.psums.assert_reset()
 
     async def recover(self):
         """What software does where a run is not to go on: no packet is taken for another one."""
@@ -283,9 +288,13 @@ class CoreBench:
             self.weights.send_nowait(job.weights(trits).tobytes())
 
     async def collect(self, job: Job) -> np.ndarray:
-        """The matrix of a run, row packets in the order in which they leave."""
-        rows = [await self.psums.recv() for _ in range(job.rows_out)]
-        return job.psums([list(row.tdata) for row in rows])
+        """The matrix of a run, whose packets are as long as its job says."""
+        data = b""
+        for beats in job.psum_packets:
+            packet = await self.psums.recv()
+            assert len(packet.tdata) == beats * 4 * self.config.cols
+            data += bytes(packet.tdata)
+        return job.psums(np.frombuffer(data, np.uint8).reshape(job.rows_out, -1))
 
     async def idle(self):
         """Wait until nothing is under way."""
@@ -297,7 +306,8 @@ def random_jobs(run, config, rng):
     """(Job, acts, trits) of each Gemm of the run, packings in turn, values random or extreme."""
     for i, shape in enumerate(run["gemms"]):
         plan = make_plan(config, Gemm(*shape))
-        job = Job(plan, list(PACKINGS.values())[int(rng.integers(2))])
+        packing = list(PACKINGS.values())[int(rng.integers(2))]
+        job = Job(plan, packing, list(PsumsLast)[int(rng.integers(3))])
         yield job, *operands(VALUES[i % len(VALUES)], plan.gemm, config.act_bits, rng)
 
 

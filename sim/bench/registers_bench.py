@@ -115,7 +115,7 @@ class RegistersModel:
     def push(self):
         """Queue the descriptor, or say why not."""
         m, k, n, options = (self.words[name] for name in ("M", "K", "N", "OPTIONS"))
-        bad = 0 in (m, k, n) or k > self.config.max_k or options > 1
+        bad = 0 in (m, k, n) or k > self.config.max_k or options >= 6
         full = len(self.queue) == 4
         if bad:
             self.words["ERROR"] |= BAD
@@ -124,7 +124,7 @@ class RegistersModel:
         if self.flushing:
             self.words["ERROR"] |= FLUSHED
         if not bad and not full and not self.flushing:
-            self.queue.append((m, k, n, options))
+            self.queue.append((m, k, n, options & 1, options >> 1))
 
     def event(self, port: str, register: str, bit: int, beat: int):
         """The core reports an event."""
@@ -215,7 +215,7 @@ class RegistersBench:
             "descriptor": (
                 "descriptor_valid",
                 "descriptor_ready",
-                ["descriptor_m", "descriptor_k", "descriptor_n", "descriptor_packing"],
+                [f"descriptor_{name}" for name in ("m", "k", "n", "packing", "psums_last")],
             ),
         }
         streams = {
@@ -467,7 +467,7 @@ async def full_queue_keeps_its_descriptors_and_reports(dut, scenario):
     await bench.write_checked(regmap.offset("IRQ_ENABLE"), 2)
     for m in range(1, 6):
         await bench.write_checked(regmap.offset("M"), m)
-        await bench.write_checked(regmap.offset("OPTIONS"), m % 2)
+        await bench.write_checked(regmap.offset("OPTIONS"), m)
         await bench.write_checked(regmap.offset("PUSH"), 1)
         await bench.read_checked(regmap.offset("STATUS"))
     assert bench.model.words["ERROR"] == OVERFLOW
@@ -512,7 +512,7 @@ async def queue_streams_in_order_while_it_is_filled(dut, scenario):
                 pass
             await bench.write(regmap.offset("PUSH"), 1)
             if k <= bench.config.max_k:
-                pushed.append((m, k, n, 0))
+                pushed.append((m, k, n, 0, 0))
     while (await bench.read(regmap.offset("STATUS")))[1] & 1:
         pass
     assert bench.taken == pushed

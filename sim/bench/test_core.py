@@ -145,10 +145,23 @@ RECOVERY = {
     "descriptor taken while flushing": (r"(assign push = \w+) & \w+;", r"\1;"),
     "flushing ends before software resumes": (r"= resumed & (\w+);", r"= \1;"),
 }
+# Likewise: TLAST of the psums.
+ENDS = {
+    "last psums of a run not marked": (r"= all_last \| (\w+);", r"= \1;"),
+    "last psums of a pass not marked": (r"= all_last \| \w+;", r"= all_last;"),
+    "passes of every run marked": (r"= psums_last\[0\] &", r"= 1'h1 &"),
+    "not all psums marked": (r"(assign acts_mark_all = )\S+;", r"\g<1>1'h0;"),
+    "options of a descriptor lost": (
+        r"(\.run_psums_last\()registers_descriptor_psums_last",
+        r"\g<1>2'h0",
+    ),
+    "psums of a tile marked before its last": (r"= array_psums_last & (mark_last\[0\];)", r"= \1"),
+}
 # What is done to the RTL, by dataflow.
 MUTANTS = {
     "output-stationary": {
         **RECOVERY,
+        **ENDS,
         "the slice before is read": (
             r"(?s)(module tritloom_dut_act_buffer.*?<= words\[)(.*?)\];",
             r"\1\2 - 1];",
@@ -176,6 +189,7 @@ MUTANTS = {
     },
     "weight-stationary": {
         **RECOVERY,
+        **ENDS,
         "a group of tokens too many": (r"(descriptor_m - )3'h6;", r"\g<1>3'h1;"),
         "trits of a pass end a tile early": (
             r"(?s)(module tritloom_dut_loads.*?\(n_less\) - \$signed\()3'h3",

@@ -17,7 +17,7 @@ from cocotb.triggers import ClockCycles
 
 from tritloom.arch import regmap
 from tritloom.arch.config import ArrayConfig
-from tritloom.arch.driver import Job
+from tritloom.arch.driver import Job, PsumsLast
 from tritloom.arch.ternary import PACKINGS
 from tritloom.arch.tiling import make_plan
 from tritloom.arch.workload import Gemm
@@ -79,7 +79,8 @@ class Stimulus:
         packing = packing or str(self.rng.choice(list(PACKINGS)))
         kind = str(self.rng.choice(VALUES))
         drawn = operands(kind, plan.gemm, self.config.act_bits, self.rng)
-        return Job(plan, PACKINGS[packing]), *drawn
+        last = list(PsumsLast)[int(self.rng.integers(3))]
+        return Job(plan, PACKINGS[packing], last), *drawn
 
 
 @cocotb.test()

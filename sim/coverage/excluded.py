@@ -46,7 +46,6 @@ EXCLUDED = [
     Excluded(
         TOP, r"s_axil_a[wr]addr\[[01]\]:.*", "the master aligns; the registers' bench does not"
     ),
-    Excluded(TOP, r"m_axis_psums_tlast:1->0", "constant: each beat is a packet"),
     Excluded(TOP, r"registers_count_trits\[[0-2]\]:.*", "constant: all 8 trits of a slice count"),
     Excluded("tritloom_dut_array", r"illegal:.*", "the unpacker lets no illegal code through"),
     Excluded(

@@ -43,11 +43,15 @@ class CoreInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class CoreOutputs:
-    """What the core does in one cycle; `psums` are those that it offers, shape (cols,), or None."""
+    """What the core does in one cycle; `psums` are those that it offers, shape (cols,), or None.
+
+    Of these, `psums_last` tells whether TLAST is high.
+    """
 
     acts_ready: bool
     weights_ready: bool
     psums: np.ndarray | None
+    psums_last: bool
 
 
 @dataclass
@@ -100,6 +104,19 @@ def beats_of(plan: Plan, packing: Packing) -> list[_ActBeat]:
     return beats
 
 
+def lasts_of(plan: Plan, psums_last: int) -> Iterator[bool]:
+    """Whether TLAST comes with each beat of a run's psums, in their order."""
+    config = plan.config
+    for tile in plan:
+        if isinstance(plan, WeightStationaryPlan) and not tile.last_k:
+            continue
+        pass_ends = tile.n0 + config.cols >= plan.gemm.n
+        run_ends = pass_ends and tile.m0 + tile.tokens == plan.gemm.m
+        for token in range(tile.tokens):
+            tile_ends = token == tile.tokens - 1
+            yield psums_last == 2 or (tile_ends and (pass_ends if psums_last == 1 else run_ends))
+
+
 class CoreModel:
     """Golden model of the streams of `hw.core.core.Core`, from a reset on."""
 
@@ -110,8 +127,8 @@ class CoreModel:
         self._flushing = self._flushed = self._resumed = False
         # Streams that are inside a packet.
         self._open = {"acts": False, "weights": False}
-        # The beat of psums that is offered.
-        self._front: np.ndarray | None = None
+        # The beat of psums that is offered, with its TLAST.
+        self._front: tuple[np.ndarray, bool] | None = None
         self._clear()
 
     def _clear(self):
@@ -119,7 +136,9 @@ class CoreModel:
         config = self.config
         self._array = (OutputStationaryModel if self._streamed else WeightStationaryModel)(config)
         self._unpacker = UnpackerModel(config.cols * config.lanes)
-        self._queue: deque[tuple[Plan, Packing]] = deque()
+        self._queue: deque[tuple[Plan, Packing, int]] = deque()
+        # TLAST of the psums to come, run by run.
+        self._lasts: deque[Iterator[bool]] = deque()
         # Whether the queue's first descriptor has reached the weights, and the loads.
         self._ahead = self._walked = False
         self._started = False  # a cycle ago, the first descriptor: it leaves the queue now
@@ -133,12 +152,12 @@ class CoreModel:
         self._read: _ActBeat | None = None
         self._staged: _ActBeat | None = None
         self._kept: dict[int, np.ndarray] = {}
-        self._back: np.ndarray | None = None
+        self._back: tuple[np.ndarray, bool] | None = None
 
-    def push(self, plan: Plan, packing: Packing):
+    def push(self, plan: Plan, packing: Packing, psums_last: int):
         """A descriptor that the queue offers from this cycle on; refused while flushing."""
         if not self._flushed:
-            self._queue.append((plan, packing))
+            self._queue.append((plan, packing, psums_last))
 
     def soft_reset(self):
         """The core is flushing from this cycle on."""
@@ -176,13 +195,17 @@ class CoreModel:
         outputs = CoreOutputs(
             acts_ready=self._open["acts"] or not self._resumed,
             weights_ready=self._open["weights"] or not self._resumed,
-            psums=self._front,
+            **self._offered(),
         )
         if self._resumed and self._front is None and not any(self._open.values()):
             self._flushing = False
         if inputs.psums_ready:
             self._front = None
         return outputs
+
+    def _offered(self):
+        psums, last = self._front or (None, False)
+        return {"psums": psums, "psums_last": last}
 
     def _work(self, inputs):
         """A cycle of runs, or of none."""
@@ -214,7 +237,7 @@ class CoreModel:
         outputs = CoreOutputs(
             acts_ready=wanted,
             weights_ready=weights.weights_ready and self._passes > 0,
-            psums=self._front,
+            **self._offered(),
         )
         if takes_staged:
             self._staged = self._read
@@ -254,12 +277,23 @@ class CoreModel:
         return beat.run_last
 
     def _step_psums(self, inputs, grid):
-        psums = grid.psums if grid.psums_valid else None
+        # Taken from the array where the back one is free.
+        psums = None
+        if grid.psums_valid and self._back is None:
+            psums = grid.psums, self._next_last()
         if self._front is None or inputs.psums_ready:
             self._front = psums if self._back is None else self._back
             self._back = None
         elif self._back is None:
             self._back = psums
+
+    def _next_last(self):
+        """TLAST of the next psums out of the array."""
+        while True:
+            last = next(self._lasts[0], None)
+            if last is not None:
+                return last
+            self._lasts.popleft()
 
     def _step_queue(self, inputs, outputs, taking, ended, slice_taken):
         """Hand the first descriptor of the queue to weights, loads and acts."""
@@ -268,7 +302,8 @@ class CoreModel:
         started = False
         if first is not None and walked and ended and not self._started:
             started = True
-            self._run = iter(beats_of(*first))
+            self._run = iter(beats_of(*first[:2]))
+            self._lasts.append(lasts_of(first[0], first[2]))
             self._next = next(self._run)
         if slice_taken and not self._streamed:
             self._loads[0] -= 1

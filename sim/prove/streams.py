@@ -87,8 +87,9 @@ def core(config: ArrayConfig) -> ProvedDesign:
             "array_psums_valid": 1,
             "array_psums_ready": 1,
             "last_of_run": 1,
-            "front": config.psums_bits + 1,
-            "back": config.psums_bits + 1,
+            "marked": 1,
+            "front": config.psums_bits + 2,
+            "back": config.psums_bits + 2,
             "back_valid": 1,
             "inner_rst": 1,
         },
@@ -103,13 +104,14 @@ def psums(config: ArrayConfig) -> Statements:
         # A soft reset drops what there is but for the beat that is offered, see `psums_hold`.
         m.d.comb += Assume(~s["inner_rst"])
         sent = s["m_axis_psums_tdata"]
-        words = Cat(s["array_psums_data"], s["last_of_run"])
+        words = Cat(s["array_psums_data"], s["marked"], s["last_of_run"])
         entering = s["array_psums_valid"] & s["array_psums_ready"]
         queue = Tracked(m, entering=entering, leaving=valid & ready, word=words, depth=2)
         place = Mux(queue.ahead == 0, s["front"], s["back"])
-        expected = [word.as_signed() for word in cut(queue.word[:-1], config.cols)]
+        expected = [word.as_signed() for word in cut(queue.word[:-2], config.cols)]
         arrived = [word.as_signed() for word in cut(sent, config.cols)]
         same = Cat(a == b for a, b in zip(expected, arrived, strict=True)).all()
+        same &= s["m_axis_psums_tlast"] == queue.word[-2]
         m.d.comb += [
             Assert(queue.level == valid + s["back_valid"], "as many as the registers hold"),
             Assert(valid | ~s["back_valid"], "the front one first"),

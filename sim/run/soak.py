@@ -18,7 +18,7 @@ import numpy as np
 from tritloom.arch import regmap, timing
 from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow
 from tritloom.arch.counts import core_counters
-from tritloom.arch.driver import Job, read_counters
+from tritloom.arch.driver import Job, PsumsLast, read_counters
 from tritloom.arch.errors import MismatchError, require_int
 from tritloom.arch.ternary import PACKINGS
 from tritloom.arch.tiling import make_plan
@@ -289,7 +289,9 @@ def draw(config: ArrayConfig, rng: np.random.Generator) -> tuple[Job, np.ndarray
     packing = list(PACKINGS.values())[rng.integers(len(PACKINGS))]
     high = (1 << (config.act_bits - 1)) - 1
     acts = _values(rng, (m, k), -high - 1, high)
-    return Job(make_plan(config, Gemm(m, k, n)), packing), acts, _values(rng, (n, k), -1, 1)
+    # Its loop holds TLAST of each beat to what is never 0 then.
+    job = Job(make_plan(config, Gemm(m, k, n)), packing, PsumsLast.BEAT)
+    return job, acts, _values(rng, (n, k), -1, 1)
 
 
 def _values(rng, shape, low, high):

@@ -46,7 +46,7 @@ MUTANTS = {
         r"(<= )registers_descriptor_packing;",
         r"\1~registers_descriptor_packing;",
     ),
-    "every psum's end unmarked": (r"(m_axis_psums_tlast = )1'h1", r"\g<1>1'h0"),
+    "every psum's end unmarked": (r"(m_axis_psums_tlast = )\w+\[\d+\]", r"\g<1>1'h0"),
     "a psum a bit too narrow": (r"(m_axis_psums_tdata = \{ )front\[\d+\]", r"\g<1>1'h0"),
 }
 

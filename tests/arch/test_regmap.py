@@ -141,6 +141,7 @@ def test_status_word_is_laid_out_as_the_page_says():
     left = {"FLUSHING": 1, "ACTS_OPEN": 0, "WEIGHTS_OPEN": 1, "PSUM_OFFERED": 1}
     assert regmap.encode("STATUS", **left) == 0x00000034
     assert regmap.encode("CONTROL", RESUME=1) == 4
+    assert regmap.encode("OPTIONS", PACKING=1, PSUMS_LAST=2) == 5
     assert regmap.encode("ERROR", PUSHED_FLUSHING=1) == 0x80
     assert regmap.reset_word("ID", TINY).to_bytes(4, "big") == b"TRIT"
     stationary = TINY.replace(dataflow="weight-stationary", buffer_tokens=0x123)

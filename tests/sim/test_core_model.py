@@ -88,7 +88,7 @@ def simulate(config, runs, share, rng):
     """
     model = CoreModel(config)
     for run in runs:
-        model.push(run.plan, run.packing)
+        model.push(run.plan, run.packing, 0)
     acts = [beat for run in runs for beat in run.act_beats()]
     weights = [beat for run in runs for beat in run.weight_beats()]
     rows, first, cycle = [], None, 0
