@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .config import ArrayConfig
+from .config import ArrayConfig, Dataflow
 from .layout import BEATS
 from .ternary import Packing
 from .tiling import Plan, WeightStationaryPlan
@@ -150,6 +150,22 @@ def _output_stationary(plan):
         + plan.last_tokens
         - 1
     )
+
+
+def acts_ahead(_config: ArrayConfig) -> int:
+    """Beats of acts that a run takes without any weights: those on the way to the array."""
+    return 3
+
+
+def weights_ahead(config: ArrayConfig, packing: Packing) -> int:
+    """Beats of weights that a run takes without any acts.
+
+    The unpacker holds a group of beats and all but the last one of the next. A weight-stationary
+    array takes the slices of a tile out of it.
+    """
+    streamed = config.dataflow == Dataflow.OUTPUT_STATIONARY
+    whole = 0 if streamed else config.rows // packing.trits_per_byte
+    return BEATS * (whole + 1) + BEATS - 1
 
 
 def core_cycles(plan: Plan, packing: Packing) -> int:

@@ -588,6 +588,30 @@ async def _reach(bench, moment, rng, packets):
 
 
 @cocotb.test()
+@cocotb.parametrize(packing=list(PACKINGS))
+async def a_stream_runs_ahead_of_the_other_as_far_as_the_page_says(dut, packing):
+    """Either is sent alone until the core takes no more of it, then the other one."""
+    _run, config, rng, bench = start(dut)
+    features = min(config.max_k, 4 * config.slices_per_tile * config.lanes)
+    plan = make_plan(config, Gemm(config.group_tokens, features, 40 * config.cols))
+    job = Job(plan, PACKINGS[packing])
+    acts, trits = operands(VALUES[0], plan.gemm, config.act_bits, rng)
+    most = timing.acts_ahead(config), timing.weights_ahead(config, job.packing)
+    packets = [packet.tobytes() for packet in job.acts(acts)], [job.weights(trits).tobytes()]
+    for side in (0, 1):
+        await bench.reset()
+        sources = bench.acts, bench.weights
+        sources[side].send_nowait(packets[side][0])
+        await bench.push(job)
+        await ClockCycles(dut.clk, 300)
+        beats = len(job.acts(acts)[0]) if side == 0 else len(job.weights(trits))
+        assert bench.taken[side] == min(most[side], beats)
+        sources[1 - side].send_nowait(packets[1 - side][0])
+        assert (await bench.collect(job) == acts @ trits.T).all()
+        await bench.idle()
+
+
+@cocotb.test()
 @cocotb.parametrize(moment=list(MOMENTS))
 async def runs_after_a_soft_reset_are_right_whatever_it_cut_short(dut, moment):
     """Software stops its senders, resumes at once or later, and goes on; the model beside it."""

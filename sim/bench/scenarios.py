@@ -46,6 +46,6 @@ CORE_SCENARIOS = {
     "clogged": {"acts": 1.0, "weights": 1.0, "psums": 0.15},
 }
 # Tests of the core's bench beside one for each scenario: kinds of damage, kinds of reset, psums
-# that wait when a reset comes, moments of a soft reset, a packet without end, m and n, sizes that
-# no run ends with.
-CORE_TESTS = 5 + 2 + 1 + 6 + 1 + 2 + 1
+# that wait when a reset comes, packings of a stream that runs ahead, moments of a soft reset, a
+# packet without end, m and n, sizes that no run ends with.
+CORE_TESTS = 5 + 2 + 1 + 2 + 6 + 1 + 2 + 1
