@@ -138,7 +138,8 @@ tritloom_result tritloom_resume(tritloom_core *core, uint32_t polls)
 static tritloom_result check(const tritloom_core *core, const tritloom_run *run)
 {
     if (run->m == 0 || run->k == 0 || run->n == 0 || run->k > core->max_k
-        || (run->packing != TRITLOOM_TRIT2 && run->packing != TRITLOOM_TRIT5)) {
+        || (run->packing != TRITLOOM_TRIT2 && run->packing != TRITLOOM_TRIT5)
+        || (uint32_t)run->psums_last > TRITLOOM_LAST_OF_BEAT) {
         return TRITLOOM_FAIL_SIZE;
     }
     return TRITLOOM_OKAY;
@@ -160,7 +161,8 @@ tritloom_result tritloom_push(tritloom_core *core, const tritloom_run *run, uint
     TRY(put(core, OFFSET(M), run->m));
     TRY(put(core, OFFSET(K), run->k));
     TRY(put(core, OFFSET(N), run->n));
-    TRY(put(core, OFFSET(OPTIONS), PLACE(run->packing, OPTIONS_PACKING)));
+    TRY(put(core, OFFSET(OPTIONS), PLACE(run->packing, OPTIONS_PACKING)
+                                       | PLACE(run->psums_last, OPTIONS_PSUMS_LAST)));
     TRY(put(core, OFFSET(PUSH), TRITLOOM_PUSH_GO_MASK));
     core->pushed = (uint16_t)(core->pushed + 1u);
     if (number != NULL) {
@@ -332,11 +334,24 @@ tritloom_result tritloom_weights_size(const tritloom_core *core, const tritloom_
 tritloom_result tritloom_psums_size(const tritloom_core *core, const tritloom_run *run,
                                     tritloom_size *size)
 {
+    uint32_t features, groups;
+
     TRY(check(core, run));
     size->beat_bytes = core->cols * PSUM_BYTES;
-    TRY(product(run->m, divided_up(run->n, core->cols), &size->beats));
-    size->packets = size->beats;
-    size->packet_beats = size->last_packet_beats = 1;
+    features = divided_up(run->n, core->cols);
+    TRY(product(run->m, features, &size->beats));
+    size->packets = 1;
+    size->packet_beats = size->last_packet_beats = size->beats;
+    if (run->psums_last == TRITLOOM_LAST_OF_PASS) {
+        groups = divided_up(run->m, core->group_tokens);
+        size->packets = groups;
+        size->packet_beats = (uint64_t)smaller(run->m, core->group_tokens) * features;
+        size->last_packet_beats =
+            (uint64_t)(run->m - (groups - 1) * core->group_tokens) * features;
+    } else if (run->psums_last == TRITLOOM_LAST_OF_BEAT) {
+        size->packets = size->beats;
+        size->packet_beats = size->last_packet_beats = 1;
+    }
     size->bytes = size->beats * size->beat_bytes;
     return TRITLOOM_OKAY;
 }

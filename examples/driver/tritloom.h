@@ -25,7 +25,7 @@ typedef enum {
     TRITLOOM_FAIL_VERSION,    /* a register map that this driver does not know */
     TRITLOOM_FAIL_SHAPE,      /* the core states a shape that no core has */
     TRITLOOM_FAIL_BUSY,       /* somebody else's runs, or a reset of theirs: see tritloom_open */
-    TRITLOOM_FAIL_SIZE,       /* m, k or n of 0, k above what the core holds, or an odd packing */
+    TRITLOOM_FAIL_SIZE,       /* m, k or n of 0, k above what the core holds, or no such option */
     TRITLOOM_FAIL_TOO_LARGE,  /* a stream of a run would have 2^40 beats or more */
     TRITLOOM_FAIL_STRIDE,     /* a row of a matrix would overlap the next one */
     TRITLOOM_FAIL_IMAGE,      /* packed weights that are not as long as a pass of this run */
@@ -59,10 +59,18 @@ typedef struct {
 
 typedef enum { TRITLOOM_TRIT2 = 0, TRITLOOM_TRIT5 = 1 } tritloom_packing;
 
+/* Which beats of psums have TLAST: the last of the run, the last of each pass, or all of them. */
+typedef enum {
+    TRITLOOM_LAST_OF_RUN = 0,
+    TRITLOOM_LAST_OF_PASS = 1,
+    TRITLOOM_LAST_OF_BEAT = 2
+} tritloom_psums_last;
+
 /* One run: Y[m][n] = X[m][k] . W[n][k]^T. */
 typedef struct {
     uint32_t m, k, n; /* tokens, input features, output features */
     tritloom_packing packing;
+    tritloom_psums_last psums_last;
 } tritloom_run;
 
 /* The core behind two functions. FAIL_BUSY still fills in `core`: call tritloom_reset and
@@ -99,10 +107,11 @@ tritloom_result tritloom_push(tritloom_core *core, const tritloom_run *run, uint
  * runs may be between `number` and the newest. Somebody else must move the streams meanwhile. */
 tritloom_result tritloom_wait(tritloom_core *core, uint16_t number, uint32_t polls);
 
-/* Sizes of a stream of one run. A packet ends with TLAST. For psums, each beat is a packet. */
+/* Sizes of a stream of one run. A packet ends with TLAST; `psums_last` says which
+ * packets psums have. */
 typedef struct {
     uint32_t beat_bytes;        /* bytes of tdata */
-    uint64_t packets;           /* of acts and weights: one a group of tokens */
+    uint64_t packets;           /* of acts, of weights, and of psums by pass: one a group of tokens */
     uint64_t packet_beats;      /* beats of each packet but the last */
     uint64_t last_packet_beats; /* beats of the last packet */
     uint64_t beats, bytes;      /* of all packets */

@@ -85,7 +85,7 @@ struct Driver {
 
 // One run, as Python states it.
 struct Case {
-    uint32_t m, k, n, packing;
+    uint32_t m, k, n, packing, psums_last;
     const int8_t* acts;
     const int8_t* trits;    // or null, and
     const uint8_t* image;   // packed weights
@@ -118,6 +118,7 @@ struct Machine {
     bool acts_open = false, weights_open = false, psums_open = false;
     std::vector<uint8_t> acts_part, weights_part;  // bytes that make no beat yet
     int64_t acts_beat = 0, weights_beat = 0;
+    uint64_t psums_beat = 0;
     uint64_t acts_sent = 0, weights_sent = 0;  // bytes of the run, against the size foretold
     std::deque<Beat> acts_queue, weights_queue;
     tritloom_result fill_result = TRITLOOM_OKAY;
@@ -146,7 +147,8 @@ struct Machine {
         uint8_t buffer[64];
         if (sending_acts == cases.size() || fill_result != TRITLOOM_OKAY) return;
         const Case& one = cases[sending_acts];
-        const tritloom_run run{one.m, one.k, one.n, static_cast<tritloom_packing>(one.packing)};
+        const tritloom_run run{one.m, one.k, one.n, static_cast<tritloom_packing>(one.packing),
+                               static_cast<tritloom_psums_last>(one.psums_last)};
         tritloom_size size{};
         fill_result = driver.acts_size(&core, &run, &size);
         if (!acts_open && fill_result == TRITLOOM_OKAY) {
@@ -174,7 +176,8 @@ struct Machine {
         uint8_t buffer[64];
         if (sending_weights == cases.size() || fill_result != TRITLOOM_OKAY) return;
         const Case& one = cases[sending_weights];
-        const tritloom_run run{one.m, one.k, one.n, static_cast<tritloom_packing>(one.packing)};
+        const tritloom_run run{one.m, one.k, one.n, static_cast<tritloom_packing>(one.packing),
+                               static_cast<tritloom_psums_last>(one.psums_last)};
         tritloom_size size{};
         fill_result = driver.weights_size(&core, &run, &size);
         if (!weights_open && fill_result == TRITLOOM_OKAY) {
@@ -201,7 +204,7 @@ struct Machine {
                          weights_beat, one.wrong_weights_last);
     }
 
-    void take_psums(const std::vector<uint8_t>& bytes) {
+    void take_psums(const std::vector<uint8_t>& bytes, bool last) {
         size_t done = 0;
         while (done < bytes.size()) {
             if (taking == cases.size()) {
@@ -209,10 +212,19 @@ struct Machine {
                 return;
             }
             const Case& one = cases[taking];
-            const tritloom_run run{one.m, one.k, one.n, static_cast<tritloom_packing>(one.packing)};
+            const tritloom_run run{one.m, one.k, one.n, static_cast<tritloom_packing>(one.packing),
+                               static_cast<tritloom_psums_last>(one.psums_last)};
             if (!psums_open) {
                 failed |= driver.psums_begin(&psums, &core, &run, one.psums, one.n) != 0;
                 psums_open = true;
+                psums_beat = 0;
+            }
+            if (done == 0) {
+                // TLAST is where the driver foretells it.
+                tritloom_size size{};
+                failed |= driver.psums_size(&core, &run, &size) != 0;
+                ++psums_beat;
+                failed |= last != (psums_beat % size.packet_beats == 0 || psums_beat == size.beats);
             }
             const size_t offered = std::min(pick(9), bytes.size() - done);
             const size_t taken = driver.psums_take(&psums, bytes.data() + done, offered);
@@ -254,6 +266,7 @@ struct Machine {
         const bool acts_taken = top.s_axis_acts_tvalid && top.s_axis_acts_tready;
         const bool weights_taken = top.s_axis_weights_tvalid && top.s_axis_weights_tready;
         std::vector<uint8_t> psum_bytes;
+        const bool psums_last = top.m_axis_psums_tlast;
         if (top.m_axis_psums_tvalid && top.m_axis_psums_tready) {
             psum_bytes.resize(4 * core.cols);
             std::memcpy(psum_bytes.data(), static_cast<void*>(&top.m_axis_psums_tdata),
@@ -270,7 +283,7 @@ struct Machine {
             weights_queue.pop_front();
             top.s_axis_weights_tvalid = 0;
         }
-        if (!psum_bytes.empty() && !discarding) take_psums(psum_bytes);
+        if (!psum_bytes.empty() && !discarding) take_psums(psum_bytes, psums_last);
     }
 
     bool write(uint32_t offset, uint32_t word) {
@@ -416,7 +429,8 @@ static int run_all(Machine& machine, const Case* cases, int count, bool by_inter
     int pushed = 0, patience = LIMIT_CYCLES;
     while (pushed < count) {
         const Case& one = cases[pushed];
-        const tritloom_run run{one.m, one.k, one.n, static_cast<tritloom_packing>(one.packing)};
+        const tritloom_run run{one.m, one.k, one.n, static_cast<tritloom_packing>(one.packing),
+                               static_cast<tritloom_psums_last>(one.psums_last)};
         result = driver.push(core, &run, &number);
         if (result == TRITLOOM_OKAY) {
             ++pushed;
@@ -482,7 +496,8 @@ int machine_counters(void* handle, tritloom_counters* counters) {
 
 int machine_push(void* handle, uint32_t m, uint32_t k, uint32_t n, int packing) {
     auto& machine = *static_cast<Machine*>(handle);
-    const tritloom_run run{m, k, n, static_cast<tritloom_packing>(packing)};
+    const tritloom_run run{m, k, n, static_cast<tritloom_packing>(packing),
+                           TRITLOOM_LAST_OF_RUN};
     return machine.driver.push(&machine.core, &run, nullptr);
 }
 
@@ -510,17 +525,17 @@ int machine_reset(void* handle) {
     } while (!machine.acts_queue.empty() || !machine.weights_queue.empty() || flush.psum_offered);
     if (flush.acts_open) {
         tritloom_size size{};
-        const tritloom_run run{1, 1, 1, TRITLOOM_TRIT2};
+        const tritloom_run run{1, 1, 1, TRITLOOM_TRIT2, TRITLOOM_LAST_OF_RUN};
         driver.acts_size(core, &run, &size);
         machine.acts_queue.push_back({std::vector<uint8_t>(size.beat_bytes), true});
     }
     if (flush.weights_open) {
         tritloom_size size{};
-        const tritloom_run run{1, 1, 1, TRITLOOM_TRIT2};
+        const tritloom_run run{1, 1, 1, TRITLOOM_TRIT2, TRITLOOM_LAST_OF_RUN};
         driver.weights_size(core, &run, &size);
         machine.weights_queue.push_back({std::vector<uint8_t>(size.beat_bytes), true});
     }
-    const tritloom_run one{1, 1, 1, TRITLOOM_TRIT2};
+    const tritloom_run one{1, 1, 1, TRITLOOM_TRIT2, TRITLOOM_LAST_OF_RUN};
     if (driver.push(core, &one, nullptr) != TRITLOOM_FAIL_FLUSHING) return BROKEN_STREAM;
     result = driver.resume(core, LIMIT_CYCLES);
     machine.discarding = false;
@@ -535,7 +550,8 @@ int machine_begin(void* handle, const Case* cases, int count, int cycles) {
     machine.sending_acts = machine.sending_weights = machine.taking = 0;
     for (int pushed = 0; pushed < count; ++pushed) {
         const Case& one = cases[pushed];
-        const tritloom_run run{one.m, one.k, one.n, static_cast<tritloom_packing>(one.packing)};
+        const tritloom_run run{one.m, one.k, one.n, static_cast<tritloom_packing>(one.packing),
+                               static_cast<tritloom_psums_last>(one.psums_last)};
         const int result = machine.driver.push(&machine.core, &run, nullptr);
         if (result != TRITLOOM_OKAY) return result;
     }

@@ -81,7 +81,7 @@ class Case(ctypes.Structure):
     """`Case` of driver.cpp."""
 
     _fields_ = [
-        *((name, ctypes.c_uint32) for name in ("m", "k", "n", "packing")),
+        *((name, ctypes.c_uint32) for name in ("m", "k", "n", "packing", "psums_last")),
         *((name, ctypes.c_void_p) for name in ("acts", "trits", "image")),
         ("image_bytes", ctypes.c_uint64),
         ("psums", ctypes.c_void_p),
@@ -219,13 +219,13 @@ def test_runs_of_any_shape_are_the_plain_product(name, folder):
         assert core.weight_stationary == (config.dataflow == WEIGHT)
         assert core.queue_depth == regmap.QUEUE_DEPTH
         jobs = [
-            (*machine.operands(*shape), packing)
-            for shape in shapes(config, machine.rng)
+            (*machine.operands(*shape), packing, {"psums_last": (number + packing) % 3})
+            for number, shape in enumerate(shapes(config, machine.rng))
             for packing in (TRIT2, TRIT5)
         ]
         result, psums = machine.run(jobs, interrupt=interrupt)
         assert result == FAIL["OKAY"]
-        for (acts, trits, _), found in zip(jobs, psums, strict=True):
+        for (acts, trits, *_), found in zip(jobs, psums, strict=True):
             np.testing.assert_array_equal(found, product(acts, trits))
         assert machine.errors()[:2] == (FAIL["OKAY"], 0)
         interrupts = machine.call("interrupts")
@@ -233,11 +233,11 @@ def test_runs_of_any_shape_are_the_plain_product(name, folder):
         counters = machine.counters()
         assert counters["illegal_beats"] == 0
         # Of every trit of a product, each group of tokens takes one.
-        useful = sum(-(-len(acts) // config.group_tokens) * trits.size for acts, trits, _ in jobs)
+        useful = sum(-(-len(acts) // config.group_tokens) * trits.size for acts, trits, *_ in jobs)
         assert counters["trits"] - counters["zero_trits"] <= useful <= counters["trits"]
         nonzero = sum(
             -(-len(acts) // config.group_tokens) * np.count_nonzero(trits)
-            for acts, trits, _ in jobs
+            for acts, trits, *_ in jobs
         )
         assert counters["trits"] - counters["zero_trits"] == nonzero
         assert counters["busy"] <= counters["cycles"] <= machine.call("cycles")
