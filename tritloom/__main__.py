@@ -13,6 +13,7 @@ PROGRAM = Program(
         "tritloom.sim.run.command",
         "tritloom.sim.checkpoints.command",
         "tritloom.sim.power.command",
+        "tritloom.sim.bench.command",
         "tritloom.sim.prove.command",
         "tritloom.sim.faults.command",
         "tritloom.sim.coverage.command",
