@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tritloom.arch.errors import InputError
 from tritloom.arch.models.shape import ModelShape
 from tritloom.energy_model.costs.range import Range
 from tritloom.energy_model.costs.table import CostTable
@@ -143,6 +144,8 @@ def headlines_over(
 def _headline(phase: str, figures: tuple[Figure, ...], machine: Machine) -> Headline:
     by_key = {figure.key: figure for figure in figures}
     paper, system = by_key["energy"], by_key[f"system_{phase}"]
+    if paper.ratio is None or system.ratio is None:
+        raise InputError(f"costs make the energy of {phase} 0 in one of both: there is no ratio")
     largest = []
     for side in ("llama", "bitnet"):
         joules = {part.key: getattr(part, side).nominal for part in system.parts}

@@ -319,6 +319,15 @@ def test_a_ratio_to_nothing_is_none(zero):
     assert Figure(key="x", label="x", unit=JOULES, tier=Tier.DERIVED, **sides).ratio is None
 
 
+def test_costs_that_make_an_energy_zero_are_told():
+    nothing = {
+        action: dataclasses.replace(cost, low=0.0, nominal=0.0, high=0.0)
+        for action, cost in PAPER.entries.items()
+    }
+    with pytest.raises(InputError, match="costs make the energy of prefill 0 in one of both"):
+        report_of("700m", costs=dataclasses.replace(PAPER, entries=nothing))
+
+
 def test_a_line_that_no_action_is_on_is_no_part():
     # Acts and psums stay in 100 MB of SRAM; without it they cross.
     large = dataclasses.replace(LARGE, sram=dataclasses.replace(LARGE.sram, bytes=1e8))
