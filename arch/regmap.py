@@ -50,7 +50,7 @@ class Field:
         Value after reset; None where the configuration decides (see `constants`).
     what : str
     values : tuple of (str, int)
-        Names of values, where the field is a choice; `arch.svd` shows them.
+        Names of values, where the field is a choice; `hw.svd` shows them.
 
     Raises
     ------

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from tritloom.arch import regmap, svd, timing
+from tritloom.arch import regmap, timing
 from tritloom.arch.config import ArrayConfig, Dataflow
 from tritloom.arch.files import write_files
 from tritloom.console.command import Command
 
+from . import svd
 from .options import (
     configuration_arguments,
     elaborate,

@@ -12,10 +12,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tritloom.arch import ports, regmap, svd
+from tritloom.arch import ports, regmap
 from tritloom.arch.config import PRESETS, ArrayConfig
 from tritloom.arch.errors import InputError
 from tritloom.arch.regmap import Access, Field, Register
+from tritloom.hw import svd
 from tritloom.hw.__main__ import PROGRAM
 from tritloom.hw.core import registers
 from tritloom.hw.emit import emit

@@ -9,7 +9,15 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
-from .regmap import ADDRESS_BITS, REGISTERS, WORD_BITS, Access, Field, Register, register
+from tritloom.arch.regmap import (
+    ADDRESS_BITS,
+    REGISTERS,
+    WORD_BITS,
+    Access,
+    Field,
+    Register,
+    register,
+)
 
 # What the schema calls the access of a field.
 ACCESS = {

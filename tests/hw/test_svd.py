@@ -1,14 +1,15 @@
-"""arch.svd: the file follows the rules of the schema, and says what the C header says."""
+"""hw.svd: the file follows the rules of the schema, and says what the C header says."""
 
 import re
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from tritloom.arch import regmap, svd
+from tritloom.arch import regmap
 from tritloom.arch.config import preset
 from tritloom.arch.errors import InputError
 from tritloom.arch.regmap import Access, Field, Register
+from tritloom.hw import svd
 
 # Of CMSIS-SVD.xsd 1.3: what an element may hold, in this order; `?` where it may be missing, `*`
 # where there may be none or several, `+` where there may be several.
