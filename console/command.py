@@ -16,9 +16,11 @@ import contextlib
 import importlib
 import os
 import select
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -158,6 +160,17 @@ class Program:
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Run the command line and return its exit status."""
+        with _interrupts() as came:
+            try:
+                return self._main(arguments)
+            except Exception:
+                # What an interrupt cuts short may end in any way: NumPy, for one, turns an
+                # interrupt of its import into an ImportError.
+                if came:
+                    return _end(self.prog, "interrupted", INTERRUPTED)
+                raise
+
+    def _main(self, arguments: Sequence[str] | None) -> int:
         name = self.prog
         try:
             with _pipes():
@@ -191,6 +204,26 @@ class Program:
             warnings.simplefilter("ignore")
             what = f": {error}" if isinstance(error, Interrupted) else ""
             return _end(name, f"interrupted{what}", INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Note interrupts in a list, besides raising `KeyboardInterrupt` as Python does by itself."""
+    came: list[int] = []
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+
+    def note(number, frame):
+        came.append(number)
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(name: str, line: str, status: int) -> int:

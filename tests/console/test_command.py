@@ -194,6 +194,18 @@ def test_options_reach_the_command(program):
     assert made.main(["work", "--depth=7"]) == 7
 
 
+def test_an_interrupt_that_ends_in_another_error_is_an_interrupt(program, capsys):
+    def run(options):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("as NumPy does") from None
+
+    assert program(run).main(["work"]) == 130
+    assert capsys.readouterr().err == "prog: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 # A program in a process of its own: its room takes a second to import, or prints without end.
 SLOW = """
 import sys, types, time
