@@ -369,9 +369,9 @@ def test_pe_is_placed_and_routed(tmp_path, capsys):
     shape = ["--rows", "1", "--cols", "1", "--lanes", "1", "--top", "pe"]
     options = [*shape, "--out", str(tmp_path), "--format", "json"]
     assert PROGRAM.main(["fpga", *options]) == 0
-    printed = capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1x1x1_pe.json", "1x1x1_pe.md"]
-    assert (tmp_path / "1x1x1_pe.json").read_text() == printed
+    printed, stem = capsys.readouterr().out, "1x1x1_bare_pe"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{stem}.json", f"{stem}.md"]
+    assert (tmp_path / f"{stem}.json").read_text() == printed
     (told,) = json.loads(printed).values()
     assert told["tier"] == "MEASURED"
     assert told["synthesis"]["tool"] == f"Yosys {version('pyosys')}"
