@@ -150,14 +150,19 @@ def draw_gemms(config: ArrayConfig, rng: np.random.Generator) -> list[tuple[int,
     return gemms
 
 
-def lint_warnings(rtl: Rtl, folder: Path) -> list[str]:
-    """What Verilator's lint with all rules says about our Verilog, but for what is waived."""
-    source, waivers = folder / "dut.v", folder / "dut.vlt"
+def lint_warnings(
+    rtl: Rtl, folder: Path, waivers: tuple[lint.Waiver, ...] = lint.WAIVERS
+) -> list[str]:
+    """Warnings of Verilator's lint about our Verilog, without those that are waived.
+
+    All rules are on. What it says about the cells of a vendor is left out.
+    """
+    source, waived = folder / "dut.v", folder / "dut.vlt"
     source.write_text(rtl.verilog)
-    waivers.write_text(lint.configuration())
+    waived.write_text(lint.configuration(waivers))
     cells = yosys.path(yosys.ECP5_CELLS)
     library = [Path(f"-I{cells.parent}"), cells] if yosys.library(rtl.verilog) else []
-    found = verilator.lint(*library, waivers, source, top=rtl.top)
+    found = verilator.lint(*library, waived, source, top=rtl.top)
     return [line for line in found if str(cells.parent) not in line]
 
 

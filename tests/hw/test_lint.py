@@ -14,10 +14,11 @@ import yaml
 from tritloom.arch.board import BOARDS
 from tritloom.arch.config import PRESETS, ArrayConfig, Dataflow, Technology
 from tritloom.arch.errors import InputError
-from tritloom.hw import lint, yosys
+from tritloom.hw import lint
 from tritloom.hw.emit import write
 from tritloom.hw.verilog import MOST_ACT_BEATS, generate, generate_board, generate_core
 from tritloom.sim import verilator
+from tritloom.sim.bench.configs import lint_warnings
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {
@@ -59,20 +60,10 @@ def padded_core():
     return generate_core(ArrayConfig(rows=1, cols=1, lanes=5, max_k=100))
 
 
-def warnings(rtl, folder, waivers=lint.WAIVERS):
-    """Warnings about our Verilog, not about the cells of its vendor."""
-    (folder / "dut.v").write_text(rtl.verilog)
-    (folder / "dut.vlt").write_text(lint.configuration(waivers))
-    cells = yosys.path(yosys.ECP5_CELLS)
-    library = [f"-I{cells.parent}", cells] if yosys.library(rtl.verilog) else []
-    found = verilator.lint(*library, folder / "dut.vlt", folder / "dut.v", top=rtl.top)
-    return [line for line in found if str(cells.parent) not in line]
-
-
 @pytest.mark.parametrize("top", ["core", "array"])
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_but_what_is_waived_is_warned_of(name, top, tmp_path):
-    assert warnings(made(name, top), tmp_path) == []
+    assert lint_warnings(made(name, top), tmp_path) == []
 
 
 # Shapes that are no preset, each with its own leftovers: bits of padding, of cuts, of single sides.
@@ -88,7 +79,7 @@ ODD = {
 
 def warned(config, top, folder):
     """Warnings of a configuration that no test shares."""
-    return warnings({"core": generate_core, "array": generate}[top](config), folder)
+    return lint_warnings({"core": generate_core, "array": generate}[top](config), folder)
 
 
 @pytest.mark.parametrize("dataflow", Dataflow)
@@ -144,13 +135,13 @@ def test_any_shape_is_as_clean(seed, tmp_path):
 @pytest.mark.parametrize("dataflow", Dataflow)
 def test_board_s_top_is_as_clean(dataflow, tmp_path):
     config = PRESETS["tiny"].replace(dataflow=dataflow)
-    assert warnings(generate_board(config, BOARDS["ulx3s"]), tmp_path) == []
+    assert lint_warnings(generate_board(config, BOARDS["ulx3s"]), tmp_path) == []
 
 
 def test_the_largest_act_buffer_that_a_core_may_have_is_as_clean(tmp_path):
     config = ArrayConfig(rows=1, cols=4, lanes=1, max_k=MOST_ACT_BEATS, act_bits=3)
     assert config.act_buffer_beats == MOST_ACT_BEATS
-    found = warnings(generate_core(config), tmp_path)
+    found = lint_warnings(generate_core(config), tmp_path)
     # Bits of an act's byte are padding.
     assert [line for line in found if "s_axis_acts_tdata" not in line] == []
 
@@ -160,7 +151,7 @@ def test_waiver_is_needed(waiver, tmp_path):
     others = tuple(other for other in lint.WAIVERS if other != waiver)
     cores = [made(name, "core") for name in CONFIGS if name.startswith("tiny-")]
     cores += [odd_core(), padded_core()]
-    found = [line for core in cores for line in warnings(core, tmp_path, others)]
+    found = [line for core in cores for line in lint_warnings(core, tmp_path, others)]
     assert found
     assert all(line.startswith(f"%Warning-{waiver.rule}: ") for line in found)
 
